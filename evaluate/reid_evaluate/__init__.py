@@ -1,0 +1,1 @@
+"""Metrics as pure functions of arrays, and the evaluator plugins that use them."""

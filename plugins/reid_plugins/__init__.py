@@ -1,0 +1,1 @@
+"""Built-in plugins, one file per feature, in a folder per kind."""

@@ -1,0 +1,119 @@
+"""What a plugin offers: frozen records that declare a name, its params and how to build it."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Params(BaseModel):
+    """Base of every component's params: unknown keys are refused, instances are read-only.
+
+    Give every field a type, a default unless it is required, a range and a
+    ``description`` that states the unit; ``reid schema`` prints them.
+    """
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, allow_inf_nan=False, defer_build=True, strict=True
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Component:
+    """One thing that params.json can name.
+
+    Attributes:
+        name: The word used in params.json.
+        params: The pydantic model of its ``params`` object.
+        build: ``build(params, **context)``; it receives only the context keywords that
+            its signature names. The kind's hook spec lists the keywords there are.
+        summary: One line for ``reid plugins`` and the component table.
+        reference: Paper or arXiv id, or an empty string.
+    """
+
+    name: str
+    build: Callable[..., Any]
+    params: type[Params] = Params
+    summary: str
+    reference: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossComponent(Component):
+    """A loss and what the core must hand to it.
+
+    Attributes:
+        role: Branches that the loss takes when its params entry names none:
+            ``"id"`` branches feed classifiers, ``"metric"`` branches feed distances.
+        on: Default input: ``"feature"`` (before the neck's BN) or ``"embedding"`` (after).
+        normalize: Default for L2-normalising that input.
+        needs: ``"classifier"``: logits and the weight of the branch's linear layer;
+            ``"pairs"``: the batch of all processes.
+    """
+
+    role: Literal["id", "metric"]
+    on: Literal["feature", "embedding"] = "feature"
+    normalize: bool = False
+    needs: frozenset[Literal["classifier", "pairs"]] = frozenset()
+
+
+@dataclass(frozen=True, kw_only=True)
+class AugmentationComponent(Component):
+    """An image operation and where in the pipeline it stands.
+
+    Attributes:
+        stage: ``"pil"`` works on an RGB ``PIL.Image``, ``"tensor"`` on a float32
+            ``(3, H, W)`` tensor; the core converts once, between the stages.
+        at_test: The operation is preprocessing: it also runs in evaluation and is
+            written into the weights file.
+    """
+
+    stage: Literal["pil", "tensor"]
+    at_test: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluatorComponent(Component):
+    """An evaluator and the arrays that it reads.
+
+    Attributes:
+        splits: Splits of the target that it scores, e.g. ``("query", "gallery")``.
+        outputs: Arrays per image that it may read, of ``"embedding"``, ``"feature"``,
+            ``"logits"`` and ``"aux"``.
+    """
+
+    splits: tuple[str, ...]
+    outputs: tuple[str, ...] = ("embedding",)
+
+
+def call_build(component: Component, params: Params, **context: Any) -> Any:
+    """Build a component, passing only the context keywords that its signature names.
+
+    Args:
+        component: What to build.
+        params: Its checked params.
+        **context: Every keyword that the component's kind offers.
+
+    Returns:
+        What the component's ``build`` returns.
+
+    Raises:
+        TypeError: ``build`` names a required keyword that the kind does not offer; the
+            message names the component and the keywords there are.
+    """
+    parameters = list(inspect.signature(component.build).parameters.values())[1:]
+    if any(p.kind is p.VAR_KEYWORD for p in parameters):
+        return component.build(params, **context)
+    names = [p.name for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    required = {p.name for p in parameters if p.default is p.empty}
+    unknown = sorted(required & set(names) - set(context))
+    if unknown:
+        raise TypeError(
+            f"build of '{component.name}' asks for {', '.join(unknown)}; "
+            f"its kind offers {', '.join(sorted(context)) or 'nothing'}"
+        )
+    return component.build(params, **{name: context[name] for name in names if name in context})

@@ -1,0 +1,316 @@
+"""The records that the parts hand to each other. Importing this module does not load torch.
+
+Shapes: B images in a batch, C/h/w a feature map, d the size of a branch, D of the whole
+embedding, N images of a split.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from torch import Tensor, nn
+
+UNKNOWN_CAMERA = -1
+"""The camid of an image whose camera is not known."""
+
+SPLITS = ("train", "val", "query", "gallery", "multi_query", "extra")
+"""The splits that a dataset may fill."""
+
+
+# ---- data -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ImageRecord:
+    """One image of a dataset before it is packed.
+
+    Attributes:
+        name: Path relative to the dataset's root, with forward slashes; unique per split.
+        split: One of ``SPLITS``.
+        pid: Identity, any string.
+        camid: Camera, 0 or larger; ``UNKNOWN_CAMERA`` when not known.
+        source: The file, or a function that returns the encoded bytes.
+        junk: Never counted, neither as right nor as wrong (Market-1501's -1).
+        distractor: Never a right answer (Market-1501's 0).
+    """
+
+    name: str
+    split: str
+    pid: str
+    camid: int
+    source: Path | Callable[[], bytes]
+    junk: bool = False
+    distractor: bool = False
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What a dataset plugin returns: its images, not yet read.
+
+    Attributes:
+        records: Every image.
+        root: Folder that all files must lie in; None when nothing is read from disk.
+        published: Known (identities, images) per split; a difference is reported.
+    """
+
+    records: list[ImageRecord]
+    root: Path | None = None
+    published: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Images of one training step.
+
+    Attributes:
+        images: ``(B, 3, H, W)`` float32, normalised.
+        pids: ``(B,)`` int64 labels, 0 to num_pids - 1.
+        camids: ``(B,)`` int64, -1 unknown.
+        source: ``(B,)`` int64, which train dataset the image comes from.
+        index: ``(B,)`` int64, position among all training images.
+    """
+
+    images: Tensor
+    pids: Tensor
+    camids: Tensor
+    source: Tensor
+    index: Tensor
+
+    def to(self, device: torch.device) -> Batch:
+        """Return the batch on a device."""
+        return Batch(
+            self.images.to(device, non_blocking=True),
+            self.pids.to(device),
+            self.camids.to(device),
+            self.source.to(device),
+            self.index.to(device),
+        )
+
+    def pin_memory(self) -> Batch:
+        """Return the batch in page-locked memory; the data loader calls this for GPUs."""
+        return Batch(
+            self.images.pin_memory(),
+            self.pids.pin_memory(),
+            self.camids.pin_memory(),
+            self.source.pin_memory(),
+            self.index.pin_memory(),
+        )
+
+
+# ---- time -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where the training stands; every part with ``set_progress(progress)`` receives it.
+
+    Attributes:
+        epoch: Epoch in work, from 0.
+        epochs: Epochs in all.
+        step: Optimizer steps done since the start, over all epochs.
+        steps_per_epoch: Optimizer steps of one epoch.
+        accuracy: Running mean of the identity accuracy, 0 to 1; 0 before the first step.
+        seed: The run's seed.
+    """
+
+    epoch: int
+    epochs: int
+    step: int
+    steps_per_epoch: int
+    accuracy: float = 0.0
+    seed: int = 0
+
+    @property
+    def fraction_of_epochs(self) -> float:
+        """Return the epochs done so far as a real number, e.g. 2.5."""
+        return self.step / max(1, self.steps_per_epoch)
+
+    def generator(self, name: str) -> torch.Generator:
+        """Return a torch generator that depends on (seed, step, name), never on the rank."""
+        import numpy as np
+        import torch
+
+        words = np.random.SeedSequence([self.seed, self.step, zlib.crc32(name.encode())])
+        return torch.Generator().manual_seed(int(words.generate_state(1, np.uint64)[0] >> 1))
+
+
+# ---- model ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class FeatureMap:
+    """Output of a backbone: ``map (B, C, h, w)`` and, for transformers, ``token (B, C)``."""
+
+    map: Tensor
+    token: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class BranchSpec:
+    """A head's promise about one of its branches.
+
+    Attributes:
+        name: Unique within the model.
+        dim: Size d of the branch's vectors.
+        classifier: Key of the linear layer that classifies it; branches with one key
+            share the layer; None for branches that are never classified.
+        roles: Losses that take it by default: ``"id"``, ``"metric"`` or both.
+        in_test: The branch is part of the test embedding.
+    """
+
+    name: str
+    dim: int
+    classifier: str | None
+    roles: frozenset[Literal["id", "metric"]]
+    in_test: bool = True
+
+
+@dataclass(frozen=True)
+class Branch:
+    """Vectors of one branch: ``feature (B, d)`` before the neck's BN, ``embedding`` after."""
+
+    feature: Tensor
+    embedding: Tensor
+
+
+@dataclass(frozen=True)
+class HeadOutput:
+    """What a head returns: every declared branch by name, and extra values ``(B, ...)``."""
+
+    branches: Mapping[str, Branch]
+    aux: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ModelOutput:
+    """What the model returns, the same in training and evaluation.
+
+    Attributes:
+        embedding: ``(B, D)``, the test branches after BN, concatenated; not normalised.
+        feature: ``(B, D)``, the same branches before BN.
+        branches: Every branch of every head by name.
+        logits: ``(B, num_pids)`` by branch name, where a classifier exists.
+        aux: Extra values of the heads.
+    """
+
+    embedding: Tensor
+    feature: Tensor
+    branches: Mapping[str, Branch]
+    logits: Mapping[str, Tensor]
+    aux: Mapping[str, Tensor]
+
+
+# ---- losses -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class LossInput:
+    """What a loss sees of one branch; everything is float32 and outside autocast.
+
+    Attributes:
+        features: ``(B, d)``, chosen and normalised as the params entry says.
+        pids: ``(B,)`` int64.
+        camids: ``(B,)`` int64, -1 unknown.
+        progress: Where the training stands.
+        weight: ``(num_pids, d)`` of the branch's classifier, for losses that need it.
+        logits: ``(B, num_pids)``, likewise.
+        aux: Extra values of the heads, ``(B, ...)``.
+    """
+
+    features: Tensor
+    pids: Tensor
+    camids: Tensor
+    progress: Progress
+    weight: Tensor | None = None
+    logits: Tensor | None = None
+    aux: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class LossOutput:
+    """A scalar ``value``, its ``weight`` in the total, and detached monitors by name."""
+
+    value: Tensor
+    monitors: Mapping[str, Tensor] = field(default_factory=dict)
+    weight: float = 1.0
+
+
+@dataclass(frozen=True)
+class Step:
+    """What an objective sees: the batch, the model, its output and the progress."""
+
+    batch: Batch
+    model: nn.Module
+    outputs: ModelOutput
+    progress: Progress
+
+
+class Objective(Protocol):
+    """A part of what training minimises; an ``nn.Module`` when it has state."""
+
+    def __call__(self, step: Step) -> dict[str, LossOutput]:
+        """Return named losses; the core sums ``weight * value``."""
+
+
+# ---- evaluation -------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Features:
+    """What the model says of one split; raw, nothing is normalised.
+
+    Attributes:
+        values: ``(N, D)`` float32 arrays: ``"embedding"``, ``"feature"``, ``"logits"``,
+            and ``"aux.<name>"``, as far as an evaluator asked for them.
+        pids: ``(N,)`` strings.
+        camids: ``(N,)`` int64, -1 unknown.
+        names: ``(N,)`` strings, paths relative to the dataset's root.
+        junk: ``(N,)`` bool.
+        distractor: ``(N,)`` bool.
+        classes: Identity of each logit, as the dataset spells it.
+        meta: Facts for the protocol card: dataset, its version, model.
+    """
+
+    values: Mapping[str, np.ndarray]
+    pids: np.ndarray
+    camids: np.ndarray
+    names: np.ndarray
+    junk: np.ndarray
+    distractor: np.ndarray
+    classes: tuple[str, ...] = ()
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        """Return N."""
+        return len(self.pids)
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Result of one evaluator.
+
+    Attributes:
+        metrics: Numbers by name; fractions between 0 and 1 unless the card says else.
+        primary: Name of the metric that chooses the best model; larger is better.
+        card: The protocol card: every choice that can change a number.
+        per_query: Arrays with one row per query (AP, first rank, matches, top-k, ...).
+        tables: Further arrays, such as a confusion matrix.
+    """
+
+    metrics: Mapping[str, float]
+    primary: str
+    card: Mapping[str, Any]
+    per_query: Mapping[str, np.ndarray] = field(default_factory=dict)
+    tables: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+
+def parts_with(method: str, parts: Iterable[object]) -> list[Any]:
+    """Return the parts that define a method, e.g. ``set_progress`` or ``after_step``."""
+    return [part for part in parts if callable(getattr(part, method, None))]

@@ -1,0 +1,40 @@
+"""The one exception for everything a user can put right."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class ReidError(Exception):
+    """A mistake in the user's input; its text says what is wrong, where, and what to do.
+
+    The command line prints the text and exits with status 2; there is no traceback.
+    """
+
+
+class ParamsError(ReidError):
+    """All problems of one params file, one line each.
+
+    Attributes:
+        problems: ``"path: what is wrong; what to do"`` lines without the file's name.
+    """
+
+    def __init__(self, source: str, problems: Iterable[str]) -> None:
+        """Join the problems under the name of their file."""
+        self.source = source
+        self.problems = list(problems)
+        super().__init__("\n".join(f"{source}: {problem}" for problem in self.problems))
+
+
+def did_you_mean(word: str, candidates: Iterable[str]) -> str:
+    """Return ``"; did you mean 'x'?"`` for the closest candidate, or an empty string."""
+    close = difflib.get_close_matches(word, list(candidates), n=1, cutoff=0.6)
+    return f"; did you mean '{close[0]}'?" if close else ""
+
+
+def name_list(names: Iterable[str], limit: int = 12) -> str:
+    """Return the names sorted, comma-separated and cut after ``limit`` of them."""
+    ordered = sorted(names)
+    shown = ", ".join(ordered[:limit])
+    return f"{shown}, ... ({len(ordered)} in all)" if len(ordered) > limit else shown or "none"

@@ -1,0 +1,144 @@
+"""The hooks: one per kind of component. Each docstring is the contract of its kind.
+
+Every hook takes no arguments and returns a list of components. A plugin is a module
+whose functions carry ``@hookimpl``; it is found through the entry-point group ``reid_core``.
+
+Shapes: B images in a batch, C/h/w a feature map, d the size of a branch, D of the
+embedding, N identities.
+"""
+
+from __future__ import annotations
+
+import pluggy
+
+from reid_core.component import (
+    AugmentationComponent,
+    Component,
+    EvaluatorComponent,
+    LossComponent,
+)
+
+GROUP = "reid_core"
+
+hookspec = pluggy.HookspecMarker(GROUP)
+hookimpl = pluggy.HookimplMarker(GROUP)
+
+
+@hookspec
+def reid_backbone() -> list[Component]:  # type: ignore[empty-body]
+    """Networks from images to feature maps.
+
+    ``build(params) -> nn.Module`` with ``forward(images (B, 3, H, W), side=None) ->
+    FeatureMap``. The module has ``out_channels`` (int), ``stride`` (int, input pixels per
+    cell of the map) and ``stages`` (a dict from name to module, so that a head may copy
+    the last one).
+    """
+
+
+@hookspec
+def reid_head() -> list[Component]:  # type: ignore[empty-body]
+    """Networks from a feature map to named branches.
+
+    ``build(params, *, in_channels, num_pids, backbone) -> nn.Module`` with ``branches``, a
+    tuple of ``BranchSpec`` that is complete before the first forward, and
+    ``forward(FeatureMap) -> HeadOutput``, the same in training and evaluation.
+    """
+
+
+@hookspec
+def reid_loss() -> list[LossComponent]:  # type: ignore[empty-body]
+    """Losses, built once for every branch that they are applied to.
+
+    ``build(params, *, dim, num_pids, branch) -> callable(LossInput) -> LossOutput``. The
+    core selects branches, normalises, gathers, casts to float32 and leaves autocast. A
+    batch that the loss has nothing to say about gives 0, still attached to the graph. A
+    module may define ``after_step()`` to update its own buffers.
+    """
+
+
+@hookspec
+def reid_sampler() -> list[Component]:  # type: ignore[empty-body]
+    """Orders of training images.
+
+    ``build(params, *, labels, camids, sources, seed, rank, world_size)`` returns a batch
+    sampler: ``set_epoch(epoch)``, a constant ``len`` and an iterator over lists of
+    ``(epoch, index)``, which depends on (seed, epoch, rank) alone. ``labels``, ``camids``
+    and ``sources`` are int64 arrays with one entry per training image.
+    """
+
+
+@hookspec
+def reid_evaluator() -> list[EvaluatorComponent]:  # type: ignore[empty-body]
+    """Protocols that turn features into scores.
+
+    ``build(params) -> callable(Mapping[split, Features]) -> Scores``. Features arrive raw;
+    the evaluator normalises and says so in the protocol card.
+    """
+
+
+@hookspec
+def reid_dataset() -> list[Component]:  # type: ignore[empty-body]
+    """Sources of images.
+
+    ``build(params) -> Listing``: the records of every image and the published statistics
+    that they are checked against.
+    """
+
+
+@hookspec
+def reid_augmentation() -> list[AugmentationComponent]:  # type: ignore[empty-body]
+    """Image operations.
+
+    ``build(params) -> callable(image, rng)`` that returns the new image. ``rng`` is a
+    ``numpy.random.Generator`` that depends on (seed, epoch, index); operations with
+    ``at_test=True`` must not use it.
+    """
+
+
+@hookspec
+def reid_schedule() -> list[Component]:  # type: ignore[empty-body]
+    """Learning rates over time.
+
+    ``build(params) -> callable(progress, history) -> float``, a pure function: the factor
+    on every group's own rate. ``history`` is the list of (epoch, score) so far.
+    """
+
+
+@hookspec
+def reid_objective() -> list[Component]:  # type: ignore[empty-body]
+    """What a training step minimises.
+
+    ``build(params, *, losses, model, num_pids) -> callable(Step) -> dict[str, LossOutput]``.
+    ``losses`` is the weighted list of the params' ``loss`` section.
+    """
+
+
+@hookspec
+def reid_command() -> list[Component]:  # type: ignore[empty-body]
+    """Subcommands of ``reid``.
+
+    ``build(params, *, catalog)`` returns an object with ``add_arguments(parser)`` and
+    ``run(args) -> int | None`` (the exit status).
+    """
+
+
+KINDS: tuple[str, ...] = (
+    "backbone",
+    "head",
+    "loss",
+    "sampler",
+    "evaluator",
+    "dataset",
+    "augmentation",
+    "schedule",
+    "objective",
+    "command",
+)
+"""Every kind: the folder, the hook's suffix, the params key and the column of the tables."""
+
+COMPONENT_TYPES: dict[str, type[Component]] = {
+    "loss": LossComponent,
+    "augmentation": AugmentationComponent,
+    "evaluator": EvaluatorComponent,
+}
+"""Kinds whose components declare more than a plain ``Component``."""
