@@ -1,0 +1,64 @@
+"""Resize to the size of the network's input.
+
+The whole image is stretched; people are cropped to their box already, so the aspect ratio
+changes little. Pillow averages over all source pixels when it shrinks (antialiasing), with
+either interpolation; there is no way to switch that off.
+Reference: H. Luo et al., Bag of Tricks and A Strong Baseline for Deep Person
+Re-identification, arXiv:1903.07071, section 2 (256 x 128 pixels).
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from reid_core import AugmentationComponent, Params, hookimpl
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy as np
+    from PIL.Image import Image
+
+
+class ResizeParams(Params):
+    """Params of the augmentation ``resize``."""
+
+    height: int = Field(default=256, ge=1, description="Height of the result in pixels (>= 1).")
+    width: int = Field(default=128, ge=1, description="Width of the result in pixels (>= 1).")
+    interpolation: Literal["bilinear", "bicubic"] = Field(
+        default="bilinear", description="Filter; both are antialiased when the image shrinks."
+    )
+
+
+def resize(
+    image: Image, rng: np.random.Generator | None, *, size: tuple[int, int], interpolation: str
+) -> Image:
+    """Return the image in ``size`` (width, height), in pixels; ``rng`` is not used."""
+    from PIL.Image import Resampling
+
+    return image.resize(size, Resampling[interpolation.upper()])
+
+
+def build(params: ResizeParams) -> Callable[[Image, np.random.Generator | None], Image]:
+    """Return ``callable(image, rng)``; a partial, so that it can be sent to other processes."""
+    size = (params.width, params.height)
+    return partial(resize, size=size, interpolation=params.interpolation)
+
+
+@hookimpl
+def reid_augmentation() -> list[AugmentationComponent]:
+    """Offer ``resize``."""
+    return [
+        AugmentationComponent(
+            name="resize",
+            params=ResizeParams,
+            build=build,
+            stage="pil",
+            at_test=True,
+            summary="resize to height x width, antialiased",
+            reference="arXiv:1903.07071",
+        )
+    ]

@@ -1,0 +1,62 @@
+"""``reid check``: every problem of a params file, in well under a second."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from reid_core import Component, Params, hookimpl
+from reid_core.catalog import Catalog
+from reid_core.legacy import is_legacy_eval
+from reid_core.loading import load_eval_params, load_run_params
+from reid_core.params import read_json
+
+
+class CheckCommand:
+    """The subcommand; torch is not imported unless ``--model`` asks for the network."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        """Keep the catalog whose components the params may name."""
+        self.catalog = catalog
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Declare the options."""
+        parser.add_argument("params", type=Path, help="params.json or eval_params.json")
+        parser.add_argument(
+            "--set", action="append", default=[], metavar="PATH=VALUE", help="override one param"
+        )
+        parser.add_argument(
+            "--model",
+            action="store_true",
+            help="also build the network on shapes alone and check sizes, branches and groups",
+        )
+
+    def run(self, args: argparse.Namespace) -> None:
+        """Check and say what the file stands for."""
+        raw = read_json(args.params)
+        sources = ("run", "weights", "features")
+        if is_legacy_eval(raw) or any(key in raw for key in sources):
+            load_eval_params(args.params, self.catalog, args.set)
+            print(f"{args.params}: right (eval_params)")
+            return
+        params = load_run_params(args.params, self.catalog, args.set).params
+        if args.model:
+            from reid_core.assembly import check_on_meta
+
+            check_on_meta(params, self.catalog)
+        losses = " + ".join(f"{entry.weight:g} {entry.name}" for entry in params.loss)
+        heads = ", ".join(entry.name for entry in params.head)
+        used = ", ".join(f"{name} {version}" for name, version in params.plugins.items())
+        print(f"{args.params}: right: {params.backbone.name}, {heads}, {losses} ({used})")
+
+
+def build(params: Params, *, catalog: Catalog) -> Any:
+    """Return the subcommand."""
+    return CheckCommand(catalog)
+
+
+@hookimpl
+def reid_command() -> list[Component]:
+    """Offer the subcommand."""
+    return [Component(name="check", build=build, summary="check a params file, all problems at once")]

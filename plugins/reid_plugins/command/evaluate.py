@@ -1,0 +1,52 @@
+"""``reid evaluate``: score a run, a weights file alone, or saved features."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from reid_core import Component, Params, hookimpl
+from reid_core.catalog import Catalog
+from reid_core.loading import load_eval_params
+
+
+class EvaluateCommand:
+    """The subcommand."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        """Keep the catalog that offers the components."""
+        self.catalog = catalog
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Declare the options."""
+        parser.add_argument("config_path", type=Path, help="eval_params.json")
+        parser.add_argument(
+            "--set",
+            action="append",
+            default=[],
+            metavar="PATH=VALUE",
+            help="override one param, e.g. --set weights=best.safetensors; may be repeated",
+        )
+
+    def run(self, args: argparse.Namespace) -> None:
+        """Score and print."""
+        params = load_eval_params(args.config_path, self.catalog, args.set)
+        from reid_core.evaluating import run_evaluation
+
+        run_evaluation(params, self.catalog)
+
+
+def build(params: Params, *, catalog: Catalog) -> Any:
+    """Return the subcommand."""
+    return EvaluateCommand(catalog)
+
+
+@hookimpl
+def reid_command() -> list[Component]:
+    """Offer the subcommand."""
+    return [
+        Component(
+            name="evaluate", build=build, summary="score a run, a weights file or saved features"
+        )
+    ]

@@ -1,0 +1,96 @@
+"""``reid pack``: pack the datasets of a params file into stores, or verify a store."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from reid_core import Component, Params, ReidError, hookimpl
+from reid_core.catalog import Catalog
+from reid_core.loading import load_run_params
+
+
+class PackCommand:
+    """The subcommand."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        """Keep the catalog that offers the datasets."""
+        self.catalog = catalog
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Declare the options."""
+        parser.add_argument(
+            "params", type=Path, nargs="?", help="params file whose datasets are to be packed"
+        )
+        parser.add_argument(
+            "--dataset", help="pack this dataset instead, e.g. --dataset market1501"
+        )
+        parser.add_argument(
+            "--set",
+            action="append",
+            default=[],
+            metavar="PATH=VALUE",
+            help="a param, of the params file or of the dataset (e.g. --set root=Market-1501)",
+        )
+        parser.add_argument("--out", type=Path, help="the store's directory, with --dataset")
+        parser.add_argument(
+            "--verify", type=Path, metavar="STORE", help="re-read every image of a packed store"
+        )
+
+    def run(self, args: argparse.Namespace) -> None:
+        """Pack or verify.
+
+        Raises:
+            ReidError: Nothing to pack is named, or images are unreadable.
+        """
+        given = [x for x in (args.params, args.dataset, args.verify) if x is not None]
+        if len(given) != 1:
+            raise ReidError("reid pack: give a params file, --dataset NAME or --verify STORE")
+        if args.verify is not None:
+            _verify(args.verify)
+        elif args.dataset is not None:
+            self._pack_one(args.dataset, args.set, args.out)
+        else:
+            self._pack_all(args.params, args.set)
+
+    def _pack_all(self, path: Path, overrides: list[str]) -> None:
+        """Pack everything that a params file trains on and scores on."""
+        params = load_run_params(path, self.catalog, overrides).params
+        from reid_core.datasets import Stores
+
+        stores = Stores(self.catalog, Path(params.working_dir))
+        for entry in [*params.data.train, *params.data.targets.values()]:
+            print(f"{entry.label}: {stores.open(entry).path}")
+
+    def _pack_one(self, name: str, overrides: list[str], out: Path | None) -> None:
+        """Pack one dataset by name."""
+        from reid_core.datasets import Stores
+        from reid_core.params import apply_overrides, check_dataset_entry
+
+        raw = apply_overrides({"name": name, "params": {}}, [f"params.{o}" for o in overrides], name)
+        entry = check_dataset_entry({**raw, "store": str(out) if out else None}, self.catalog, name)
+        print(f"{entry.label}: {Stores(self.catalog, Path('runs')).open(entry).path}")
+
+
+def _verify(path: Path) -> None:
+    """Re-read every image of a store."""
+    from reid_core.console import progress_bar
+    from reid_core.packing import verify
+    from reid_core.store import Store
+
+    store = Store(path)
+    with progress_bar(f"verifying {path}") as tick:
+        verify(store, tick)
+    print(f"{path}: {len(store)} images, all readable, content as packed")
+
+
+def build(params: Params, *, catalog: Catalog) -> Any:
+    """Return the subcommand."""
+    return PackCommand(catalog)
+
+
+@hookimpl
+def reid_command() -> list[Component]:
+    """Offer the subcommand."""
+    return [Component(name="pack", build=build, summary="pack datasets into stores, or verify one")]

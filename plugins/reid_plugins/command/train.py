@@ -1,0 +1,96 @@
+"""``reid train``: start a training, resume one, or evaluate what one has left."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from reid_core import Component, Params, ReidError, hookimpl
+from reid_core.catalog import Catalog
+from reid_core.loading import load_run_params
+from reid_core.schema import EvalParams
+
+OPERATIONS = ("start_train", "resume_train", "evaluate")
+
+
+class TrainCommand:
+    """The subcommand; heavy modules are imported only once the params are known to be right."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        """Keep the catalog that offers the components."""
+        self.catalog = catalog
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Declare the options; the names are those of the predecessor."""
+        parser.add_argument(
+            "--operation",
+            choices=OPERATIONS,
+            default="start_train",
+            help="start_train: new run; resume_train: continue one; evaluate: score its best weights",
+        )
+        parser.add_argument(
+            "--config_path", type=Path, help="params file (default: params.json, or the run's own)"
+        )
+        parser.add_argument(
+            "--sub_working_dir",
+            default="",
+            help="name of the run below working_dir (default: the time), or the path of a run",
+        )
+        parser.add_argument(
+            "--set",
+            action="append",
+            default=[],
+            metavar="PATH=VALUE",
+            help="override one param, e.g. --set loss.0.params.margin=0.2; may be repeated",
+        )
+
+    def run(self, args: argparse.Namespace) -> None:
+        """Do the operation.
+
+        Raises:
+            ReidError: The params or the run directory are wrong.
+        """
+        if args.operation == "start_train":
+            from_file = load_run_params(
+                args.config_path or Path("params.json"), self.catalog, args.set
+            )
+            from reid_core.runner import start_train
+
+            start_train(from_file.params, self.catalog, args.sub_working_dir, from_file.notes)
+            return
+        path = self._run_path(args)
+        if args.operation == "evaluate":
+            from reid_core.evaluating import run_evaluation
+
+            run_evaluation(EvalParams(run=str(path), output_dir=str(path / "evaluations")), self.catalog)
+            return
+        own = load_run_params(args.config_path or path / "params.json", self.catalog, args.set)
+        from reid_core.runner import resume_train
+
+        resume_train(path, self.catalog, own.params)
+
+    def _run_path(self, args: argparse.Namespace) -> Path:
+        """Return the run's directory: a path, or a name below the params' working_dir."""
+        if not args.sub_working_dir:
+            raise ReidError(
+                f"--operation {args.operation} needs --sub_working_dir: the run's path or name"
+            )
+        path = Path(args.sub_working_dir)
+        if not (path / "params.json").is_file() and args.config_path is not None:
+            params = load_run_params(args.config_path, self.catalog, args.set).params
+            path = Path(params.working_dir) / args.sub_working_dir
+        if not (path / "params.json").is_file():
+            raise ReidError(f"{path}: no run directory (params.json is not there)")
+        return path
+
+
+def build(params: Params, *, catalog: Catalog) -> Any:
+    """Return the subcommand."""
+    return TrainCommand(catalog)
+
+
+@hookimpl
+def reid_command() -> list[Component]:
+    """Offer the subcommand."""
+    return [Component(name="train", build=build, summary="train a model from a params file")]

@@ -1,0 +1,75 @@
+"""The loss `softmax`: cross entropy over identities, with label smoothing.
+
+Every training identity is a class. Smoothing moves a part of the target's probability to
+all classes alike, so that the network is not driven to be ever more certain.
+
+Reference: Szegedy et al., "Rethinking the Inception Architecture for Computer Vision",
+arXiv:1512.00567, section 7.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from reid_core import LossComponent, Params, hookimpl
+from reid_core.contracts import LossInput, LossOutput
+from reid_plugins.loss._accuracy import accuracy
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class SoftmaxParams(Params):
+    """Params of the loss `softmax`."""
+
+    label_smoothing: float = Field(
+        default=0.1,
+        ge=0.0,
+        le=1.0,
+        description="Probability in [0, 1] spread over all identities, the right one included; "
+        "0 is plain cross entropy.",
+    )
+
+
+def smoothed_cross_entropy(logits: Tensor, pids: Tensor, smoothing: float) -> Tensor:
+    """Return the mean cross entropy against ``(1 - s) onehot + s / num_pids``.
+
+    Args:
+        logits: ``(B, num_pids)``.
+        pids: ``(B,)`` int64.
+        smoothing: The probability s that is spread over all identities.
+    """
+    log_p = logits.log_softmax(dim=1)  # (B, num_pids)
+    right = log_p.gather(1, pids[:, None]).mean()
+    return -(1 - smoothing) * right - smoothing * log_p.mean()
+
+
+def build(params: SoftmaxParams) -> Callable[[LossInput], LossOutput]:
+    """Build the loss; the core hands it the logits of the branch's classifier."""
+
+    def loss(x: LossInput) -> LossOutput:
+        assert x.logits is not None, "declared in needs"
+        value = smoothed_cross_entropy(x.logits, x.pids, params.label_smoothing)
+        return LossOutput(value, {"accuracy": accuracy(x.logits, x.pids)})
+
+    return loss
+
+
+@hookimpl
+def reid_loss() -> list[LossComponent]:
+    """Offer the softmax loss."""
+    return [
+        LossComponent(
+            name="softmax",
+            params=SoftmaxParams,
+            build=build,
+            summary="Cross entropy over identities with label smoothing.",
+            reference="arXiv:1512.00567",
+            role="id",
+            on="embedding",
+            needs=frozenset({"classifier"}),
+        )
+    ]

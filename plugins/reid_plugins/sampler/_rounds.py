@@ -1,0 +1,63 @@
+"""Random orders that several samplers share; numpy only."""
+
+from __future__ import annotations
+
+import zlib
+
+import numpy as np
+
+from reid_core import ReidError
+
+
+def epoch_generator(seed: int, epoch: int, name: str) -> np.random.Generator:
+    """Return a generator that depends on (seed, epoch, name), the same on every rank."""
+    return np.random.default_rng(np.random.SeedSequence([seed, epoch, zlib.crc32(name.encode())]))
+
+
+def share_per_rank(total: int, what: str, world_size: int) -> int:
+    """Return how much of a global batch each process takes.
+
+    Raises:
+        ReidError: The batch cannot be cut into equal shares.
+    """
+    if total % world_size:
+        fitting = max(1, total // world_size) * world_size
+        raise ReidError(
+            f"sampler: {what} = {total} counts all processes and cannot be shared equally by "
+            f"{world_size} of them; choose a multiple of {world_size}, such as {fitting}"
+        )
+    return total // world_size
+
+
+def shuffled_rounds(rng: np.random.Generator, n: int, length: int, block: int) -> np.ndarray:
+    """Return ``length`` numbers of 0..n-1: everything once in random order, then again.
+
+    Every number appears equally often, give or take one. When ``n >= block``, the numbers
+    within each consecutive block of that size are distinct, also where two rounds meet.
+
+    Args:
+        rng: Source of randomness.
+        n: How many different numbers there are.
+        length: Numbers to return.
+        block: Size of the blocks, which start at 0.
+
+    Returns:
+        ``(length,)`` int64.
+    """
+    rounds = -(-length // n)
+    order = rng.permuted(np.tile(np.arange(n), (rounds, 1)), axis=1)  # (rounds, n)
+    if n >= block:
+        for row in range(1, rounds):
+            open_places = row * n % block  # places of the block that the last round began
+            if open_places:
+                held = order[row - 1, n - open_places :]
+                order[row] = _delay(order[row], held, block - open_places)
+    return order.ravel()[:length]
+
+
+def _delay(order: np.ndarray, held: np.ndarray, count: int) -> np.ndarray:
+    """Reorder a permutation so that its first ``count`` entries are not among ``held``."""
+    is_held = np.zeros(len(order), dtype=bool)
+    is_held[held] = True
+    first = np.flatnonzero(~is_held[order])[:count]
+    return np.concatenate([order[first], np.delete(order, first)])

@@ -1,0 +1,45 @@
+"""The same rate all the time, after the warm-up.
+
+It is what short trials and fine-tuning start from.
+Reference: P. Goyal et al., Accurate, Large Minibatch SGD, arXiv:1706.02677, section 2.2
+(the warm-up).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from reid_core import Component, hookimpl
+from reid_core.contracts import Progress
+from reid_plugins.schedule._warmup import WarmupParams, time_of, warmup_factor
+
+History = Sequence[tuple[int, float]]
+
+
+class ConstantParams(WarmupParams):
+    """Params of the schedule ``constant``."""
+
+
+def factor(progress: Progress, history: History, *, params: ConstantParams) -> float:
+    """Return the factor on every rate; ``history`` is not used."""
+    return warmup_factor(time_of(progress, params.per), params)
+
+
+def build(params: ConstantParams) -> Callable[[Progress, History], float]:
+    """Return ``callable(progress, history)``."""
+    return partial(factor, params=params)
+
+
+@hookimpl
+def reid_schedule() -> list[Component]:
+    """Offer ``constant``."""
+    return [
+        Component(
+            name="constant",
+            params=ConstantParams,
+            build=build,
+            summary="one rate, after an optional warm-up",
+            reference="arXiv:1706.02677",
+        )
+    ]

@@ -1,0 +1,72 @@
+"""A rate that falls along half a cosine, after a warm-up.
+
+factor(t) = f + (1 - f) (1 + cos(pi u)) / 2, where u runs from 0 at the end of the warm-up to 1
+at the end of the training. With ``per: epoch`` the last epoch still lies one epoch before the
+end, so its factor is a little above f, as in torch's ``CosineAnnealingLR``.
+Reference: I. Loshchilov, F. Hutter, SGDR: Stochastic Gradient Descent with Warm Restarts,
+arXiv:1608.03983, equation 5 (a single period).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from pydantic import Field
+
+from reid_core import Component, hookimpl
+from reid_core.contracts import Progress
+from reid_plugins.schedule._warmup import WarmupParams, time_of, warmup_factor
+
+History = Sequence[tuple[int, float]]
+
+
+class CosineParams(WarmupParams):
+    """Params of the schedule ``cosine``."""
+
+    final_factor: float = Field(
+        default=0.0, ge=0, le=1, description="Factor on the rate at the very end, 0 to 1."
+    )
+
+
+def cosine_factor(time: float, start: float, end: float, final: float) -> float:
+    """Return the factor at a time: 1 up to ``start``, ``final`` from ``end`` on.
+
+    Args:
+        time: Epochs since the start of the training.
+        start: Time at which the rate begins to fall.
+        end: Time at which it has fallen.
+        final: Factor at the end.
+    """
+    if time <= start:
+        return 1.0
+    done = min(1.0, (time - start) / max(end - start, 1e-12))
+    return final + (1.0 - final) * (1.0 + math.cos(math.pi * done)) / 2.0
+
+
+def factor(progress: Progress, history: History, *, params: CosineParams) -> float:
+    """Return the factor on every rate; ``history`` is not used."""
+    time = time_of(progress, params.per)
+    return warmup_factor(time, params) * cosine_factor(
+        time, params.warmup_epochs, progress.epochs, params.final_factor
+    )
+
+
+def build(params: CosineParams) -> Callable[[Progress, History], float]:
+    """Return ``callable(progress, history)``."""
+    return partial(factor, params=params)
+
+
+@hookimpl
+def reid_schedule() -> list[Component]:
+    """Offer ``cosine``."""
+    return [
+        Component(
+            name="cosine",
+            params=CosineParams,
+            build=build,
+            summary="half a cosine down to final_factor, after an optional warm-up",
+            reference="arXiv:1608.03983",
+        )
+    ]

@@ -1,0 +1,193 @@
+"""Build the parts of a training run from params, and check them before the first image."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+import torch
+
+from reid_core.catalog import Catalog
+from reid_core.contracts import Progress
+from reid_core.errors import ReidError
+from reid_core.images import EpochBatches, Pipeline, TrainingImages, training_loader
+from reid_core.losses import WeightedLosses, build_losses
+from reid_core.model import build_model
+from reid_core.optimization import (
+    GroupSettings,
+    Named,
+    build_optimizer,
+    group_table,
+    parameter_groups,
+)
+from reid_core.params import build
+from reid_core.schema import RunParams
+from reid_core.training import Training, TrainingModule, TrainState
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a run trains with; see ``Training`` for the meaning of each."""
+
+    module: TrainingModule
+    losses: WeightedLosses
+    groups: dict[GroupSettings, list[Named]]
+    optimizer: torch.optim.Optimizer
+    schedule: Any
+    loader: Any
+    batches: EpochBatches
+    device: torch.device
+    state: TrainState
+    start: Progress
+    classes: tuple[tuple[str, str], ...]
+    images_per_step: int
+
+    def training(
+        self,
+        report: Callable[..., None] = lambda *_: None,
+        after_step: Callable[[], None] = lambda: None,
+    ) -> Training:
+        """Return the parts as the loop takes them."""
+        return Training(
+            module=self.module,
+            optimizer=self.optimizer,
+            schedule=self.schedule,
+            loader=self.loader,
+            batches=self.batches,
+            device=self.device,
+            state=self.state,
+            start=self.start,
+            report=report,
+            after_step=after_step,
+        )
+
+
+def build_module(
+    params: RunParams, catalog: Catalog, num_pids: int
+) -> tuple[TrainingModule, WeightedLosses]:
+    """Build model, losses and objectives.
+
+    Raises:
+        ReidError: Branches, losses and classifiers do not fit together.
+    """
+    model = build_model(params, catalog, num_pids)
+    losses = build_losses(params, catalog, model)
+    objectives = [
+        build(catalog, "objective", entry, losses=losses, model=model, num_pids=num_pids)
+        for entry in params.objective
+    ]
+    if params.train.fine_tune:
+        model.freeze_backbone()
+    return TrainingModule(model, objectives), losses
+
+
+def build_parts(
+    params: RunParams, catalog: Catalog, images: TrainingImages, device: torch.device
+) -> Parts:
+    """Build everything that a training needs.
+
+    Raises:
+        ReidError: The sampler cannot serve the identities, or parts do not fit together.
+    """
+    batches = EpochBatches(_sampler(params, catalog, images))
+    module, losses = build_module(params, catalog, len(images.classes))
+    images_per_step = _check_batches(batches, images, losses)
+    module.to(device)
+    groups = parameter_groups(params.optimizer, module.named_parameters())
+    train = params.train
+    return Parts(
+        module=module,
+        losses=losses,
+        groups=groups,
+        optimizer=build_optimizer(params.optimizer, groups),
+        schedule=build(catalog, "schedule", params.schedule),
+        loader=training_loader(
+            images,
+            Pipeline(catalog, params.augmentation, training=True),
+            batches,
+            seed=train.seed,
+            workers=params.data.workers,
+        ),
+        batches=batches,
+        device=device,
+        state=TrainState(),
+        start=Progress(
+            epoch=0, epochs=train.epochs, step=0, steps_per_epoch=len(batches), seed=train.seed
+        ),
+        classes=images.classes,
+        images_per_step=images_per_step,
+    )
+
+
+def check_on_meta(params: RunParams, catalog: Catalog) -> None:
+    """Build the whole training on shapes alone, without data: no weight is read or drawn.
+
+    Raises:
+        ReidError: The input size does not suit the backbone or a head, a loss names a
+            branch that is not there, or an optimizer rule matches nothing.
+    """
+    height, width = Pipeline(catalog, params.augmentation, training=False).input_size()
+    with torch.device("meta"):
+        module, _ = build_module(params, catalog, num_pids=2)
+        module.eval()
+        output = module.model(torch.empty(2, 3, height, width))
+    parameter_groups(params.optimizer, module.named_parameters())
+    for spec in module.model.branches:
+        shape = tuple(output.branches[spec.name].embedding.shape)
+        if shape != (2, spec.dim):
+            raise ReidError(
+                f"head: branch '{spec.name}' declares {spec.dim} values and gives {shape[1:]}"
+            )
+
+
+def describe(params: RunParams, parts: Parts, images: TrainingImages) -> list[str]:
+    """Return what is about to be trained, as lines: data, model, parameter groups."""
+    model = parts.module.model
+    used = ", ".join(f"{name} {version}" for name, version in params.plugins.items())
+    cameras = len(np.unique(images.camids[images.camids >= 0]))
+    return [
+        f"plugins: {used}",
+        f"data: {len(images)} images, {len(images.classes)} identities, {cameras} cameras; "
+        f"{len(parts.batches)} steps of {parts.images_per_step} images an epoch",
+        f"model: {params.backbone.name}, embedding of {model.embedding_dim}, branches "
+        + ", ".join(f"{s.name} ({s.dim})" for s in model.branches),
+        *group_table(parts.groups),
+    ]
+
+
+def _sampler(params: RunParams, catalog: Catalog, images: TrainingImages) -> Any:
+    return build(
+        catalog,
+        "sampler",
+        params.sampler,
+        labels=images.labels,
+        camids=images.camids,
+        sources=images.sources,
+        seed=params.train.seed,
+        rank=0,
+        world_size=1,
+    )
+
+
+def _check_batches(batches: EpochBatches, images: TrainingImages, losses: WeightedLosses) -> int:
+    """Look at the first batch: return its size, and refuse one that a loss can learn nothing from.
+
+    Raises:
+        ReidError: There is no batch, or a loss needs pairs and the batch has none.
+    """
+    batches.set(0, 0)
+    first = next(iter(batches), None)
+    if first is None:
+        raise ReidError(
+            f"sampler: {len(images)} images make no batch; lower the batch size or P and K"
+        )
+    labels = images.labels[[index for _, index in cast(list[tuple[int, int]], first)]]
+    if losses.needs_pairs and len(np.unique(labels)) == len(labels):
+        raise ReidError(
+            f"loss: {', '.join(losses.needs_pairs)} compares images of one identity, and the first "
+            f"batch of {len(labels)} has {len(labels)} different identities; use the sampler "
+            "'class_balanced' with K >= 2"
+        )
+    return len(first)

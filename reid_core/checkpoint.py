@@ -1,0 +1,117 @@
+"""The training state on disk: everything that a resumed run needs to continue to the same bytes."""
+
+from __future__ import annotations
+
+import pickle
+import random
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from reid_core.errors import ReidError
+from reid_core.files import atomic_path
+from reid_core.training import Training
+
+FORMAT = "reid-core checkpoint 1"
+
+
+def save_checkpoint(path: Path, training: Training, log_bytes: int) -> None:
+    """Write the training state, whole or not at all.
+
+    Args:
+        path: The checkpoint file.
+        training: What to save.
+        log_bytes: Length of metrics.jsonl that belongs to this state.
+
+    Raises:
+        ReidError: The disk is full; the previous checkpoint is untouched.
+    """
+    content = {
+        "format": FORMAT,
+        "module": training.module.state_dict(),
+        "optimizer": training.optimizer.state_dict(),
+        "state": asdict(training.state),
+        "steps_per_epoch": training.start.steps_per_epoch,
+        "rng": _rng_state(),
+        "log_bytes": log_bytes,
+    }
+    with atomic_path(path) as temporary:
+        torch.save(content, temporary)
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a checkpoint without ever running code from it.
+
+    Raises:
+        ReidError: The file is truncated, is no checkpoint of this version, or holds
+            pickled objects, which are refused.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise ReidError(
+            f"{path}: refused: it holds pickled objects, which could run code when loaded; "
+            f"a checkpoint of reid-core holds none ({str(error).splitlines()[0]})"
+        ) from None
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        raise ReidError(
+            f"{path}: not a readable checkpoint ({str(error).splitlines()[0] if str(error) else 'empty'})"
+        ) from None
+    found = content.get("format") if isinstance(content, dict) else None
+    if found != FORMAT:
+        raise ReidError(
+            f"{path}: not a checkpoint of this version of reid-core (expected '{FORMAT}', "
+            f"found {found!r}); weights files go to 'pretrain_snapshot' or evaluator.py"
+        )
+    return dict(content)
+
+
+def restore(content: dict[str, Any], training: Training, source: Path) -> None:
+    """Put a checkpoint's content into the parts of a training run.
+
+    Raises:
+        ReidError: The checkpoint belongs to another model, optimizer or loss.
+    """
+    steps, found = training.start.steps_per_epoch, content["steps_per_epoch"]
+    if steps != found:
+        raise ReidError(
+            f"{source}: an epoch had {found} steps, now it has {steps}: the data or the sampler "
+            "changed, and the run cannot be continued"
+        )
+    try:
+        training.module.load_state_dict(content["module"])
+        training.optimizer.load_state_dict(content["optimizer"])
+    except (RuntimeError, ValueError, KeyError) as error:
+        first = " ".join(str(error).split())[:300]
+        raise ReidError(f"{source}: does not fit the model of these params: {first}") from None
+    for name, value in content["state"].items():
+        setattr(training.state, name, value)
+    training.state.history = [(int(e), float(s)) for e, s in content["state"]["history"]]
+    _set_rng_state(content["rng"])
+
+
+def _rng_state() -> dict[str, Any]:
+    """Return the global generators' states as tensors and numbers."""
+    _, keys, position, has_gauss, gauss = np.random.get_state(legacy=True)  # type: ignore[misc]
+    version, words, next_gauss = random.getstate()
+    return {
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "numpy": torch.from_numpy(np.asarray(keys).astype(np.int64)),
+        "numpy_rest": [int(position), int(has_gauss), float(gauss)],
+        "python": torch.tensor(words, dtype=torch.int64),
+        "python_rest": [version, next_gauss],
+    }
+
+
+def _set_rng_state(state: dict[str, Any]) -> None:
+    torch.set_rng_state(state["torch"])
+    if state["cuda"] and torch.cuda.device_count() == len(state["cuda"]):
+        torch.cuda.set_rng_state_all(state["cuda"])
+    keys = state["numpy"].numpy().astype(np.uint32)
+    np.random.set_state(("MT19937", keys, *state["numpy_rest"]))
+    version, next_gauss = state["python_rest"]
+    random.setstate((version, tuple(state["python"].tolist()), next_gauss))

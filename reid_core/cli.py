@@ -1,0 +1,68 @@
+"""The command line: every subcommand is a plugin of the kind ``command``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from reid_core.catalog import Catalog, load_catalog
+from reid_core.component import Component, call_build
+from reid_core.errors import ReidError
+from reid_core.interrupt import Interrupted
+
+
+def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
+    """Run one subcommand.
+
+    Args:
+        argv: Arguments without the program's name; None: those of the process.
+        prog: Name of the program for help texts, when a script stands for one command.
+
+    Returns:
+        The exit status: 0, 2 for a mistake in the input, 128 + the signal's number after
+        an interruption.
+    """
+    catalog = load_catalog()
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        if not catalog.offers:
+            raise ReidError("no plugin is installed; run: pip install -e . in the clone")
+        return _run(catalog, arguments, prog)
+    except ReidError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except Interrupted as stop:
+        print(stop, file=sys.stderr)
+        return 128 + stop.signal_number
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader (head, less) is gone; there is nobody to tell.
+        sys.stderr.close()
+        return 141
+
+
+def _run(catalog: Catalog, arguments: list[str], prog: str | None) -> int:
+    """Parse the arguments with the subcommand's own parser and run it."""
+    parser = argparse.ArgumentParser(
+        prog="reid", description="Person re-identification: train, evaluate, and look inside."
+    )
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    commands = {}
+    for name in catalog.names("command"):
+        component: Component = catalog.component("command", name)
+        command = call_build(component, component.params(), catalog=catalog)
+        subparser = subparsers.add_parser(
+            name, prog=prog, help=component.summary, description=component.summary
+        )
+        command.add_arguments(subparser)
+        commands[name] = command
+    args = parser.parse_args(arguments)
+    return int(commands[args.command].run(args) or 0)
+
+
+def run_as(command: str, script: str) -> int:
+    """Run the program as if it were one subcommand, for scripts such as ``train.py``."""
+    return main([command, *sys.argv[1:]], prog=script)

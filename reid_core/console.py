@@ -1,0 +1,85 @@
+"""What a person sees while a command works: rich bars on a terminal, plain lines in a pipe."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+PLAIN_LINE_EVERY = 10.0
+"""Seconds between progress lines when the output is not a terminal."""
+
+
+class Ticker(Protocol):
+    """Called with (steps done, steps in all, text) as often as one likes."""
+
+    def __call__(self, done: int, total: int, text: str = "") -> None:
+        """Show the progress."""
+
+
+def say(text: str = "") -> None:
+    """Print a line at once, also into a pipe."""
+    print(text, flush=True)
+
+
+@contextmanager
+def progress_bar(label: str) -> Iterator[Ticker]:
+    """Give a function that shows progress under a label, with the time left."""
+    if sys.stdout.isatty():
+        with _rich_bar(label) as tick:
+            yield tick
+    else:
+        yield _plain_lines(label)
+
+
+@contextmanager
+def _rich_bar(label: str) -> Iterator[Ticker]:
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[text]}"),
+    )
+    with Progress(*columns) as bars:
+        task = bars.add_task(label, total=None, text="")
+
+        def tick(done: int, total: int, text: str = "") -> None:
+            bars.update(task, completed=done, total=total, text=text)
+
+        yield tick
+
+
+def _plain_lines(label: str) -> Ticker:
+    start = shown = time.monotonic()
+
+    def tick(done: int, total: int, text: str = "") -> None:
+        nonlocal shown
+        now = time.monotonic()
+        if now - shown < PLAIN_LINE_EVERY:
+            return
+        shown = now
+        left = (now - start) / max(1, done) * (total - done)
+        say(f"{label}: {done}/{total}, {duration(left)} left{', ' if text else ''}{text}")
+
+    return tick
+
+
+def duration(seconds: float) -> str:
+    """Write a duration as ``42 s``, ``3 min 20 s`` or ``5 h 3 min``."""
+    seconds = round(seconds)
+    if seconds < 60:
+        return f"{seconds} s"
+    if seconds < 3600:
+        return f"{seconds // 60} min {seconds % 60} s"
+    return f"{seconds // 3600} h {seconds % 3600 // 60} min"

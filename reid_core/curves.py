@@ -1,0 +1,131 @@
+"""Draw the course of a run from its ``metrics.jsonl``: losses, learning rates, scores."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from reid_core.errors import ReidError
+from reid_core.files import atomic_path
+from reid_core.panels import GREY, INK, PALETTE, Line, render_panels
+
+
+def draw_curves(metrics_file: Path, picture: Path) -> None:
+    """Draw losses, learning rates and scores over the epochs into a PNG file.
+
+    Args:
+        metrics_file: One JSON object per line with a ``kind``: ``"train"`` (epoch, total,
+            losses, rates), ``"evaluation"`` (epoch, evaluation, target, primary, metrics)
+            or ``"baseline"`` (name, evaluation, target, metrics). Other kinds are skipped.
+        picture: The file to write, 1400 pixels wide.
+
+    Raises:
+        ReidError: A line before the last one is not a JSON object.
+    """
+    lines = _read_lines(metrics_file)
+    training = [line for line in lines if line.get("kind") == "train"]
+    panels = {"loss": _losses(training), "learning rate": _rates(training), "score": _scores(lines)}
+    with atomic_path(picture) as unfinished:
+        unfinished.write_bytes(render_panels(panels))
+
+
+def _read_lines(metrics_file: Path) -> list[dict[str, Any]]:
+    lines = []
+    texts = metrics_file.read_text(encoding="utf-8").splitlines()
+    for number, text in enumerate(texts, start=1):
+        try:
+            line = json.loads(text)
+        except ValueError:
+            line = None
+        if isinstance(line, dict):
+            lines.append(line)
+        elif number < len(texts):  # a run that was killed leaves half a line at the end
+            raise ReidError(f"{metrics_file}: line {number} is not a JSON object")
+    return lines
+
+
+def _collect(rows: Iterable[tuple[float, Mapping[str, float]]]) -> list[Line]:
+    """Turn rows of (epoch, values by name) into one curve per name."""
+    curves: dict[str, Line] = {}
+    for epoch, values in rows:
+        for name, value in values.items():
+            curve = curves.setdefault(name, Line(name))
+            curve.x.append(float(epoch))
+            curve.y.append(float(value))
+    return _coloured(curves.values())
+
+
+def _coloured(curves: Iterable[Line]) -> list[Line]:
+    result = list(curves)
+    for i, curve in enumerate(result):
+        curve.colour = PALETTE[i % len(PALETTE)]
+        curve.dashes = ("-", "-.", ":")[i // len(PALETTE) % 3]
+    return result
+
+
+def _losses(training: list[dict[str, Any]]) -> list[Line]:
+    parts = _collect((line["epoch"], line.get("losses", {})) for line in training)
+    total = _collect((line["epoch"], {"total": line["total"]}) for line in training)
+    for curve in total:
+        curve.colour = INK
+    return parts if [part.y for part in parts] == [one.y for one in total] else total + parts
+
+
+def _rates(training: list[dict[str, Any]]) -> list[Line]:
+    distinct: list[Line] = []
+    for curve in _collect((line["epoch"], line.get("rates", {})) for line in training):
+        twins = [other for other in distinct if (other.x, other.y) == (curve.x, curve.y)]
+        if twins:
+            twins[0].name += f" = {curve.name}"
+        else:
+            distinct.append(curve)
+    return _coloured(distinct)
+
+
+def _scores(lines: list[dict[str, Any]]) -> list[Line]:
+    """Return a curve per evaluation and metric, then the levels of the baselines."""
+    values = _scored(lines)
+    curves = _collect(
+        (line["epoch"], {name: value})
+        for line, name, value in values
+        if line["kind"] == "evaluation"
+    )
+    colours = {curve.name: curve.colour for curve in curves}
+    levels: dict[str, Line] = {}
+    patterns: dict[str, str] = {}
+    for line, name, value in values:
+        if line["kind"] == "baseline":
+            dashes = patterns.setdefault(line["name"], ("--", ":", "-.")[len(patterns) % 3])
+            label = f"{line['name']} {name}"
+            levels[label] = Line(label, [], [float(value)], colours.get(name, GREY), dashes)
+    return curves + list(levels.values())
+
+
+def _scored(lines: list[dict[str, Any]]) -> list[tuple[dict[str, Any], str, float]]:
+    """Return (line, name, value) of the metrics to draw, the names as short as can be."""
+    scored = [line for line in lines if line.get("kind") in ("evaluation", "baseline")]
+    primary = {_place(line): line["primary"] for line in scored if "primary" in line}
+    values = []
+    evaluators: dict[tuple[str, str], set[str]] = {}
+    for line in scored:
+        target, evaluation = _place(line)
+        retrieval = "mAP" in line["metrics"]
+        for metric in ("mAP", "rank1") if retrieval else (primary.get(_place(line), "rank1"),):
+            if metric in line["metrics"]:
+                values.append((line, metric))
+                evaluators.setdefault((target, metric), set()).add(evaluation)
+    many_targets = len({_place(line)[0] for line in scored}) > 1
+
+    def name(line: dict[str, Any], metric: str) -> str:
+        target, evaluation = _place(line)
+        many_evaluators = len(evaluators[target, metric]) > 1
+        words = [target] * many_targets + [evaluation] * many_evaluators + [metric]
+        return " ".join(words)
+
+    return [(line, name(line, metric), line["metrics"][metric]) for line, metric in values]
+
+
+def _place(line: dict[str, Any]) -> tuple[str, str]:
+    return str(line["target"]), str(line["evaluation"])

@@ -1,0 +1,115 @@
+"""Run the evaluators of the params over their targets; print and keep what they say."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+
+from reid_core.catalog import Catalog
+from reid_core.component import EvaluatorComponent
+from reid_core.console import say
+from reid_core.contracts import Features, Scores
+from reid_core.errors import ReidError
+from reid_core.files import atomic_path, write_json
+from reid_core.params import build
+from reid_core.schema import EvaluationEntry
+
+Extract = Callable[[str, str, frozenset[str]], Features]
+"""``extract(target, split, outputs)`` gives the features of one split of a target."""
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """The scores of one entry of the params' evaluation list."""
+
+    name: str
+    target: str
+    scores: Scores
+
+    @property
+    def label(self) -> dict[str, str]:
+        """Return evaluator and target, for records."""
+        return {"evaluation": self.name, "target": self.target}
+
+    @property
+    def primary(self) -> float:
+        """Return the number that chooses the best model."""
+        return float(self.scores.metrics[self.scores.primary])
+
+
+def evaluate(
+    entries: Sequence[EvaluationEntry], catalog: Catalog, targets: Sequence[str], extract: Extract
+) -> list[Evaluated]:
+    """Run every evaluator; a split of a target is extracted once and shared.
+
+    Args:
+        entries: The params' evaluation list.
+        catalog: Offers the evaluators.
+        targets: Names of the targets; the first is the default.
+        extract: Gives the features of a split.
+
+    Returns:
+        Scores in the order of the entries.
+    """
+    components = [
+        cast(EvaluatorComponent, catalog.component("evaluator", entry.name)) for entry in entries
+    ]
+    chosen = [entry.target or targets[0] for entry in entries]
+    wanted: dict[tuple[str, str], frozenset[str]] = {}
+    for target, component in zip(chosen, components, strict=True):
+        for split in component.splits:
+            outputs = wanted.get((target, split), frozenset()) | set(component.outputs)
+            wanted[target, split] = outputs
+    features = {place: extract(*place, outputs) for place, outputs in wanted.items()}
+    results = []
+    for entry, component, target in zip(entries, components, chosen, strict=True):
+        splits = {split: features[target, split] for split in component.splits}
+        scores = build(catalog, "evaluator", entry)(splits)
+        results.append(Evaluated(component.name, target, scores))
+    return results
+
+
+def features_from_files(files: Mapping[str, Features]) -> Extract:
+    """Return an ``extract`` that takes saved features instead of running a model."""
+
+    def extract(target: str, split: str, outputs: frozenset[str]) -> Features:
+        if split not in files:
+            raise ReidError(f"features: no file is given for split '{split}'")
+        return files[split]
+
+    return extract
+
+
+def print_scores(result: Evaluated) -> None:
+    """Print the metrics of one evaluation and the protocol card that they belong to."""
+    say(f"{result.name} on {result.target}")
+    numbers = [f"{name} {value:.4f}" for name, value in result.scores.metrics.items()]
+    for start in range(0, len(numbers), 5):
+        say("  " + "   ".join(numbers[start : start + 5]))
+    for key, value in result.scores.card.items():
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        say(f"    {key}: {text}")
+
+
+def save_scores(folder: Path, result: Evaluated) -> None:
+    """Write metrics and card as JSON, per-query arrays and tables as npz (no pickle)."""
+    stem = f"{result.name}-{result.target}"
+    scores = result.scores
+    arrays = {f"per_query.{name}": array for name, array in scores.per_query.items()}
+    arrays |= {f"tables.{name}": array for name, array in scores.tables.items()}
+    with atomic_path(folder / f"{stem}.npz") as temporary, temporary.open("wb") as file:
+        np.savez(file, **cast(dict[str, np.ndarray], arrays))
+    write_json(
+        folder / f"{stem}.json",
+        {
+            **result.label,
+            "primary": scores.primary,
+            "metrics": {name: float(value) for name, value in scores.metrics.items()},
+            "card": dict(scores.card),
+        },
+    )

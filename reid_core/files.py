@@ -1,0 +1,68 @@
+"""Files that are either whole or not there."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from reid_core.errors import ReidError
+
+
+@contextlib.contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside ``path`` that takes its place when the block succeeds.
+
+    The file's data reach the disk before the rename, so that after a crash the old file or
+    the new one is there, never a part.
+
+    Raises:
+        ReidError: The disk is full or not writable; the old file is untouched.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with saving(path):
+            yield temporary
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
+            temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def saving(path: Path) -> Iterator[None]:
+    """Turn a full or read-only disk into one clear error about ``path``.
+
+    Raises:
+        ReidError: An OS error occurred inside the block.
+    """
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        # torch and safetensors report a full disk as RuntimeError with the OS's text.
+        if isinstance(error, OSError) and error.errno not in (None, errno.ENOSPC, errno.EDQUOT):
+            raise ReidError(f"{path}: cannot be written: {error.strerror}") from error
+        if isinstance(error, RuntimeError) and "space" not in str(error).lower():
+            if "PytorchStreamWriter" not in str(error) and "write" not in str(error).lower():
+                raise
+        raise ReidError(
+            f"{path}: cannot be written: the disk is full or failing ({error}); nothing that was "
+            "saved before is lost. Free some space and run again"
+        ) from error
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a value as indented JSON, whole or not at all."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file, whole or not at all."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")

@@ -1,0 +1,241 @@
+"""From encoded bytes to batches: the image pipeline, the training set and the loaders."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from reid_core.catalog import Catalog
+from reid_core.component import AugmentationComponent
+from reid_core.contracts import Batch
+from reid_core.errors import ReidError, name_list
+from reid_core.params import build
+from reid_core.schema import Entry
+from reid_core.store import Store
+
+Key = tuple[int, int]
+"""What a sampler yields per image: (epoch, index)."""
+
+
+class Pipeline:
+    """The operations from a picture to a normalised tensor, for training or for evaluation.
+
+    Attributes:
+        operations: (component, callable) in order; in evaluation only those ``at_test``.
+    """
+
+    def __init__(self, catalog: Catalog, entries: Sequence[Entry], *, training: bool) -> None:
+        """Build the operations of the params' ``augmentation`` section."""
+        self.operations = [
+            (component, build(catalog, "augmentation", entry))
+            for entry in entries
+            for component in [
+                cast(AugmentationComponent, catalog.component("augmentation", entry.name))
+            ]
+            if training or component.at_test
+        ]
+        self._pil = [apply for component, apply in self.operations if component.stage == "pil"]
+        self._tensor = [
+            apply for component, apply in self.operations if component.stage == "tensor"
+        ]
+
+    def __call__(self, image: Image.Image, rng: np.random.Generator) -> Tensor:
+        """Return ``(3, H, W)`` float32 of an RGB picture."""
+        for apply in self._pil:
+            image = apply(image, rng)
+        # A copy, because Pillow's buffer is read-only.
+        pixels = torch.from_numpy(np.array(image, dtype=np.uint8)).permute(2, 0, 1)
+        tensor = pixels.contiguous().float().div_(255)
+        for apply in self._tensor:
+            tensor = apply(tensor, rng)
+        return tensor
+
+    def input_size(self) -> tuple[int, int]:
+        """Return (height, width) in pixels of what the network sees."""
+        blank = self(Image.new("RGB", (64, 128)), np.random.default_rng(0))
+        return int(blank.shape[1]), int(blank.shape[2])
+
+
+@dataclass(frozen=True)
+class TrainingImages:
+    """The train splits of all train datasets as one.
+
+    Attributes:
+        stores: One per dataset, with the label of the dataset.
+        positions: ``(N,)`` int64 record number in its store.
+        sources: ``(N,)`` int64 which store.
+        labels: ``(N,)`` int64, 0 to num_pids - 1.
+        camids: ``(N,)`` int64, -1 unknown.
+        classes: (dataset, pid) of every label.
+    """
+
+    stores: tuple[tuple[str, Store], ...]
+    positions: np.ndarray
+    sources: np.ndarray
+    labels: np.ndarray
+    camids: np.ndarray
+    classes: tuple[tuple[str, str], ...]
+
+    @classmethod
+    def of(cls, stores: Sequence[tuple[str, Store]]) -> TrainingImages:
+        """Concatenate stores; an identity is a (dataset, pid); junk and distractors stay out.
+
+        Raises:
+            ReidError: A train split is empty, or there is only one identity.
+        """
+        parts, classes = [], []
+        for source, (label, store) in enumerate(stores):
+            at = store.index.positions("train")
+            at = at[~(store.index.junk[at] | store.index.distractor[at])]
+            if len(at) == 0:
+                raise ReidError(
+                    f"dataset '{label}' ({store.path}) has no training images; its splits: "
+                    f"{name_list(store.index.statistics())}"
+                )
+            pids, local = np.unique(store.index.pid[at], return_inverse=True)
+            parts.append((at, np.full(len(at), source), local + len(classes), store.index.camid[at]))
+            classes += [(label, str(pid)) for pid in pids]
+        if len(classes) < 2:
+            raise ReidError(
+                f"only one identity to train on ({classes[0][1]} of {classes[0][0]}); a network "
+                "needs at least two to tell apart"
+            )
+        joined = [np.concatenate(columns).astype(np.int64) for columns in zip(*parts, strict=True)]
+        return cls(tuple(stores), joined[0], joined[1], joined[2], joined[3], tuple(classes))
+
+    def __len__(self) -> int:
+        """Return N."""
+        return len(self.labels)
+
+
+class _TrainingSet(Dataset[Any]):
+    """Reads and augments training images; the loader asks for one batch of keys at a time."""
+
+    def __init__(self, images: TrainingImages, pipeline: Pipeline, seed: int) -> None:
+        self.images, self.pipeline, self.seed = images, pipeline, seed
+
+    def __getitems__(self, keys: list[Key]) -> Batch:
+        repeats: Counter[Key] = Counter()
+        tensors = []
+        for key in keys:
+            epoch, index = key
+            # An image that stands twice in a batch gets two different augmentations.
+            rng = np.random.default_rng([self.seed, epoch, index, repeats[key]])
+            repeats[key] += 1
+            _, store = self.images.stores[self.images.sources[index]]
+            tensors.append(self.pipeline(store.image(int(self.images.positions[index])), rng))
+        at = np.array([index for _, index in keys])
+        return Batch(
+            images=_stack(tensors),
+            pids=torch.from_numpy(self.images.labels[at]),
+            camids=torch.from_numpy(self.images.camids[at]),
+            source=torch.from_numpy(self.images.sources[at]),
+            index=torch.from_numpy(at),
+        )
+
+
+class _EvaluationSet(Dataset[Any]):
+    """Reads and preprocesses images of a store; no randomness."""
+
+    def __init__(self, store: Store, positions: np.ndarray, pipeline: Pipeline) -> None:
+        self.store, self.positions, self.pipeline = store, positions, pipeline
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    def __getitems__(self, keys: list[int]) -> Tensor:
+        rng = np.random.default_rng(0)
+        return _stack(
+            [self.pipeline(self.store.image(int(self.positions[k])), rng) for k in keys]
+        )
+
+
+class EpochBatches:
+    """The batches of one epoch from a given position on, so that a resumed run skips fast."""
+
+    def __init__(self, sampler: Any) -> None:
+        """Wrap a sampler plugin's batch sampler."""
+        self.sampler = sampler
+        self.start = 0
+
+    def set(self, epoch: int, start: int) -> None:
+        """Choose the epoch and the first batch to yield."""
+        self.sampler.set_epoch(epoch)
+        self.start = start
+
+    def __len__(self) -> int:
+        """Return the number of batches of a whole epoch."""
+        return len(self.sampler)
+
+    def __iter__(self) -> Iterator[list[Key]]:
+        """Yield the keys of each batch, leaving out those before the start."""
+        for position, keys in enumerate(self.sampler):
+            if position >= self.start:
+                yield keys
+
+
+def training_loader(
+    images: TrainingImages, pipeline: Pipeline, batches: EpochBatches, *, seed: int, workers: int
+) -> DataLoader[Any]:
+    """Return a loader of ``Batch``; its order and augmentations depend on the keys alone."""
+    return DataLoader(
+        _TrainingSet(images, pipeline, seed),
+        batch_sampler=cast(Any, batches),
+        collate_fn=_as_it_is,
+        **_worker_options(workers),
+    )
+
+
+def evaluation_loader(
+    store: Store, positions: np.ndarray, pipeline: Pipeline, *, batch_size: int, workers: int
+) -> DataLoader[Any]:
+    """Return a loader of ``(B, 3, H, W)`` tensors in the order of the positions."""
+    return DataLoader(
+        _EvaluationSet(store, positions, pipeline),
+        batch_size=batch_size,
+        collate_fn=_as_it_is,
+        **_worker_options(workers),
+    )
+
+
+def _worker_options(workers: int) -> dict[str, Any]:
+    """Return the loader options that keep randomness, processes and memory under control."""
+    options: dict[str, Any] = {
+        "num_workers": workers,
+        "pin_memory": torch.cuda.is_available(),
+        # A generator of its own: torch's global one must not notice that a loader exists.
+        "generator": torch.Generator(),
+    }
+    if workers:
+        # fork is unsafe once torch or LMDB have started threads.
+        options["multiprocessing_context"] = multiprocessing.get_context("spawn")
+        options["persistent_workers"] = True
+        options["worker_init_fn"] = _one_thread
+    return options
+
+
+def _one_thread(worker: int) -> None:
+    """Keep workers from fighting the main process for the cores."""
+    torch.set_num_threads(1)
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch
+
+
+def _stack(tensors: list[Tensor]) -> Tensor:
+    shapes = {tuple(t.shape) for t in tensors}
+    if len(shapes) > 1:
+        raise ReidError(
+            f"augmentation: images of one batch differ in size: {sorted(shapes)}; put 'resize' first"
+        )
+    return torch.stack(tensors)

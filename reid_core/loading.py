@@ -1,0 +1,65 @@
+"""From a file's path to checked params: read, translate an older vocabulary, override, check."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from reid_core.catalog import Catalog
+from reid_core.console import say
+from reid_core.legacy import (
+    is_legacy_eval,
+    is_legacy_run,
+    translate_eval,
+    translate_run,
+)
+from reid_core.params import apply_overrides, check_eval_params, check_run_params, read_json
+from reid_core.schema import EvalParams, RunParams
+
+
+@dataclass(frozen=True)
+class LoadedParams:
+    """Resolved params, and what the translation of an older file had to say."""
+
+    params: RunParams
+    notes: list[str]
+
+
+def load_run_params(path: Path, catalog: Catalog, overrides: Sequence[str] = ()) -> LoadedParams:
+    """Read, translate, override and check a params.json.
+
+    Args:
+        path: The file.
+        catalog: Whose components it may name.
+        overrides: ``path=value`` strings, applied after the translation.
+
+    Raises:
+        ReidError: With all problems of the file.
+    """
+    raw, notes = read_json(path), []
+    if is_legacy_run(raw):
+        translation = translate_run(raw, str(path))
+        raw, notes = translation.params, translation.notes
+        say(f"{path}: written for pytorch-reid-lite; translated:")
+        for note in notes:
+            say(f"  {note}")
+    recorded = raw.get("plugins")
+    params = check_run_params(apply_overrides(raw, overrides, str(path)), catalog, str(path))
+    if isinstance(recorded, dict):
+        for name, version in params.plugins.items():
+            if recorded.get(name, version) != version:
+                say(f"{path}: written with {name} {recorded[name]}, {version} is installed")
+    return LoadedParams(params, notes)
+
+
+def load_eval_params(path: Path, catalog: Catalog, overrides: Sequence[str] = ()) -> EvalParams:
+    """Read, translate, override and check an eval_params.json; see ``load_run_params``."""
+    raw = read_json(path)
+    if is_legacy_eval(raw):
+        translation = translate_eval(raw, str(path))
+        raw = translation.params
+        say(f"{path}: written for pytorch-reid-lite; translated:")
+        for note in translation.notes:
+            say(f"  {note}")
+    return check_eval_params(apply_overrides(raw, overrides, str(path)), catalog, str(path))

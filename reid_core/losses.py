@@ -1,0 +1,181 @@
+"""The weighted losses of the params: which branch each sees, in which form, and how they join."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from fnmatch import fnmatchcase
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from reid_core.catalog import Catalog
+from reid_core.component import LossComponent
+from reid_core.contracts import BranchSpec, LossInput, LossOutput, Progress, Step
+from reid_core.errors import ReidError, did_you_mean
+from reid_core.model import ReIDModel
+from reid_core.params import build
+from reid_core.schema import LossEntry, RandomKeep, RunParams
+
+
+class LossTerm(nn.Module):
+    """One entry of the params' ``loss`` list, applied to each of its branches."""
+
+    def __init__(
+        self,
+        name: str,
+        entry: LossEntry,
+        component: LossComponent,
+        branches: Sequence[BranchSpec],
+        losses: Sequence[Any],
+    ) -> None:
+        """Bind the built losses to their branches, one each."""
+        super().__init__()
+        self.name, self.weight, self.reduce = name, entry.weight, entry.reduce
+        self.branches = tuple(branches)
+        self.on = entry.on or component.on
+        self.normalize = component.normalize if entry.normalize is None else entry.normalize
+        self.needs_classifier = "classifier" in component.needs
+        self.needs_pairs = "pairs" in component.needs
+        self.losses = list(losses)
+        # Registered beside the list, because a loss may also be a plain function.
+        self.modules_of_losses = nn.ModuleList(x for x in losses if isinstance(x, nn.Module))
+
+    def forward(self, step: Step) -> LossOutput:
+        """Return the joined value and the monitors' means over the branches."""
+        results = [
+            loss(self._input(step, spec))
+            for spec, loss in zip(self.branches, self.losses, strict=True)
+        ]
+        values = torch.stack([result.value for result in results])
+        names = dict.fromkeys(name for result in results for name in result.monitors)
+        monitors = {
+            name: torch.stack(
+                [r.monitors[name].detach() for r in results if name in r.monitors]
+            ).mean()
+            for name in names
+        }
+        return LossOutput(self._joined(values, step.progress), monitors, self.weight)
+
+    def _input(self, step: Step, spec: BranchSpec) -> LossInput:
+        """Choose, normalise and cast what the loss sees of one branch."""
+        features = getattr(step.outputs.branches[spec.name], self.on).float()
+        if self.normalize:
+            features = F.normalize(features, dim=1)
+        weight = logits = None
+        if self.needs_classifier:
+            layer = cast(ReIDModel, step.model).classifier[cast(str, spec.classifier)]
+            weight = cast(Tensor, layer.weight).float()
+            logits = step.outputs.logits[spec.name].float()
+        return LossInput(
+            features=features,
+            pids=step.batch.pids,
+            camids=step.batch.camids,
+            progress=step.progress,
+            weight=weight,
+            logits=logits,
+            aux=step.outputs.aux,
+        )
+
+    def _joined(self, values: Tensor, progress: Progress) -> Tensor:
+        """Reduce the values ``(branches,)`` to one."""
+        if isinstance(self.reduce, RandomKeep):
+            # Multiplied by 0 instead of left out: every parameter keeps a gradient.
+            keep = kept_branches(len(values), self.reduce.draws, progress.generator(self.name))
+            return (values * keep.to(values)).sum()
+        reduced: Tensor = getattr(values, self.reduce)()
+        return reduced
+
+
+class WeightedLosses(nn.Module):
+    """The params' ``loss`` list: the supervised objective's content."""
+
+    def __init__(self, terms: Iterable[LossTerm]) -> None:
+        """Keep the terms in the order of the params."""
+        super().__init__()
+        self.terms = nn.ModuleList(terms)
+
+    def forward(self, step: Step) -> dict[str, LossOutput]:
+        """Return every term's output by its name, in float32 outside autocast."""
+        with torch.autocast(step.batch.images.device.type, enabled=False):
+            return {cast(LossTerm, term).name: term(step) for term in self.terms}
+
+    @property
+    def needs_pairs(self) -> list[str]:
+        """Return the names of terms that compare images of one identity with each other."""
+        return [cast(LossTerm, t).name for t in self.terms if cast(LossTerm, t).needs_pairs]
+
+
+def kept_branches(count: int, draws: int, generator: torch.Generator) -> Tensor:
+    """Draw which of ``count`` branches are trained in this step (pytorch-reid-lite).
+
+    ``draws`` branches, drawn with replacement, are left out; if none remains, one is kept.
+
+    Returns:
+        ``(count,)`` float32 of ones and zeros.
+    """
+    keep = torch.ones(count)
+    keep[torch.randint(count, (draws,), generator=generator)] = 0
+    if not keep.any():
+        keep[torch.randint(count, (1,), generator=generator)] = 1
+    return keep
+
+
+def build_losses(params: RunParams, catalog: Catalog, model: ReIDModel) -> WeightedLosses:
+    """Build every loss for every branch that it is applied to, and the classifiers needed.
+
+    Raises:
+        ReidError: A glob matches no branch, or a loss needs a classifier that a branch
+            does not have.
+    """
+    plan = []
+    for i, entry in enumerate(params.loss):
+        component = cast(LossComponent, catalog.component("loss", entry.name))
+        plan.append((entry, component, _selected(i, entry, component, model.branches)))
+    keys = {
+        cast(str, spec.classifier)
+        for _, component, specs in plan
+        if "classifier" in component.needs
+        for spec in specs
+    }
+    model.add_classifiers(keys, bias=params.classifier.bias, init_std=params.classifier.init_std)
+    names: list[str] = []
+    terms = []
+    for entry, component, specs in plan:
+        names.append(component.name)
+        count = names.count(component.name)
+        name = component.name if count == 1 else f"{component.name}_{count}"
+        losses = [
+            build(catalog, "loss", entry, dim=s.dim, num_pids=model.num_pids, branch=s)
+            for s in specs
+        ]
+        terms.append(LossTerm(name, entry, component, specs, losses))
+    return WeightedLosses(terms)
+
+
+def _selected(
+    position: int, entry: LossEntry, component: LossComponent, branches: Sequence[BranchSpec]
+) -> list[BranchSpec]:
+    """Return the branches of one entry: those of its globs, or of the loss's role."""
+    place = f"loss.{position}"
+    if entry.branches is None:
+        chosen = [spec for spec in branches if component.role in spec.roles]
+        if not chosen:
+            raise ReidError(f"{place}: no branch has the role '{component.role}' that it takes")
+    else:
+        globs = [entry.branches] if isinstance(entry.branches, str) else entry.branches
+        names = [spec.name for spec in branches]
+        for glob in globs:
+            if not any(fnmatchcase(name, glob) for name in names):
+                raise ReidError(
+                    f"{place}.branches: '{glob}' matches no branch{did_you_mean(glob, names)} "
+                    f"(branches: {', '.join(names)})"
+                )
+        chosen = [s for s in branches if any(fnmatchcase(s.name, glob) for glob in globs)]
+    bare = [spec.name for spec in chosen if spec.classifier is None]
+    if "classifier" in component.needs and bare:
+        raise ReidError(
+            f"{place}: '{component.name}' needs a classifier, and branch '{bare[0]}' has none"
+        )
+    return chosen

@@ -1,0 +1,154 @@
+"""The network: a backbone, heads, and the classifiers that losses ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from reid_core.catalog import Catalog
+from reid_core.contracts import Branch, BranchSpec, HeadOutput, ModelOutput
+from reid_core.errors import ReidError, name_list
+from reid_core.params import build
+from reid_core.schema import HeadEntry, ModelParams
+
+
+class ReIDModel(nn.Module):
+    """Backbone, heads and classifiers; the same output in training and evaluation.
+
+    Attributes:
+        branches: Every branch of every head, in the order of the params.
+        embedding_dim: D, the size of the joint test embedding.
+    """
+
+    def __init__(
+        self, backbone: nn.Module, heads: list[tuple[HeadEntry, nn.Module]], num_pids: int
+    ) -> None:
+        """Join the parts; classifiers are added by ``add_classifiers``."""
+        super().__init__()
+        self.backbone = backbone
+        self.heads = nn.ModuleList(head for _, head in heads)
+        self.classifier = nn.ModuleDict()
+        self.num_pids = num_pids
+        self.backbone_is_frozen = False
+        self._entries = [entry for entry, _ in heads]
+        self._specs = [
+            {spec.name: _renamed(spec, entry.alias) for spec in head.branches}  # type: ignore[union-attr]
+            for entry, head in heads
+        ]
+        self.branches: tuple[BranchSpec, ...] = tuple(
+            spec for specs in self._specs for spec in specs.values()
+        )
+        _check_branches(self.branches)
+        self.embedding_dim = sum(spec.dim for spec in self.branches if spec.in_test)
+
+    def add_classifiers(self, keys: Iterable[str], *, bias: bool, init_std: float) -> None:
+        """Add one linear layer per classifier key; branches with one key share it.
+
+        Raises:
+            ReidError: Branches of one key differ in size.
+        """
+        for key in sorted(set(keys)):
+            dims = {spec.dim for spec in self.branches if spec.classifier == key}
+            if len(dims) != 1:
+                raise ReidError(
+                    f"classifier '{key}' is shared by branches of different sizes: {sorted(dims)}"
+                )
+            layer = nn.Linear(dims.pop(), self.num_pids, bias=bias)
+            nn.init.normal_(layer.weight, std=init_std)
+            if bias:
+                nn.init.zeros_(layer.bias)
+            self.classifier[key] = layer
+
+    def freeze_backbone(self) -> None:
+        """Fix the backbone's weights and BN statistics; its parameters stay in the optimizer."""
+        self.backbone_is_frozen = True
+        self.backbone.requires_grad_(False)
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> ReIDModel:
+        """Set the mode; a frozen backbone's BN layers stay in evaluation mode."""
+        super().train(mode)
+        if self.backbone_is_frozen:
+            for module in self.backbone.modules():
+                if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                    module.eval()
+        return self
+
+    def forward(self, images: Tensor) -> ModelOutput:
+        """Map images ``(B, 3, H, W)`` to every branch and the joint embedding ``(B, D)``."""
+        feature_map = self.backbone(images)
+        outputs = [head(feature_map) for head in self.heads]
+        branches: dict[str, Branch] = {}
+        aux: dict[str, Tensor] = {}
+        for specs, output in zip(self._specs, outputs, strict=True):
+            branches |= {specs[name].name: branch for name, branch in output.branches.items()}
+            aux |= output.aux
+        logits = {
+            spec.name: self.classifier[spec.classifier](branches[spec.name].embedding)
+            for spec in self.branches
+            if spec.classifier in self.classifier
+        }
+        return ModelOutput(
+            embedding=self._joined(outputs, "embedding"),
+            feature=self._joined(outputs, "feature"),
+            branches=branches,
+            logits=logits,
+            aux=aux,
+        )
+
+    def _joined(self, outputs: list[HeadOutput], part: str) -> Tensor:
+        """Concatenate the test branches, each normalised and scaled as its entry says."""
+        vectors = []
+        for entry, specs, output in zip(self._entries, self._specs, outputs, strict=True):
+            for name, spec in specs.items():
+                if spec.in_test:
+                    vector: Tensor = getattr(output.branches[name], part)
+                    if entry.part_norm == "each":
+                        vector = F.normalize(vector, dim=1)
+                    vectors.append(vector * entry.scale if entry.scale != 1 else vector)
+        return vectors[0] if len(vectors) == 1 else torch.cat(vectors, dim=1)
+
+
+def build_model(params: ModelParams, catalog: Catalog, num_pids: int) -> ReIDModel:
+    """Build backbone and heads; classifiers come with the losses that need them.
+
+    Raises:
+        ReidError: Heads with equal branch names, or none in the test embedding.
+    """
+    backbone = build(catalog, "backbone", params.backbone)
+    heads = [
+        (
+            entry,
+            build(
+                catalog,
+                "head",
+                entry,
+                in_channels=backbone.out_channels,
+                num_pids=num_pids,
+                backbone=backbone,
+            ),
+        )
+        for entry in params.head
+    ]
+    return ReIDModel(backbone, heads, num_pids)
+
+
+def _renamed(spec: BranchSpec, alias: str | None) -> BranchSpec:
+    if alias is None:
+        return spec
+    key = None if spec.classifier is None else f"{alias}_{spec.classifier}"
+    return BranchSpec(f"{alias}_{spec.name}", spec.dim, key, spec.roles, spec.in_test)
+
+
+def _check_branches(branches: tuple[BranchSpec, ...]) -> None:
+    names = [spec.name for spec in branches]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ReidError(
+            f"head: two heads declare branch {name_list(twice)}; give one of them an 'alias'"
+        )
+    if not any(spec.in_test for spec in branches):
+        raise ReidError("head: no branch is part of the test embedding")

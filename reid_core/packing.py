@@ -1,0 +1,239 @@
+"""Pack a dataset's images into a store: atomic, one process at a time, nothing unread."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import shutil
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import lmdb
+import numpy as np
+from filelock import FileLock
+
+from reid_core.contracts import SPLITS, ImageRecord, Listing
+from reid_core.errors import ReidError
+from reid_core.files import saving, write_json
+from reid_core.store import FORMAT, Index, Store, decode, record_key
+
+SHOWN_PROBLEMS = 20
+COMMIT_EVERY = 1000
+
+Report = Callable[[int, int], None]
+"""Called with (images done, images in all)."""
+
+
+def pack(listing: Listing, target: Path, source: dict[str, Any], report: Report | None = None) -> Store:
+    """Write a store, or wait for the process that is writing it.
+
+    Args:
+        listing: The images.
+        target: The store's directory; an existing store is opened and returned as it is.
+        source: What the store was made from (dataset name, params), kept in the manifest.
+        report: Called after every image.
+
+    Returns:
+        The store, opened.
+
+    Raises:
+        ReidError: Images are unreadable, lie outside the dataset's root or are repeated;
+            the disk is full; nothing is left behind.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with saving(target), FileLock(f"{target}.lock"):
+        if (target / "manifest.json").exists():
+            return Store(target)
+        check_listing(listing)
+        for leftover in target.parent.glob(f".{target.name}.packing-*"):
+            shutil.rmtree(leftover, ignore_errors=True)
+        temporary = target.parent / f".{target.name}.packing-{os.getpid()}"
+        try:
+            temporary.mkdir()
+            _write(listing, temporary, source, report or (lambda done, total: None))
+            temporary.replace(target)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+    return Store(target)
+
+
+def check_listing(listing: Listing) -> None:
+    """Check what can be checked without reading an image.
+
+    Raises:
+        ReidError: No images, an unknown split, a repeated name, a negative camera other
+            than -1, or a file outside the root.
+    """
+    if not listing.records:
+        raise ReidError("the dataset has no images")
+    problems = []
+    seen: set[tuple[str, str]] = set()
+    root = listing.root.resolve() if listing.root else None
+    for record in listing.records:
+        if record.split not in SPLITS:
+            problems.append(f"{record.name}: unknown split '{record.split}' (known: {', '.join(SPLITS)})")
+        if record.camid < -1:
+            problems.append(f"{record.name}: camid {record.camid}; cameras count from 0, -1 is unknown")
+        if (record.split, record.name) in seen:
+            problems.append(f"{record.name}: twice in split '{record.split}'")
+        seen.add((record.split, record.name))
+        if isinstance(record.source, Path) and root is not None:
+            if not record.source.resolve().is_relative_to(root):
+                problems.append(f"{record.name}: lies outside the data folder {listing.root}")
+    _raise_problems(problems, "images cannot be used")
+
+
+def published_differences(listing: Listing) -> list[str]:
+    """Compare the listing with the dataset's published numbers; one line per difference."""
+    differences = []
+    for split, expected in listing.published.items():
+        records = [r for r in listing.records if r.split == split]
+        real = {r.pid for r in records if not (r.junk or r.distractor)}
+        if (len(real), len(records)) != tuple(expected):
+            differences.append(
+                f"{split}: {len(real)} identities in {len(records)} images; "
+                f"published are {expected[0]} in {expected[1]}"
+            )
+    return differences
+
+
+def fingerprint(dataset: str, params: dict[str, Any], listing: Listing) -> str:
+    """Return 16 hex digits that change when the dataset's params or files change.
+
+    Files are compared by name, size and time of change; they are not read.
+    """
+    digest = hashlib.sha256(repr((FORMAT, dataset, sorted(params.items()))).encode())
+    for record in listing.records:
+        digest.update(repr((record.split, record.name, record.pid, record.camid)).encode())
+        if isinstance(record.source, Path):
+            try:
+                stat = record.source.stat()
+            except OSError as error:
+                raise ReidError(f"{record.source}: cannot be read: {error.strerror}") from None
+            digest.update(repr((stat.st_size, stat.st_mtime_ns)).encode())
+    return digest.hexdigest()[:16]
+
+
+def verify(store: Store, report: Report | None = None) -> None:
+    """Read and decode every image of a store again and compare the content hash.
+
+    Raises:
+        ReidError: Images cannot be decoded, or the content differs from what was packed.
+    """
+    problems, digest = [], hashlib.sha256()
+    for done, (name, data) in enumerate(store.images(), 1):
+        if (problem := _decoding_problem(name, data)) is not None:
+            problems.append(problem)
+        _update(digest, name, data)
+        if report:
+            report(done, len(store))
+    _raise_problems(problems, f"images of {store.path} are damaged; pack the dataset again")
+    if digest.hexdigest() != store.manifest["content_hash"]:
+        raise ReidError(f"{store.path}: the content differs from what was packed; pack it again")
+
+
+def _write(listing: Listing, folder: Path, source: dict[str, Any], report: Report) -> None:
+    """Write the three parts of a store into an empty folder."""
+    digest = hashlib.sha256()
+    problems = _write_images(listing.records, folder, digest, report)
+    _raise_problems(problems, "images cannot be read; nothing was packed")
+    index = _index(listing.records)
+    arrays = {name: getattr(index, name) for name in index.__dataclass_fields__}
+    np.savez(folder / "index.npz", **arrays)
+    write_json(
+        folder / "manifest.json",
+        {
+            "format": FORMAT,
+            "source": source,
+            "images": len(index),
+            "statistics": index.statistics(),
+            "content_hash": digest.hexdigest(),
+        },
+    )
+
+
+def _write_images(
+    records: list[ImageRecord], folder: Path, digest: Any, report: Report
+) -> list[str]:
+    """Write every image; return a line for each one that is missing or damaged."""
+    problems: list[str] = []
+    size = 1 << 26
+    environment = lmdb.open(str(folder / "images.lmdb"), map_size=size, sync=False)
+    pending: list[tuple[bytes, bytes]] = []
+    try:
+        for position, record in enumerate(records):
+            data, problem = _read_source(record)
+            if problem is not None:
+                problems.append(problem)
+            else:
+                _update(digest, f"{record.split}/{record.name}", data)
+                pending.append((record_key(position), data))
+            if len(pending) == COMMIT_EVERY or position == len(records) - 1:
+                size = _commit(environment, pending, size)
+                pending.clear()
+            report(position + 1, len(records))
+        environment.sync(True)
+    except lmdb.Error as error:
+        if isinstance(error, lmdb.DiskError) or "space" in str(error):
+            raise OSError(errno.ENOSPC, str(error)) from error
+        raise
+    finally:
+        environment.close()
+    return problems
+
+
+def _commit(environment: lmdb.Environment, pending: list[tuple[bytes, bytes]], size: int) -> int:
+    """Write pending records, enlarging the map when it is full; return the map's size."""
+    while True:
+        try:
+            with environment.begin(write=True) as transaction:
+                for key, data in pending:
+                    transaction.put(key, data)
+            return size
+        except lmdb.MapFullError:
+            size *= 2
+            environment.set_mapsize(size)
+
+
+def _read_source(record: ImageRecord) -> tuple[bytes, str | None]:
+    """Return an image's bytes, or what is wrong with it."""
+    try:
+        data = record.source.read_bytes() if isinstance(record.source, Path) else record.source()
+    except OSError as error:
+        return b"", f"{record.name}: {error.strerror or error}"
+    return data, _decoding_problem(record.name, data)
+
+
+def _decoding_problem(name: str, data: bytes) -> str | None:
+    try:
+        decode(data)
+    except (OSError, SyntaxError, ValueError) as error:
+        return f"{name}: truncated or not an image ({error})"
+    return None
+
+
+def _index(records: list[ImageRecord]) -> Index:
+    return Index(
+        name=np.array([r.name for r in records], dtype=np.str_),
+        split=np.array([r.split for r in records], dtype=np.str_),
+        pid=np.array([r.pid for r in records], dtype=np.str_),
+        camid=np.array([r.camid for r in records], dtype=np.int64),
+        junk=np.array([r.junk for r in records], dtype=bool),
+        distractor=np.array([r.distractor for r in records], dtype=bool),
+    )
+
+
+def _update(digest: Any, name: str, data: bytes) -> None:
+    """Add one image to a content hash; lengths keep neighbours apart."""
+    digest.update(f"{len(name)}:{name}:{len(data)}:".encode())
+    digest.update(data)
+
+
+def _raise_problems(problems: Iterable[str], what: str) -> None:
+    lines = list(problems)
+    if lines:
+        more = f"\n  ... and {len(lines) - SHOWN_PROBLEMS} more" if len(lines) > SHOWN_PROBLEMS else ""
+        listed = "".join(f"\n  {line}" for line in lines[:SHOWN_PROBLEMS])
+        raise ReidError(f"{len(lines)} {what}:{listed}{more}")

@@ -1,0 +1,146 @@
+"""Validate an object with a pydantic model and word every problem for a person."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from reid_core.component import Params
+from reid_core.errors import did_you_mean
+
+Model = TypeVar("Model", bound=Params)
+Place = tuple[str | int, ...]
+
+
+@dataclass(frozen=True)
+class _Problem:
+    """What is wrong at one place: the text, the user's value and a hint."""
+
+    text: str
+    got: str = ""
+    hint: str = ""
+
+
+def dotted(place: Place) -> str:
+    """Write a place as ``loss.0.params.margin``."""
+    return ".".join(str(part) for part in place)
+
+
+def validate(model: type[Model], given: Any, place: Place, problems: list[str]) -> Model | None:
+    """Validate one object.
+
+    Args:
+        model: The pydantic model.
+        given: The object as read from JSON.
+        place: Where it stands in the file, for messages.
+        problems: Receives one line per place that is wrong.
+
+    Returns:
+        The instance, or None when there are problems.
+    """
+    try:
+        return model.model_validate(given)
+    except ValidationError as error:
+        found: dict[Place, list[_Problem]] = {}
+        for item in error.errors(include_url=False):
+            path, known = _walk(model, given, item["loc"])
+            found.setdefault(path, []).append(_problem(item, known))
+        for path, items in found.items():
+            deeper = any(len(other) > len(path) and other[: len(path)] == path for other in found)
+            # A union reports each of its branches; only the one that the value is meant
+            # for has problems further down.
+            if not (deeper and any(item.got.startswith("{") for item in items)):
+                problems.append(_line((*place, *path), items))
+        return None
+
+
+def _line(place: Place, items: list[_Problem]) -> str:
+    """Join the problems of one place, which are the branches of a union, into one line."""
+    text = " or ".join(dict.fromkeys(item.text for item in items))
+    got = f", got {items[0].got}" if items[0].got else ""
+    hint = next((item.hint for item in items if item.hint), "")
+    return f"{dotted(place)}: {text}{got}{hint}" if place else f"{text}{got}{hint}"
+
+
+def _walk(model: type[Params], given: Any, loc: tuple[Any, ...]) -> tuple[Place, list[str]]:
+    """Follow an error's location through the data; return the path and the known keys there.
+
+    pydantic adds the branches of a union to the location; they are no keys of the data.
+    """
+    path: list[str | int] = []
+    node, annotation = given, model
+    fields = _fields(annotation)
+    for key in loc:
+        in_list = isinstance(node, list) and isinstance(key, int) and key < len(node)
+        if in_list or (isinstance(node, dict) and key in node):
+            fields = _fields(annotation)
+            annotation = _inner(annotation, key)
+            node = node[key]
+            path.append(key)
+        elif isinstance(node, dict) and key in _fields(annotation):
+            path.append(key)  # a required key that is missing
+            break
+    return tuple(path), fields
+
+
+def _fields(annotation: Any) -> list[str]:
+    """Return the keys that a model accepts, or those of all models in a union."""
+    if isinstance(annotation, type) and issubclass(annotation, Params):
+        return list(annotation.model_fields)
+    return [name for inner in getattr(annotation, "__args__", ()) for name in _fields(inner)]
+
+
+def _inner(annotation: Any, key: Any) -> Any:
+    """Return the annotation of what lies under a key."""
+    if isinstance(annotation, type) and issubclass(annotation, Params):
+        field = annotation.model_fields.get(key)
+        return field.annotation if field else None
+    arguments = getattr(annotation, "__args__", ())
+    models = [inner for inner in arguments if key in _fields(inner)]
+    return _inner(models[0], key) if models else (arguments[-1] if arguments else None)
+
+
+_LIMITS = {
+    "greater_than_equal": "must be >= {ge}",
+    "greater_than": "must be > {gt}",
+    "less_than_equal": "must be <= {le}",
+    "less_than": "must be < {lt}",
+    "literal_error": "expected {expected}",
+    "too_short": "needs {min_length} or more",
+    "string_pattern_mismatch": "must match {pattern}",
+    "finite_number": "expected a finite number",
+}
+_TYPES = {
+    "float_type": "a number",
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "bool_type": "true or false",
+    "string_type": "a string",
+    "list_type": "a list",
+    "dict_type": "an object",
+    "model_type": "an object",
+    "none_required": "null",
+}
+
+
+def _problem(item: Any, known: list[str]) -> _Problem:
+    """Say in our words what pydantic found."""
+    kind, given, context = item["type"], item["input"], item.get("ctx", {})
+    if kind == "extra_forbidden":
+        return _Problem("unknown key", hint=did_you_mean(str(item["loc"][-1]), known))
+    if kind == "missing":
+        return _Problem("required, but missing")
+    if kind == "value_error":
+        return _Problem(str(context["error"]))
+    got = json.dumps(given, default=str)
+    if kind in _TYPES:
+        return _Problem(f"expected {_TYPES[kind]}", got)
+    if kind not in _LIMITS:
+        return _Problem(item["msg"][0].lower() + item["msg"][1:], got)
+    hint = ""
+    if kind == "literal_error" and isinstance(given, str):
+        hint = did_you_mean(given, context["expected"].replace("'", " ").split())
+    return _Problem(_LIMITS[kind].format(**context), got, hint)

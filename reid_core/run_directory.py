@@ -1,0 +1,151 @@
+"""The folder of one run: where everything lies, and that only one process writes to it."""
+
+from __future__ import annotations
+
+import json
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import FileLock, Timeout
+
+from reid_core.errors import ReidError
+from reid_core.files import write_json, write_text
+from reid_core.schema import RunParams
+
+PARAMS = "params.json"
+
+
+class RunDirectory:
+    """Paths of a run.
+
+    Attributes:
+        path: The folder itself.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Name the folder; nothing is read or written."""
+        self.path = path
+        self.params = path / PARAMS
+        self.environment = path / "environment.json"
+        self.metrics = path / "metrics.jsonl"
+        self.tensorboard = path / "tensorboard"
+        self.checkpoint = path / "checkpoints" / "last.pt"
+        self.best_weights = path / "weights" / "best.safetensors"
+        self.last_weights = path / "weights" / "last.safetensors"
+        self.pictures = path / "pictures"
+        self.evaluations = path / "evaluations"
+
+    @classmethod
+    def create(cls, params: RunParams, name: str, notes: list[str]) -> RunDirectory:
+        """Make a new run directory with its resolved params.
+
+        Args:
+            params: Resolved params.
+            name: Sub-directory of the working directory; empty: the time.
+            notes: What the translation of an older params file had to say.
+
+        Raises:
+            ReidError: The directory exists, or cannot be made.
+        """
+        path = Path(params.working_dir) / (name or time.strftime("%Y%m%d-%H%M%S"))
+        if path.exists():
+            raise ReidError(
+                f"{path}: exists already; choose another --sub_working_dir, or continue that run "
+                f"with: train.py --operation resume_train --sub_working_dir {path}"
+            )
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+            temporary.chmod(0o755)
+        except OSError as error:
+            raise ReidError(f"{path}: cannot be made: {error.strerror}") from None
+        try:
+            write_json(temporary / PARAMS, params.model_dump(mode="json"))
+            if notes:
+                write_text(temporary / "translation.txt", "\n".join(notes) + "\n")
+            temporary.rename(path)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+        return cls(path)
+
+    @classmethod
+    def open(cls, path: Path) -> RunDirectory:
+        """Open an existing run directory.
+
+        Raises:
+            ReidError: There is none.
+        """
+        if not (path / PARAMS).is_file():
+            raise ReidError(f"{path}: no run directory ({PARAMS} is not there)")
+        return cls(path)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other processes from training here.
+
+        Raises:
+            ReidError: Another process does already.
+        """
+        lock = FileLock(self.path / ".lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise ReidError(f"{self.path}: another process is training here") from None
+        try:
+            yield
+        finally:
+            lock.release()
+
+
+def write_environment(directory: RunDirectory, device: torch.device, data: dict[str, str]) -> None:
+    """Write what the run depends on beside its params: versions, device, git, data hashes."""
+    write_json(
+        directory.environment,
+        {
+            "python": sys.version.split()[0],
+            "platform": platform.platform(),
+            "torch": torch.__version__,
+            "torchvision": _version("torchvision"),
+            "numpy": _version("numpy"),
+            "pillow": _version("Pillow"),
+            "device": str(device),
+            "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor(),
+            "cpu_threads": torch.get_num_threads(),
+            "git": _git_state(),
+            "data": data,
+        },
+    )
+
+
+def _version(distribution: str) -> str:
+    from importlib.metadata import version
+
+    return version(distribution)
+
+
+def _git_state() -> dict[str, Any] | None:
+    """Return commit and cleanliness of the working directory's repository, if it is one."""
+    try:
+        commit, changes = (
+            subprocess.run(
+                ["git", *arguments], capture_output=True, text=True, check=True, timeout=10
+            ).stdout.strip()
+            for arguments in (["rev-parse", "HEAD"], ["status", "--porcelain"])
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return {"commit": commit, "changed_files": len(changes.splitlines())}
+
+
+def read_params_of(directory: RunDirectory) -> dict[str, Any]:
+    """Return the resolved params of a run as read from its directory."""
+    return dict(json.loads(directory.params.read_text(encoding="utf-8")))

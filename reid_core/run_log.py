@@ -1,0 +1,124 @@
+"""The record of a run: metrics.jsonl, tensorboard events and the lines that a person reads."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from tensorboardX import SummaryWriter
+
+from reid_core.console import Ticker
+from reid_core.contracts import Progress, Scores
+from reid_core.files import saving
+from reid_core.run_directory import RunDirectory
+from reid_core.training import StepResult, check_finite
+
+
+class RunLog:
+    """Writes what happens; a resumed run cuts it back to its checkpoint first."""
+
+    def __init__(self, directory: RunDirectory, *, keep_bytes: int, step: int, every: int) -> None:
+        """Open the record.
+
+        Args:
+            directory: The run.
+            keep_bytes: Length of metrics.jsonl that belongs to the checkpoint.
+            step: Step of the checkpoint; later tensorboard events are purged.
+            every: Steps between training lines.
+        """
+        self.directory, self.every = directory, every
+        self._file = directory.metrics.open("a+", encoding="utf-8")
+        self._file.truncate(min(keep_bytes, os.fstat(self._file.fileno()).st_size))
+        self._events = SummaryWriter(str(directory.tensorboard), purge_step=step + 1)
+        self._clock, self._images = time.monotonic(), 0
+        self.tick: Ticker | None = None
+
+    def step(self, progress: Progress, result: StepResult, rates: Mapping[str, float], images: int) -> None:
+        """Record a training step, if it is its turn.
+
+        Raises:
+            ReidError: The loss is NaN or infinite.
+        """
+        self._images += images
+        done = progress.step + 1
+        last = done == progress.epochs * progress.steps_per_epoch
+        if done % self.every and not last:
+            return
+        check_finite(progress, result)
+        line = {
+            "kind": "train",
+            "step": done,
+            "epoch": round(done / progress.steps_per_epoch, 4),
+            "total": float(result.total),
+            "losses": {name: float(value) for name, value in result.losses.items()},
+            "monitors": {name: float(value) for name, value in result.monitors.items()},
+            "rates": dict(rates),
+            "images_per_second": self._speed(),
+            "memory_mb": memory_mb(),
+        }
+        self._write(line)
+        for group in ("losses", "monitors", "rates"):
+            for name, value in line[group].items():  # type: ignore[attr-defined]
+                self._events.add_scalar(f"{group}/{name}", value, done)
+        if self.tick is not None:
+            self.tick(progress.step - progress.epoch * progress.steps_per_epoch + 1, progress.steps_per_epoch, _summary(line))
+
+    def scores(self, kind: str, label: Mapping[str, Any], step: int, scores: Scores) -> None:
+        """Record the scores of one evaluation or baseline."""
+        metrics = {name: float(value) for name, value in scores.metrics.items()}
+        self._write({"kind": kind, "step": step, **label, "primary": scores.primary, "metrics": metrics})
+        if kind == "evaluation":
+            for name, value in metrics.items():
+                self._events.add_scalar(f"{label['evaluation']}/{name}", value, step)
+        # Evaluation is no training time.
+        self._clock, self._images = time.monotonic(), 0
+
+    def flushed_bytes(self) -> int:
+        """Bring the record to the disk and return its length in bytes."""
+        with saving(self.directory.metrics):
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._events.flush()
+        return os.fstat(self._file.fileno()).st_size
+
+    def close(self) -> None:
+        """Close the files."""
+        self._file.close()
+        self._events.close()
+
+    def _write(self, line: Mapping[str, Any]) -> None:
+        with saving(self.directory.metrics):
+            self._file.write(json.dumps(line) + "\n")
+            self._file.flush()
+
+    def _speed(self) -> float:
+        """Return images per second since the last line."""
+        now = time.monotonic()
+        speed = self._images / max(1e-9, now - self._clock)
+        self._clock, self._images = now, 0
+        return round(speed, 1)
+
+
+def memory_mb() -> float:
+    """Return the peak memory in MB: of the GPU when there is one, else of the process."""
+    if torch.cuda.is_available():
+        return round(torch.cuda.max_memory_allocated() / 2**20, 1)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1)
+
+
+def _summary(line: Mapping[str, Any]) -> str:
+    """Return the numbers of a training line for the progress bar."""
+    parts = [f"loss {line['total']:.3f}"]
+    parts += [f"{name} {value:.3f}" for name, value in line["losses"].items() if len(line["losses"]) > 1]
+    if "accuracy" in line["monitors"]:
+        parts.append(f"accuracy {line['monitors']['accuracy']:.0%}")
+    parts.append(f"{line['images_per_second']:.0f} img/s")
+    parts.append(f"{line['memory_mb']:.0f} MB")
+    return ", ".join(parts)

@@ -1,0 +1,238 @@
+"""The sections of params.json and eval_params.json. Every default lives here or in a plugin."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from reid_core.component import Params
+
+Rate = Annotated[float, Field(ge=0)]
+Positive = Annotated[int, Field(ge=1)]
+
+
+class Entry(Params):
+    """A component by name, with its params; the plugin's own model checks them."""
+
+    name: str = Field(description="Name of the component; 'distribution:name' picks one of two.")
+    params: dict[str, Any] = Field(default={}, description="Params of the component.")
+
+
+class DatasetEntry(Entry):
+    """A dataset and, if wanted, where its packed store lies."""
+
+    alias: str | None = Field(
+        default=None, description="Name of this dataset within the run; default: its 'name'."
+    )
+    store: str | None = Field(
+        default=None,
+        description="Directory of the packed store; default: <working_dir>/stores/<dataset>-"
+        "<fingerprint>. An existing store is used as it is.",
+    )
+
+    @property
+    def label(self) -> str:
+        """Return the name of this dataset within the run."""
+        return self.alias or self.name.rpartition(":")[2]
+
+
+class DataParams(Params):
+    """Images: what to train on, what to score on."""
+
+    train: list[DatasetEntry] = Field(min_length=1, description="Datasets to train on.")
+    targets: dict[str, DatasetEntry] = Field(
+        default={}, description="Datasets to score on by name; default: the train datasets."
+    )
+    workers: int = Field(default=0, ge=0, description="Loader processes; 0 loads in the main one.")
+    batch_size: Positive = Field(default=128, description="Images per batch in evaluation.")
+
+
+class HeadEntry(Entry):
+    """A head and how its vectors enter the joint embedding."""
+
+    alias: str | None = Field(
+        default=None, pattern="^[A-Za-z0-9_]+$", description="Prefix of its branches' names."
+    )
+    part_norm: Literal["none", "each"] = Field(
+        default="none", description="'each': L2-normalise every branch before concatenation."
+    )
+    scale: float = Field(default=1.0, gt=0, description="Factor on its part of the embedding.")
+
+
+class ClassifierParams(Params):
+    """The linear layers that classify branches."""
+
+    bias: bool = Field(default=False, description="Whether they have a bias.")
+    init_std: float = Field(default=0.001, gt=0, description="Std of their initial weights.")
+
+
+class RandomKeep(Params):
+    """Train a random subset of the branches in each step (pytorch-reid-lite)."""
+
+    name: Literal["random_keep"]
+    draws: Positive = Field(
+        description="Branches drawn with replacement to be left out; if none is left, one of "
+        "them is kept. The kept losses are summed."
+    )
+
+
+class LossEntry(Entry):
+    """A loss, its weight and the branches that it is applied to."""
+
+    weight: float = Field(default=1.0, ge=0, description="Factor in the total loss.")
+    branches: str | list[str] | None = Field(
+        default=None, description="Glob or globs of branch names; default: by the loss's role."
+    )
+    on: Literal["feature", "embedding"] | None = Field(
+        default=None, description="Input before or after the neck's BN; default: the loss's own."
+    )
+    normalize: bool | None = Field(
+        default=None, description="L2-normalise the input; default: the loss's own."
+    )
+    reduce: Literal["mean", "sum", "max"] | RandomKeep = Field(
+        default="mean", description="How the values of several branches become one."
+    )
+
+
+class GroupRule(Params):
+    """Rates of the parameters whose name matches; later rules win."""
+
+    match: str = Field(description="Glob on the parameter's name, e.g. 'model.backbone.layer4.*'.")
+    lr: Rate | None = Field(default=None, description="Learning rate of the group.")
+    lr_scale: Rate | None = Field(default=None, description="Factor on the rate it had.")
+    weight_decay: Rate | None = Field(default=None, description="Weight decay of the group.")
+
+    @model_validator(mode="after")
+    def _one_rate(self) -> GroupRule:
+        if self.lr is not None and self.lr_scale is not None:
+            raise ValueError("give either 'lr' or 'lr_scale'")
+        return self
+
+
+class SgdParams(Params):
+    """Stochastic gradient descent."""
+
+    momentum: float = Field(default=0.9, ge=0, lt=1, description="Momentum.")
+    nesterov: bool = Field(default=False, description="Nesterov's momentum.")
+
+
+class AdamParams(Params):
+    """Adam (arXiv:1412.6980)."""
+
+    beta1: float = Field(default=0.9, ge=0, lt=1, description="Decay of the first moment.")
+    beta2: float = Field(default=0.999, ge=0, lt=1, description="Decay of the second moment.")
+    amsgrad: bool = Field(default=False, description="AMSGrad's maximum of second moments.")
+
+
+OPTIMIZERS: dict[str, type[Params]] = {"sgd": SgdParams, "adam": AdamParams, "adamw": AdamParams}
+"""Optimizers by name: they are a table, not a kind of plugin."""
+
+
+class OptimizerParams(Entry):
+    """The optimizer and the rates of the parameter groups."""
+
+    name: Literal["sgd", "adam", "adamw"] = Field(description="Name of the optimizer.")
+    lr: Rate = Field(description="Learning rate of new layers (heads, classifiers).")
+    lr_backbone: Rate | None = Field(default=None, description="Of the backbone; default: lr.")
+    lr_loss: Rate | None = Field(default=None, description="Of losses' parameters; default: lr.")
+    weight_decay: Rate = Field(default=5e-4, description="Weight decay of every group.")
+    groups: list[GroupRule] = Field(default=[], description="Exceptions by parameter name.")
+
+
+class TrainParams(Params):
+    """The training run."""
+
+    epochs: Positive = Field(description="Epochs in all.")
+    seed: int = Field(default=0, ge=0, lt=2**63, description="Seed of everything random.")
+    device: str = Field(default="auto", description="'auto', 'cpu', 'cuda' or 'cuda:<n>'.")
+    deterministic: bool = Field(
+        default=False, description="Ask torch for deterministic algorithms on a GPU (slower)."
+    )
+    evaluate_every: int = Field(
+        default=0, ge=0, description="Epochs between evaluations; 0: only after the last."
+    )
+    checkpoint_every_steps: int = Field(
+        default=0, ge=0, description="Steps between checkpoints within an epoch; 0: at its end."
+    )
+    log_every: Positive = Field(default=10, description="Steps between lines of metrics.jsonl.")
+    baselines: bool = Field(
+        default=False,
+        description="Before training, score the untrained network and a colour histogram.",
+    )
+    fine_tune: bool = Field(
+        default=False, description="Freeze the backbone and its BN statistics."
+    )
+    pretrain_snapshot: str | None = Field(
+        default=None, description="Weights file to start from; see the README for classifiers."
+    )
+
+
+class EvaluationEntry(Entry):
+    """An evaluator and the target that it scores; the first one chooses the best model."""
+
+    target: str | None = Field(default=None, description="Name in targets; default: the first.")
+
+
+class ModelParams(Params):
+    """The sections that make a network and its input; a weights file carries them."""
+
+    backbone: Entry
+    head: list[HeadEntry] = Field(min_length=1, description="Heads; embeddings concatenate.")
+    classifier: ClassifierParams = Field(default=ClassifierParams())
+    augmentation: list[Entry] = Field(min_length=1, description="Image operations in order.")
+
+
+class RunParams(ModelParams):
+    """params.json."""
+
+    data: DataParams
+    loss: list[LossEntry] = Field(min_length=1, description="Weighted losses.")
+    objective: list[Entry] = Field(
+        default=[Entry(name="supervised")], min_length=1, description="What a step minimises."
+    )
+    sampler: Entry
+    optimizer: OptimizerParams
+    schedule: Entry = Field(default=Entry(name="constant"), description="Learning rate over time.")
+    train: TrainParams
+    evaluation: list[EvaluationEntry] = Field(default=[], description="Evaluators.")
+    working_dir: str = Field(default="runs", description="Folder of run directories and stores.")
+    plugins: dict[str, str] = Field(
+        default={}, description="Record in resolved params: distributions and versions in use."
+    )
+
+
+class EvalParams(Params):
+    """eval_params.json: exactly one of run, weights and features says what is scored."""
+
+    run: str | None = Field(default=None, description="A run directory; its best weights.")
+    weights: str | None = Field(default=None, description="A weights file alone.")
+    features: dict[str, str] | None = Field(
+        default=None, description="Saved features: file by split, e.g. query and gallery."
+    )
+    targets: dict[str, DatasetEntry] | None = Field(
+        default=None, description="Datasets by name; default: those of the run."
+    )
+    evaluation: list[EvaluationEntry] | None = Field(
+        default=None, description="Evaluators; default: those of the run."
+    )
+    batch_size: Positive = Field(default=128, description="Images per batch.")
+    workers: int = Field(default=0, ge=0, description="Loader processes.")
+    device: str = Field(default="auto", description="'auto', 'cpu', 'cuda' or 'cuda:<n>'.")
+    working_dir: str = Field(default="runs", description="Folder of the stores.")
+    output_dir: str | None = Field(
+        default=None, description="Folder for scores, features and pictures; default: none."
+    )
+
+    @model_validator(mode="after")
+    def _one_source(self) -> EvalParams:
+        given = [k for k in ("run", "weights", "features") if getattr(self, k) is not None]
+        if len(given) != 1:
+            raise ValueError(
+                f"give exactly one of 'run', 'weights' and 'features' ({len(given)} given)"
+            )
+        if self.weights is not None and not self.targets:
+            raise ValueError("'weights' needs 'targets': the datasets to score on")
+        if self.features is not None and self.evaluation is None:
+            raise ValueError("'features' needs 'evaluation': the evaluators to run")
+        return self

@@ -1,0 +1,197 @@
+"""The image store: an LMDB of encoded images, an index of arrays and a manifest.
+
+A store is a directory with ``images.lmdb`` (key: 8-byte big-endian record number, value: the
+image file's bytes as they came), ``index.npz`` (arrays, no pickle) and ``manifest.json``.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import lmdb
+import numpy as np
+from PIL import Image
+
+from reid_core.errors import ReidError
+
+FORMAT = 1
+"""Version of the store's layout; another version is refused."""
+
+
+@dataclass(frozen=True)
+class Index:
+    """What is known of N images without reading them; one array entry per image.
+
+    Attributes:
+        name: Path relative to the dataset's root.
+        split: ``train``, ``val``, ``query``, ``gallery``, ``multi_query`` or ``extra``.
+        pid: Identity as the dataset spells it.
+        camid: int64, -1 unknown.
+        junk: bool, never counted.
+        distractor: bool, never a right answer.
+    """
+
+    name: np.ndarray
+    split: np.ndarray
+    pid: np.ndarray
+    camid: np.ndarray
+    junk: np.ndarray
+    distractor: np.ndarray
+
+    def __len__(self) -> int:
+        """Return N."""
+        return len(self.name)
+
+    def positions(self, split: str) -> np.ndarray:
+        """Return the record numbers of a split, int64, in the order of the store."""
+        return np.flatnonzero(self.split == split)
+
+    def statistics(self) -> dict[str, dict[str, int]]:
+        """Return per split the numbers of images, identities, cameras, junk, distractors.
+
+        Junk and distractors are images, and are not counted as identities.
+        """
+        result = {}
+        for split in dict.fromkeys(self.split.tolist()):
+            at = self.positions(split)
+            real = at[~(self.junk[at] | self.distractor[at])]
+            result[split] = {
+                "images": len(at),
+                "identities": len(np.unique(self.pid[real])),
+                "cameras": len(np.unique(self.camid[at][self.camid[at] >= 0])),
+                "junk": int(self.junk[at].sum()),
+                "distractors": int(self.distractor[at].sum()),
+            }
+        return result
+
+
+class Store:
+    """A packed dataset, opened read-only; safe to hand to other processes.
+
+    Attributes:
+        path: The store's directory.
+        index: Facts about every image.
+        manifest: Format version, dataset, statistics, content hash.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Open a store.
+
+        Raises:
+            ReidError: There is no store, it is damaged or of another version.
+        """
+        self.path = path
+        self.manifest = _read_manifest(path)
+        self.index = _read_index(path, self.manifest)
+        self._environment: lmdb.Environment | None = None
+        self._process = -1
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self.index)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the open environment behind: every process opens its own."""
+        return {**self.__dict__, "_environment": None, "_process": -1}
+
+    def read(self, position: int) -> bytes:
+        """Return the encoded bytes of one image.
+
+        Raises:
+            ReidError: The record is missing: the store is damaged.
+        """
+        # An environment must not be used across a fork.
+        if self._environment is None or self._process != os.getpid():
+            self._environment = open_images(self.path)
+            self._process = os.getpid()
+        with self._environment.begin(buffers=False) as transaction:
+            value = transaction.get(record_key(position))
+        if value is None:
+            raise ReidError(f"{self.path}: record {position} is missing; pack the dataset again")
+        return bytes(value)
+
+    def image(self, position: int) -> Image.Image:
+        """Return one image as RGB.
+
+        Raises:
+            ReidError: The bytes are no image; the message names the image and the store.
+        """
+        try:
+            return decode(self.read(position))
+        except (OSError, SyntaxError, ValueError) as error:
+            raise ReidError(
+                f"{self.path}: image '{self.index.name[position]}' cannot be decoded ({error}); "
+                "run reid pack --verify, and pack the dataset again"
+            ) from error
+
+    def images(self) -> Iterator[tuple[str, bytes]]:
+        """Yield (split/name, bytes) of every image in order."""
+        for position in range(len(self)):
+            name = f"{self.index.split[position]}/{self.index.name[position]}"
+            yield name, self.read(position)
+
+    def close(self) -> None:
+        """Close the environment; the next read opens it again."""
+        if self._environment is not None and self._process == os.getpid():
+            self._environment.close()
+        self._environment = None
+
+
+def record_key(position: int) -> bytes:
+    """Return the LMDB key of a record number."""
+    return position.to_bytes(8, "big")
+
+
+def open_images(path: Path) -> lmdb.Environment:
+    """Open a store's LMDB read-only, without a lock: a finished store never changes."""
+    return lmdb.open(
+        str(path / "images.lmdb"), readonly=True, lock=False, readahead=False, create=False
+    )
+
+
+def decode(data: bytes) -> Image.Image:
+    """Decode an image file's bytes completely to RGB.
+
+    Raises:
+        OSError: Truncated or not an image (also SyntaxError and ValueError from Pillow).
+    """
+    with Image.open(io.BytesIO(data)) as image:
+        return image.convert("RGB")
+
+
+def _read_manifest(path: Path) -> dict[str, Any]:
+    if not path.is_dir():
+        raise ReidError(f"{path}: no such store; make it with: reid pack")
+    try:
+        manifest = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
+        version = manifest["format"]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise ReidError(f"{path}: not a store of reid-core: manifest.json is missing or broken") from None
+    if version != FORMAT:
+        raise ReidError(
+            f"{path}: store of format {version}, this version reads format {FORMAT}; "
+            "pack the dataset again"
+        )
+    return dict(manifest)
+
+
+def _read_index(path: Path, manifest: dict[str, Any]) -> Index:
+    try:
+        with np.load(path / "index.npz", allow_pickle=False) as arrays:
+            index = Index(**{f.name: arrays[f.name] for f in fields(Index)})
+    except (OSError, ValueError, KeyError) as error:
+        raise ReidError(
+            f"{path}: index.npz is missing or damaged ({error}); pack the dataset again"
+        ) from None
+    if len(index) != manifest.get("images"):
+        raise ReidError(
+            f"{path}: index.npz has {len(index)} images, manifest.json {manifest.get('images')}; "
+            "pack the dataset again"
+        )
+    return index

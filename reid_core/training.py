@@ -1,0 +1,187 @@
+"""One training step as a module, and the loop over an epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from reid_core.contracts import Batch, Progress, Step, parts_with
+from reid_core.errors import ReidError
+from reid_core.losses import LossTerm
+from reid_core.model import ReIDModel
+from reid_core.optimization import rates_by_role, set_rates
+
+ACCURACY_MEMORY = 0.9
+"""Weight of the past in the running mean of the identity accuracy."""
+
+ACCURACY_EVERY = 10
+"""Steps between updates of ``Progress.accuracy``: reading it makes a GPU wait."""
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """Outcome of one forward pass: the scalar to minimise, and detached numbers by name."""
+
+    total: Tensor
+    losses: Mapping[str, Tensor]
+    monitors: Mapping[str, Tensor]
+
+
+class TrainingModule(nn.Module):
+    """Model and objectives as one module: the unit that wrappers (DDP, compile) wrap.
+
+    Attributes:
+        progress: Set before every step by ``set_progress``.
+    """
+
+    def __init__(self, model: ReIDModel, objectives: Sequence[Any]) -> None:
+        """Join a model and built objectives."""
+        super().__init__()
+        self.model = model
+        self.objectives = nn.ModuleList(o for o in objectives if isinstance(o, nn.Module))
+        self._objectives = list(objectives)
+        self.progress = Progress(epoch=0, epochs=1, step=0, steps_per_epoch=1)
+
+    def forward(self, batch: Batch) -> StepResult:
+        """Run the model and every objective; the total is the weighted sum of their losses."""
+        outputs = self.model(batch.images)
+        step = Step(batch, self.model, outputs, self.progress)
+        results = {
+            name: result
+            for objective in self._objectives
+            for name, result in objective(step).items()
+        }
+        total = torch.stack([r.weight * r.value for r in results.values()]).sum()
+        monitors = {
+            f"{name}.{key}": value
+            for name, result in results.items()
+            for key, value in result.monitors.items()
+        }
+        accuracies = [v for key, v in monitors.items() if key.endswith(".accuracy")]
+        if accuracies:
+            monitors["accuracy"] = torch.stack(accuracies).mean()
+        return StepResult(total, {n: r.value.detach() for n, r in results.items()}, monitors)
+
+    def parts(self) -> list[object]:
+        """Return every part below this module, plain callables included."""
+        modules = [module for module in self.modules() if module is not self]
+        plain: list[object] = [o for o in self._objectives if not isinstance(o, nn.Module)]
+        for module in modules:
+            if isinstance(module, LossTerm):
+                plain += [loss for loss in module.losses if not isinstance(loss, nn.Module)]
+        return [*modules, *plain]
+
+
+@dataclass
+class TrainState:
+    """What changes while training; the checkpoint holds all of it.
+
+    Attributes:
+        epoch: Epoch in work, from 0.
+        step: Optimizer steps done.
+        position: Steps done in this epoch.
+        accuracy: What ``Progress`` shows.
+        accuracy_mean: Running mean, 0-d float32 on the device.
+        history: (epoch, primary score) of every evaluation so far.
+        best: Best score so far; None before the first evaluation.
+    """
+
+    epoch: int = 0
+    step: int = 0
+    position: int = 0
+    accuracy: float = 0.0
+    accuracy_mean: Tensor = field(default_factory=lambda: torch.zeros(()))
+    history: list[tuple[int, float]] = field(default_factory=list)
+    best: float | None = None
+
+    def advance(self, monitors: Mapping[str, Tensor]) -> None:
+        """Count one step and update the running accuracy."""
+        if "accuracy" in monitors:
+            now = monitors["accuracy"]
+            mean = self.accuracy_mean.to(now.device)
+            self.accuracy_mean = now if self.step == 0 else torch.lerp(now, mean, ACCURACY_MEMORY)
+        self.step += 1
+        self.position += 1
+        if self.step % ACCURACY_EVERY == 0:
+            self.accuracy = float(self.accuracy_mean)
+
+    def end_epoch(self) -> None:
+        """Go to the start of the next epoch."""
+        self.epoch += 1
+        self.position = 0
+
+
+@dataclass(frozen=True)
+class Training:
+    """The parts of a training run, built from the params.
+
+    Attributes:
+        module: Model and objectives.
+        optimizer: Over all their parameters.
+        schedule: ``(progress, history) -> factor``.
+        loader: Yields ``Batch`` for the epoch set in ``batches``.
+        batches: Order of the images.
+        device: Where the module lives.
+        state: Where the training stands.
+        schedule_progress: Progress of step 0, which states epochs, steps and the seed.
+        report: Called after each step with (progress, result, rates).
+        checkpoint_due: Asked after each step whether to save; may raise to stop.
+    """
+
+    module: TrainingModule
+    optimizer: torch.optim.Optimizer
+    schedule: Callable[[Progress, Sequence[tuple[int, float]]], float]
+    loader: Any
+    batches: Any
+    device: torch.device
+    state: TrainState
+    start: Progress
+    report: Callable[[Progress, StepResult, Mapping[str, float]], None]
+    after_step: Callable[[], None]
+
+    def progress(self) -> Progress:
+        """Return where the training stands, for the parts."""
+        state = self.state
+        return replace(self.start, epoch=state.epoch, step=state.step, accuracy=state.accuracy)
+
+
+def train_one_epoch(training: Training) -> None:
+    """Train from the present position to the end of the epoch."""
+    module, optimizer, state = training.module, training.optimizer, training.state
+    listeners = parts_with("set_progress", [module, *module.parts()])
+    updaters = parts_with("after_step", module.parts())
+    training.batches.set(state.epoch, state.position)
+    module.train()
+    for batch in training.loader:
+        progress = training.progress()
+        for part in listeners:
+            part.set_progress(progress)
+        set_rates(optimizer, training.schedule(progress, state.history))
+        result = module(batch.to(training.device))
+        optimizer.zero_grad(set_to_none=True)
+        result.total.backward()
+        optimizer.step()
+        for part in updaters:
+            part.after_step()
+        state.advance(result.monitors)
+        training.report(progress, result, rates_by_role(optimizer))
+        training.after_step()
+    state.end_epoch()
+
+
+def check_finite(progress: Progress, result: StepResult) -> None:
+    """Stop a training that has left the numbers.
+
+    Raises:
+        ReidError: The total is NaN or infinite; the message lists every loss.
+    """
+    if not torch.isfinite(result.total):
+        values = ", ".join(f"{name} = {float(value):.4g}" for name, value in result.losses.items())
+        raise ReidError(
+            f"the loss is {float(result.total)} at step {progress.step} (epoch {progress.epoch}): "
+            f"{values}. Lower optimizer.lr or lengthen the warm-up; the last checkpoint is kept"
+        )

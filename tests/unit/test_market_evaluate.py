@@ -1,0 +1,279 @@
+"""The evaluator plugin: metrics, protocol card and every error message."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from reid_core import ReidError
+from reid_core.catalog import isolated_catalog
+from reid_core.component import call_build
+from reid_core.contracts import Features
+from reid_evaluate import market_evaluate as plugin
+from reid_evaluate.ranking import JUNK, MATCH, TIE_RULE, WRONG
+
+
+def features(rows, pids, camids, *, junk=(), distractor=(), split="gallery", **meta):
+    count = len(pids)
+    return Features(
+        values={"embedding": np.array(rows, dtype=np.float32)},
+        pids=np.array(pids),
+        camids=np.array(camids),
+        names=np.array([f"{split}/{i}.jpg" for i in range(count)]),
+        junk=np.isin(np.arange(count), junk),
+        distractor=np.isin(np.arange(count), distractor),
+        meta=meta,
+    )
+
+
+def on_a_line(positions):
+    """Return vectors whose squared distances to the origin grow with the position."""
+    return [[p, 0] for p in positions]
+
+
+QUERY = features(
+    on_a_line([0, 0]), ["a", "lost"], [0, 3], split="query", dataset="toy", version="1", images=2
+)
+GALLERY = features(
+    on_a_line([1, 2, 3, 4, 5, 6]),
+    ["a", "b", "a", "0", "a", "a"],
+    [1, 1, 0, 2, 2, 2],
+    junk=[5],
+    distractor=[3],
+    dataset="toy",
+    version="1",
+    images=6,
+)
+SPLITS = {"query": QUERY, "gallery": GALLERY}
+
+
+def evaluate(splits=SPLITS, **params):
+    component = isolated_catalog(plugin).component("evaluator", "market_evaluate")
+    checked = component.params.model_validate({"distance": "squared_euclidean", **params})
+    return call_build(component, checked)(splits)
+
+
+# ---- numbers ----------------------------------------------------------------------------
+
+
+def test_the_component_declares_what_it_reads():
+    component = isolated_catalog(plugin).component("evaluator", "market_evaluate")
+    assert component.splits == ("query", "gallery")
+    assert component.outputs == ("embedding", "feature")
+    assert component.summary
+    assert component.reference
+    fields = component.params.model_json_schema()["properties"].values()
+    assert all(field["description"] for field in fields)
+
+
+def test_metrics_by_hand():
+    """Ranks 1 and 4 of: match, wrong, (same camera), distractor, match, (junk)."""
+    scores = evaluate()
+    assert scores.primary == "mAP"
+    assert scores.metrics == pytest.approx(
+        {
+            "mAP": (1 + 2 / 4) / 2,
+            "mAP_standard": (1 + 2 / 4) / 2,
+            "mAP_trapezoid": (1 + (1 / 3 + 2 / 4) / 2) / 2,
+            "mINP": 2 / 4,
+            "rank1": 1,
+            "rank5": 1,
+            "rank10": 1,
+        }
+    )
+
+
+def test_mean_ap_follows_the_chosen_definition():
+    scores = evaluate(ap="trapezoid")
+    assert scores.metrics["mAP"] == scores.metrics["mAP_trapezoid"]
+    assert scores.metrics["mAP"] < scores.metrics["mAP_standard"]
+
+
+def test_all_as_denominator_counts_a_query_without_match_as_0():
+    valid, every = evaluate().metrics, evaluate(denominator="all").metrics
+    assert every == pytest.approx({name: value / 2 for name, value in valid.items()})
+
+
+def test_ranks_are_chosen_by_params():
+    metrics = evaluate(ranks=[1, 20]).metrics
+    assert [name for name in metrics if name.startswith("rank")] == ["rank1", "rank20"]
+
+
+def test_output_and_distance_are_chosen_by_params():
+    far = {"embedding": QUERY.values["embedding"], "feature": np.array([[9, 0], [9, 0]])}
+    same = {"feature": GALLERY.values["embedding"]}
+    splits = {"query": replace(QUERY, values=far), "gallery": replace(GALLERY, values=same)}
+    # From the other end of the line the order is: (junk), match, distractor, (junk), wrong, match.
+    assert evaluate(splits, output="feature").metrics["mINP"] == pytest.approx(2 / 4)
+    assert evaluate(splits, output="feature").per_query["top_indices"][0].tolist() == [
+        *(5, 4, 3, 2, 1, 0)
+    ]
+    # All vectors point the same way: every wrong image ties and ranks first.
+    tied = evaluate(splits, output="feature", distance="cosine").metrics
+    assert tied["mAP"] == pytest.approx((1 / 3 + 2 / 4) / 2)
+
+
+def test_per_query_arrays():
+    got = evaluate(top_k=3, block_size=1).per_query
+    assert {name: values.shape for name, values in got.items()} == {
+        **dict.fromkeys(("ap", "ap_trapezoid", "inp", "first_rank", "num_matches"), (2,)),
+        **dict.fromkeys(("top_indices", "top_flags", "top_distances"), (2, 3)),
+        **dict.fromkeys(("name", "pid", "camid"), (2,)),
+    }
+    assert got["top_indices"][0].tolist() == [0, 1, 2]
+    assert got["top_flags"].tolist() == [[MATCH, WRONG, JUNK], [WRONG, WRONG, WRONG]]
+    assert got["top_distances"][0].tolist() == [1, 4, 9]
+    assert got["first_rank"].tolist() == [1, 0]
+    assert got["num_matches"].tolist() == [2, 0]
+    assert got["name"].tolist() == ["query/0.jpg", "query/1.jpg"]
+    assert got["pid"].tolist() == ["a", "lost"]
+    assert got["camid"].tolist() == [0, 3]
+    assert not any(values.dtype == object for values in got.values())  # saved without pickle
+
+
+def test_exclude_self_ranks_all_against_all():
+    images = features(on_a_line([0, 1, 5, 7]), ["a", "a", "b", "b"], [-1] * 4)
+    scores = evaluate({"query": images, "gallery": images}, junk_rule="exclude_self")
+    assert scores.metrics["mAP"] == 1
+    assert scores.per_query["num_matches"].tolist() == [1, 1, 1, 1]
+
+
+# ---- the card ---------------------------------------------------------------------------
+
+
+def test_card_states_every_choice():
+    card = dict(evaluate().card)
+    assert json.loads(json.dumps(card)) == card
+    assert card.pop("evaluator") == "market_evaluate"
+    assert card.pop("ap").startswith("standard: ")
+    assert card.pop("junk_rule").startswith("cross_camera: ")
+    assert card.pop("queries_without_match").startswith("valid: ")
+    assert card == {
+        "ties": TIE_RULE,
+        "distance": "squared_euclidean",
+        "output": "embedding",
+        "normalization": "none",
+        "flip": "none",
+        "postprocessing": "none",
+        "sizes": {
+            "query": 2,
+            "valid_queries": 1,
+            "gallery_before": 6,
+            "gallery_after": 5,
+            "junk_images": 1,
+            "distractors": 1,
+            "identities": 2,
+            "cameras": 4,
+        },
+        "data": {"dataset": "toy", "version": "1", "images": {"query": 2, "gallery": 6}},
+    }
+
+
+def test_card_counts_an_image_once_and_known_cameras_only():
+    """An image that is flagged junk and distractor is junk."""
+    gallery = replace(GALLERY, distractor=GALLERY.distractor | GALLERY.junk)
+    query = replace(QUERY, camids=np.array([0, -1]))
+    sizes = evaluate({"query": query, "gallery": gallery}).card["sizes"]
+    assert (sizes["junk_images"], sizes["distractors"], sizes["cameras"]) == (1, 1, 3)
+
+
+def test_card_follows_the_params():
+    card = evaluate(ap="trapezoid", junk_rule="none", denominator="all", distance="cosine").card
+    assert card["ap"].startswith("trapezoid: ")
+    assert card["junk_rule"].startswith("none: ")
+    assert card["queries_without_match"].startswith("all: ")
+    assert card["distance"] == "cosine"
+    assert card["normalization"].startswith("L2")
+
+
+def test_card_repeats_what_the_features_say_about_flips():
+    splits = {name: replace(split, meta={"flip": "mean"}) for name, split in SPLITS.items()}
+    assert evaluate(splits).card["flip"] == "mean"
+
+
+# ---- error messages ---------------------------------------------------------------------
+
+
+def message(splits, **params):
+    with pytest.raises(ReidError) as caught:
+        evaluate(splits, **params)
+    return str(caught.value)
+
+
+def test_missing_split():
+    assert message({"query": QUERY}) == ("market_evaluate needs the split 'gallery'; got query")
+    assert message({}) == "market_evaluate needs the split 'query'; got none"
+
+
+def test_missing_output():
+    assert message(SPLITS, output="feature") == (
+        "market_evaluate: the query split has no output 'feature'; it has embedding"
+    )
+
+
+def test_features_that_cannot_be_ranked():
+    rows = GALLERY.values["embedding"].copy()
+    rows[4] = np.nan
+    bad = replace(GALLERY, values={"embedding": rows})
+    assert message({"query": QUERY, "gallery": bad}) == (
+        "market_evaluate: gallery features: 1 of 6 rows are NaN or infinite in float32; "
+        "the first is row 4 (counted from 0)"
+    )
+
+
+def test_no_match_without_cameras():
+    query = features(on_a_line([0, 9]), ["a", "b"], [-1, -1], split="query")
+    gallery = features(on_a_line([1, 8, 4]), ["a", "b", "c"], [-1] * 3, distractor=[2])
+    splits = {"query": query, "gallery": gallery}
+    assert message(splits) == (
+        "market_evaluate: junk_rule 'cross_camera' leaves none of the 2 queries a match: "
+        "2 have their pid among the 2 of 3 gallery images that are neither junk nor "
+        "distractor, and all camids are unknown (-1); set junk_rule to 'exclude_self' for "
+        "data without cameras, or to 'none' if query and gallery share no image"
+    )
+    assert evaluate(splits, junk_rule="exclude_self").metrics["mAP"] == 1
+
+
+def test_no_match_with_one_camera():
+    gallery = replace(GALLERY, camids=np.zeros(6, dtype=np.int64))
+    assert "0 of 8 camids are unknown (-1); set junk_rule to" in message(
+        {"query": QUERY, "gallery": gallery}
+    )
+
+
+def test_no_match_because_pids_differ():
+    gallery = replace(GALLERY, pids=np.array([f"id{i}" for i in range(6)]))
+    text = message({"query": QUERY, "gallery": gallery}, junk_rule="none")
+    assert "0 have their pid among the 4 of 6 gallery images" in text
+    assert text.endswith("check that both splits hold the same identities, spelt alike")
+
+
+def test_no_match_because_identities_have_one_image():
+    images = features(on_a_line([0, 1]), ["a", "b"], [-1, -1])
+    text = message({"query": images, "gallery": images}, junk_rule="exclude_self")
+    assert text.endswith("give each identity at least two images")
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"junk_rule": "market"},
+        {"ap": "interpolated"},
+        {"distance": "dot"},
+        {"output": "logits"},
+        {"denominator": "some"},
+        {"ranks": []},
+        {"ranks": [0]},
+        {"ranks": ["1"]},
+        {"top_k": -1},
+        {"block_size": 0},
+        {"rerank": True},
+    ],
+)
+def test_params_out_of_range_are_refused(params):
+    with pytest.raises(ValidationError):
+        plugin.MarketParams.model_validate(params)

@@ -1,0 +1,11 @@
+"""Train: python train.py --operation start_train --config_path params/quickstart.json."""
+
+import sys
+
+try:
+    from reid_core.cli import run_as
+except ModuleNotFoundError as error:
+    sys.exit(f"error: {error.name} is not installed; run: pip install -e .")
+
+if __name__ == "__main__":
+    sys.exit(run_as("train", "train.py"))
