@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -183,7 +183,7 @@ def _check_batches(batches: EpochBatches, images: TrainingImages, losses: Weight
         raise ReidError(
             f"sampler: {len(images)} images make no batch; lower the batch size or P and K"
         )
-    labels = images.labels[[index for _, index in cast(list[tuple[int, int]], first)]]
+    labels = images.labels[[index for _, index in first]]
     if losses.needs_pairs and len(np.unique(labels)) == len(labels):
         raise ReidError(
             f"loss: {', '.join(losses.needs_pairs)} compares images of one identity, and the first "

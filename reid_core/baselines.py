@@ -24,7 +24,8 @@ def color_histogram(image: Image.Image) -> np.ndarray:
     codes = (pixels[..., 0] * BINS + pixels[..., 1]) * BINS + pixels[..., 2]
     stripes = np.array_split(codes, STRIPES)
     counts = [np.bincount(s.ravel(), minlength=BINS**3) / s.size for s in stripes]
-    return np.sqrt(np.concatenate(counts)).astype(np.float32)
+    histogram: np.ndarray = np.sqrt(np.concatenate(counts)).astype(np.float32)
+    return histogram
 
 
 def histogram_features(store: Store, split: str) -> np.ndarray:

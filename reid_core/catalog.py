@@ -67,9 +67,7 @@ class Catalog:
         found = [
             o
             for o in self.offers
-            if o.kind == kind
-            and o.component.name == bare
-            and distribution in ("", o.distribution)
+            if o.kind == kind and o.component.name == bare and distribution in ("", o.distribution)
         ]
         if len(found) == 1:
             return found[0]
@@ -178,9 +176,7 @@ def _checked(kind: str, component: object) -> Component:
     """Return the component if it is of the type that its kind declares."""
     expected = COMPONENT_TYPES.get(kind, Component)
     if not isinstance(component, expected):
-        raise TypeError(
-            f"reid_{kind} must return a list of {expected.__name__}, got {component!r}"
-        )
+        raise TypeError(f"reid_{kind} must return a list of {expected.__name__}, got {component!r}")
     return component
 
 
@@ -191,4 +187,3 @@ def _hook_mistake(text: str) -> str:
     wrong = [w for w in words if w.startswith("reid_") and w not in hooks]
     first_line = " ".join(text.split())
     return f"{first_line}{did_you_mean(wrong[0], hooks)}" if wrong else first_line
-

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 import random
 from dataclasses import asdict
@@ -38,8 +39,11 @@ def save_checkpoint(path: Path, training: Training, log_bytes: int) -> None:
         "rng": _rng_state(),
         "log_bytes": log_bytes,
     }
+    # Into memory first: torch reports a full disk as a RuntimeError without a number.
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
     with atomic_path(path) as temporary:
-        torch.save(content, temporary)
+        temporary.write_bytes(buffer.getbuffer())
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
@@ -54,12 +58,11 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     except pickle.UnpicklingError as error:
         raise ReidError(
             f"{path}: refused: it holds pickled objects, which could run code when loaded; "
-            f"a checkpoint of reid-core holds none ({str(error).splitlines()[0]})"
+            f"a checkpoint of reid-core holds none ({str(error).partition(chr(10))[0]})"
         ) from None
     except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        raise ReidError(
-            f"{path}: not a readable checkpoint ({str(error).splitlines()[0] if str(error) else 'empty'})"
-        ) from None
+        reason = str(error).partition("\n")[0] or "it is empty"
+        raise ReidError(f"{path}: not a readable checkpoint: {reason}") from None
     found = content.get("format") if isinstance(content, dict) else None
     if found != FORMAT:
         raise ReidError(

@@ -18,9 +18,12 @@ def choose_device(name: str) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise ReidError(f"train.device: '{name}' is no device; use auto, cpu, cuda or cuda:0") from None
+        raise ReidError(
+            f"train.device: '{name}' is no device; use auto, cpu, cuda or cuda:0"
+        ) from None
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise ReidError(
-            f"train.device: '{name}' is not there ({torch.cuda.device_count()} GPUs found); use auto or cpu"
+            f"train.device: '{name}' is not there ({torch.cuda.device_count()} GPUs found); "
+            "use auto or cpu"
         )
     return device

@@ -103,7 +103,7 @@ def save_scores(folder: Path, result: Evaluated) -> None:
     arrays = {f"per_query.{name}": array for name, array in scores.per_query.items()}
     arrays |= {f"tables.{name}": array for name, array in scores.tables.items()}
     with atomic_path(folder / f"{stem}.npz") as temporary, temporary.open("wb") as file:
-        np.savez(file, **cast(dict[str, np.ndarray], arrays))
+        np.savez(file, **arrays)  # type: ignore[arg-type]
     write_json(
         folder / f"{stem}.json",
         {

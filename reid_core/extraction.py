@@ -53,16 +53,14 @@ def extract(
     if len(positions) == 0:
         there = ", ".join(store.index.statistics())
         raise ReidError(f"{store.path}: no images in split '{split}' (splits: {there})")
-    loader = evaluation_loader(
-        store, positions, pipeline, batch_size=batch_size, workers=workers
-    )
+    loader = evaluation_loader(store, positions, pipeline, batch_size=batch_size, workers=workers)
     chunks: dict[str, list[np.ndarray]] = {}
     was_training = model.training
     model.eval()
     with torch.inference_mode(), progress_bar(f"features of {split}") as tick:
         for done, images in enumerate(loader, 1):
-            for name, values in _wanted(model(images.to(device)), set(outputs)):
-                chunks.setdefault(name, []).append(values.float().cpu().numpy())
+            for name, tensor in _wanted(model(images.to(device)), set(outputs)):
+                chunks.setdefault(name, []).append(tensor.float().cpu().numpy())
             tick(done, len(loader))
     model.train(was_training)
     values = {name: np.concatenate(parts) for name, parts in chunks.items()}

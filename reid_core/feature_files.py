@@ -25,7 +25,7 @@ def save_features(path: Path, features: Features) -> None:
         "meta": np.array(json.dumps(dict(features.meta))),
     }
     with atomic_path(path) as temporary, temporary.open("wb") as file:
-        np.savez(file, **arrays)
+        np.savez(file, **arrays)  # type: ignore[arg-type]
 
 
 def load_features(path: Path) -> Features:

@@ -44,16 +44,12 @@ def saving(path: Path) -> Iterator[None]:
     """
     try:
         yield
-    except (OSError, RuntimeError) as error:
-        # torch and safetensors report a full disk as RuntimeError with the OS's text.
-        if isinstance(error, OSError) and error.errno not in (None, errno.ENOSPC, errno.EDQUOT):
-            raise ReidError(f"{path}: cannot be written: {error.strerror}") from error
-        if isinstance(error, RuntimeError) and "space" not in str(error).lower():
-            if "PytorchStreamWriter" not in str(error) and "write" not in str(error).lower():
-                raise
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        reason = "the disk is full" if full else error.strerror or str(error)
         raise ReidError(
-            f"{path}: cannot be written: the disk is full or failing ({error}); nothing that was "
-            "saved before is lost. Free some space and run again"
+            f"{path}: cannot be written: {reason}; what was saved before is still whole. "
+            "Make room or choose another place, and run again"
         ) from error
 
 

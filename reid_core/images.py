@@ -92,7 +92,8 @@ class TrainingImages:
         Raises:
             ReidError: A train split is empty, or there is only one identity.
         """
-        parts, classes = [], []
+        parts = []
+        classes: list[tuple[str, str]] = []
         for source, (label, store) in enumerate(stores):
             at = store.index.positions("train")
             at = at[~(store.index.junk[at] | store.index.distractor[at])]
@@ -102,7 +103,9 @@ class TrainingImages:
                     f"{name_list(store.index.statistics())}"
                 )
             pids, local = np.unique(store.index.pid[at], return_inverse=True)
-            parts.append((at, np.full(len(at), source), local + len(classes), store.index.camid[at]))
+            parts.append(
+                (at, np.full(len(at), source), local + len(classes), store.index.camid[at])
+            )
             classes += [(label, str(pid)) for pid in pids]
         if len(classes) < 2:
             raise ReidError(
@@ -154,9 +157,7 @@ class _EvaluationSet(Dataset[Any]):
 
     def __getitems__(self, keys: list[int]) -> Tensor:
         rng = np.random.default_rng(0)
-        return _stack(
-            [self.pipeline(self.store.image(int(self.positions[k])), rng) for k in keys]
-        )
+        return _stack([self.pipeline(self.store.image(int(self.positions[k])), rng) for k in keys])
 
 
 class EpochBatches:
@@ -236,6 +237,7 @@ def _stack(tensors: list[Tensor]) -> Tensor:
     shapes = {tuple(t.shape) for t in tensors}
     if len(shapes) > 1:
         raise ReidError(
-            f"augmentation: images of one batch differ in size: {sorted(shapes)}; put 'resize' first"
+            f"augmentation: images of one batch differ in size: {sorted(shapes)}; "
+            "put 'resize' first"
         )
     return torch.stack(tensors)

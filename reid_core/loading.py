@@ -9,6 +9,7 @@ from pathlib import Path
 from reid_core.catalog import Catalog
 from reid_core.console import say
 from reid_core.legacy import (
+    Translation,
     is_legacy_eval,
     is_legacy_run,
     translate_eval,
@@ -20,10 +21,10 @@ from reid_core.schema import EvalParams, RunParams
 
 @dataclass(frozen=True)
 class LoadedParams:
-    """Resolved params, and what the translation of an older file had to say."""
+    """Resolved params, and the translation that they come from, if the file was an older one."""
 
     params: RunParams
-    notes: list[str]
+    translation: Translation | None = None
 
 
 def load_run_params(path: Path, catalog: Catalog, overrides: Sequence[str] = ()) -> LoadedParams:
@@ -37,20 +38,18 @@ def load_run_params(path: Path, catalog: Catalog, overrides: Sequence[str] = ())
     Raises:
         ReidError: With all problems of the file.
     """
-    raw, notes = read_json(path), []
+    raw, translation = read_json(path), None
     if is_legacy_run(raw):
         translation = translate_run(raw, str(path))
-        raw, notes = translation.params, translation.notes
-        say(f"{path}: written for pytorch-reid-lite; translated:")
-        for note in notes:
-            say(f"  {note}")
+        raw = translation.params
+        _say_notes(path, translation)
     recorded = raw.get("plugins")
     params = check_run_params(apply_overrides(raw, overrides, str(path)), catalog, str(path))
     if isinstance(recorded, dict):
         for name, version in params.plugins.items():
             if recorded.get(name, version) != version:
                 say(f"{path}: written with {name} {recorded[name]}, {version} is installed")
-    return LoadedParams(params, notes)
+    return LoadedParams(params, translation)
 
 
 def load_eval_params(path: Path, catalog: Catalog, overrides: Sequence[str] = ()) -> EvalParams:
@@ -59,7 +58,11 @@ def load_eval_params(path: Path, catalog: Catalog, overrides: Sequence[str] = ()
     if is_legacy_eval(raw):
         translation = translate_eval(raw, str(path))
         raw = translation.params
-        say(f"{path}: written for pytorch-reid-lite; translated:")
-        for note in translation.notes:
-            say(f"  {note}")
+        _say_notes(path, translation)
     return check_eval_params(apply_overrides(raw, overrides, str(path)), catalog, str(path))
+
+
+def _say_notes(path: Path, translation: Translation) -> None:
+    say(f"{path}: written for pytorch-reid-lite; translated:")
+    for note in translation.notes:
+        say(f"  {note}")

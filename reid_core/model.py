@@ -89,7 +89,7 @@ class ReIDModel(nn.Module):
         logits = {
             spec.name: self.classifier[spec.classifier](branches[spec.name].embedding)
             for spec in self.branches
-            if spec.classifier in self.classifier
+            if spec.classifier is not None and spec.classifier in self.classifier
         }
         return ModelOutput(
             embedding=self._joined(outputs, "embedding"),

@@ -115,7 +115,11 @@ def group_table(groups: dict[GroupSettings, list[Named]]) -> list[str]:
     for settings, members in groups.items():
         trained = [p for _, p in members if p.requires_grad]
         count = sum(p.numel() for p in trained)
-        frozen = f"  ({len(members) - len(trained)} tensors frozen)" if len(trained) < len(members) else ""
+        frozen = (
+            f"  ({len(members) - len(trained)} tensors frozen)"
+            if len(trained) < len(members)
+            else ""
+        )
         lines.append(
             f"{settings.role:<10}{settings.lr:>10.3g}{settings.weight_decay:>10.3g}"
             f"{len(members):>9}{count:>13,}{frozen}"

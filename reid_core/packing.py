@@ -26,7 +26,9 @@ Report = Callable[[int, int], None]
 """Called with (images done, images in all)."""
 
 
-def pack(listing: Listing, target: Path, source: dict[str, Any], report: Report | None = None) -> Store:
+def pack(
+    listing: Listing, target: Path, source: dict[str, Any], report: Report | None = None
+) -> Store:
     """Write a store, or wait for the process that is writing it.
 
     Args:
@@ -73,16 +75,24 @@ def check_listing(listing: Listing) -> None:
     root = listing.root.resolve() if listing.root else None
     for record in listing.records:
         if record.split not in SPLITS:
-            problems.append(f"{record.name}: unknown split '{record.split}' (known: {', '.join(SPLITS)})")
+            problems.append(
+                f"{record.name}: unknown split '{record.split}' (known: {', '.join(SPLITS)})"
+            )
         if record.camid < -1:
-            problems.append(f"{record.name}: camid {record.camid}; cameras count from 0, -1 is unknown")
+            problems.append(
+                f"{record.name}: camid {record.camid}; cameras count from 0, -1 is unknown"
+            )
         if (record.split, record.name) in seen:
             problems.append(f"{record.name}: twice in split '{record.split}'")
         seen.add((record.split, record.name))
-        if isinstance(record.source, Path) and root is not None:
-            if not record.source.resolve().is_relative_to(root):
-                problems.append(f"{record.name}: lies outside the data folder {listing.root}")
+        if isinstance(record.source, Path) and not _inside(record.source, root):
+            problems.append(f"{record.name}: lies outside the data folder {listing.root}")
     _raise_problems(problems, "images cannot be used")
+
+
+def _inside(path: Path, root: Path | None) -> bool:
+    """Return whether a file, links followed, lies in the data folder."""
+    return root is None or path.resolve().is_relative_to(root)
 
 
 def published_differences(listing: Listing) -> list[str]:
@@ -234,6 +244,8 @@ def _update(digest: Any, name: str, data: bytes) -> None:
 def _raise_problems(problems: Iterable[str], what: str) -> None:
     lines = list(problems)
     if lines:
-        more = f"\n  ... and {len(lines) - SHOWN_PROBLEMS} more" if len(lines) > SHOWN_PROBLEMS else ""
+        more = (
+            f"\n  ... and {len(lines) - SHOWN_PROBLEMS} more" if len(lines) > SHOWN_PROBLEMS else ""
+        )
         listed = "".join(f"\n  {line}" for line in lines[:SHOWN_PROBLEMS])
         raise ReidError(f"{len(lines)} {what}:{listed}{more}")

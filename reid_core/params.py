@@ -212,9 +212,7 @@ def _entries(raw: Raw) -> Iterator[tuple[Place, str, Any]]:
         yield ("optimizer",), "optimizer", raw["optimizer"]
 
 
-def _check_entry(
-    place: Place, kind: str, entry: Any, catalog: Catalog, problems: list[str]
-) -> Any:
+def _check_entry(place: Place, kind: str, entry: Any, catalog: Catalog, problems: list[str]) -> Any:
     """Check one component's params; return the entry with its defaults filled in."""
     if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
         return entry  # the section's own model has reported it

@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ import torch
 from filelock import FileLock, Timeout
 
 from reid_core.errors import ReidError
-from reid_core.files import write_json, write_text
+from reid_core.files import write_json
+from reid_core.legacy import Translation
 from reid_core.schema import RunParams
 
 PARAMS = "params.json"
@@ -45,13 +47,13 @@ class RunDirectory:
         self.evaluations = path / "evaluations"
 
     @classmethod
-    def create(cls, params: RunParams, name: str, notes: list[str]) -> RunDirectory:
+    def create(cls, params: RunParams, name: str, translation: Translation | None) -> RunDirectory:
         """Make a new run directory with its resolved params.
 
         Args:
             params: Resolved params.
             name: Sub-directory of the working directory; empty: the time.
-            notes: What the translation of an older params file had to say.
+            translation: Of a params file in the predecessor's vocabulary, to be kept.
 
         Raises:
             ReidError: The directory exists, or cannot be made.
@@ -70,8 +72,8 @@ class RunDirectory:
             raise ReidError(f"{path}: cannot be made: {error.strerror}") from None
         try:
             write_json(temporary / PARAMS, params.model_dump(mode="json"))
-            if notes:
-                write_text(temporary / "translation.txt", "\n".join(notes) + "\n")
+            if translation is not None:
+                write_json(temporary / "translation.json", asdict(translation))
             temporary.rename(path)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
@@ -118,7 +120,9 @@ def write_environment(directory: RunDirectory, device: torch.device, data: dict[
             "numpy": _version("numpy"),
             "pillow": _version("Pillow"),
             "device": str(device),
-            "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor(),
+            "device_name": torch.cuda.get_device_name(device)
+            if device.type == "cuda"
+            else platform.processor(),
             "cpu_threads": torch.get_num_threads(),
             "git": _git_state(),
             "data": data,

@@ -39,7 +39,9 @@ class RunLog:
         self._clock, self._images = time.monotonic(), 0
         self.tick: Ticker | None = None
 
-    def step(self, progress: Progress, result: StepResult, rates: Mapping[str, float], images: int) -> None:
+    def step(
+        self, progress: Progress, result: StepResult, rates: Mapping[str, float], images: int
+    ) -> None:
         """Record a training step, if it is its turn.
 
         Raises:
@@ -55,7 +57,7 @@ class RunLog:
             "kind": "train",
             "step": done,
             "epoch": round(done / progress.steps_per_epoch, 4),
-            "total": float(result.total),
+            "total": float(result.total.detach()),
             "losses": {name: float(value) for name, value in result.losses.items()},
             "monitors": {name: float(value) for name, value in result.monitors.items()},
             "rates": dict(rates),
@@ -67,12 +69,18 @@ class RunLog:
             for name, value in line[group].items():  # type: ignore[attr-defined]
                 self._events.add_scalar(f"{group}/{name}", value, done)
         if self.tick is not None:
-            self.tick(progress.step - progress.epoch * progress.steps_per_epoch + 1, progress.steps_per_epoch, _summary(line))
+            self.tick(
+                progress.step - progress.epoch * progress.steps_per_epoch + 1,
+                progress.steps_per_epoch,
+                _summary(line),
+            )
 
     def scores(self, kind: str, label: Mapping[str, Any], step: int, scores: Scores) -> None:
         """Record the scores of one evaluation or baseline."""
         metrics = {name: float(value) for name, value in scores.metrics.items()}
-        self._write({"kind": kind, "step": step, **label, "primary": scores.primary, "metrics": metrics})
+        self._write(
+            {"kind": kind, "step": step, **label, "primary": scores.primary, "metrics": metrics}
+        )
         if kind == "evaluation":
             for name, value in metrics.items():
                 self._events.add_scalar(f"{label['evaluation']}/{name}", value, step)
@@ -116,7 +124,9 @@ def memory_mb() -> float:
 def _summary(line: Mapping[str, Any]) -> str:
     """Return the numbers of a training line for the progress bar."""
     parts = [f"loss {line['total']:.3f}"]
-    parts += [f"{name} {value:.3f}" for name, value in line["losses"].items() if len(line["losses"]) > 1]
+    parts += [
+        f"{name} {value:.3f}" for name, value in line["losses"].items() if len(line["losses"]) > 1
+    ]
     if "accuracy" in line["monitors"]:
         parts.append(f"accuracy {line['monitors']['accuracy']:.0%}")
     parts.append(f"{line['images_per_second']:.0f} img/s")

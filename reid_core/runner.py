@@ -17,10 +17,10 @@ from reid_core.checkpoint import read_checkpoint, restore, save_checkpoint
 from reid_core.console import progress_bar, say
 from reid_core.datasets import Stores
 from reid_core.device import choose_device
-from reid_core.errors import ReidError
 from reid_core.evaluation import Evaluated, print_scores, save_scores
 from reid_core.images import TrainingImages
 from reid_core.interrupt import Interrupt
+from reid_core.legacy import Translation
 from reid_core.resuming import check_same_past
 from reid_core.run_directory import RunDirectory, read_params_of, write_environment
 from reid_core.run_log import RunLog
@@ -31,7 +31,7 @@ from reid_core.weights import load_snapshot, read_weights, save_weights
 
 
 def start_train(
-    params: RunParams, catalog: Catalog, name: str = "", notes: list[str] | None = None
+    params: RunParams, catalog: Catalog, name: str = "", translation: Translation | None = None
 ) -> RunDirectory:
     """Train from scratch in a new run directory.
 
@@ -39,13 +39,13 @@ def start_train(
         params: Resolved params.
         catalog: Offers the components.
         name: Sub-directory of the working directory; empty: the time.
-        notes: What the translation of an older params file had to say.
+        translation: Of a params file in the predecessor's vocabulary.
 
     Raises:
         ReidError: The params do not fit the model or the data, or the directory exists.
     """
     check_on_meta(params, catalog)
-    directory = RunDirectory.create(params, name, notes or [])
+    directory = RunDirectory.create(params, name, translation)
     say(f"run directory: {directory.path}")
     return _train(directory, params, catalog)
 
@@ -228,6 +228,3 @@ def _short(result: Evaluated) -> str:
     names = [result.scores.primary, *(n for n in ("rank1", "top5", "mINP") if n in metrics)]
     numbers = ", ".join(f"{name} {metrics[name]:.4f}" for name in names)
     return f"{result.name} on {result.target}: {numbers}"
-
-
-__all__ = ["ReidError", "resume_train", "start_train"]

@@ -160,9 +160,7 @@ class TrainParams(Params):
         default=False,
         description="Before training, score the untrained network and a colour histogram.",
     )
-    fine_tune: bool = Field(
-        default=False, description="Freeze the backbone and its BN statistics."
-    )
+    fine_tune: bool = Field(default=False, description="Freeze the backbone and its BN statistics.")
     pretrain_snapshot: str | None = Field(
         default=None, description="Weights file to start from; see the README for classifiers."
     )

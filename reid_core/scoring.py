@@ -61,7 +61,10 @@ class Targets:
     def meta(self, name: str) -> dict[str, Any]:
         """Return what the protocol card says of a target's data."""
         manifest = self.store(name).manifest
-        return {"dataset": manifest["source"]["name"], "content_hash": manifest["content_hash"][:16]}
+        return {
+            "dataset": manifest["source"]["name"],
+            "content_hash": manifest["content_hash"][:16],
+        }
 
     def extractor(self, model: ModelUnderTest) -> Extract:
         """Return the function that evaluators get their features from."""
@@ -97,7 +100,7 @@ class Targets:
 
     def pictures(self, results: list[Evaluated], folder: Path) -> Iterator[Path]:
         """Draw the ranked lists of every evaluation that ranks."""
-        from reid_core.ranked_lists import draw_ranked_lists
+        from reid_core.pictures.ranked_lists import draw_ranked_lists
 
         for result in results:
             per_query = result.scores.per_query
@@ -119,7 +122,12 @@ class Scorer:
     """The evaluations of a training run."""
 
     def __init__(
-        self, params: RunParams, catalog: Catalog, stores: Stores, parts: Parts, device: torch.device
+        self,
+        params: RunParams,
+        catalog: Catalog,
+        stores: Stores,
+        parts: Parts,
+        device: torch.device,
     ) -> None:
         """Open every target that an evaluation uses, so that a missing one is found now."""
         self.params, self.catalog, self.parts = params, catalog, parts
@@ -153,7 +161,7 @@ class Scorer:
 
     def pictures(self, directory: Any) -> Iterator[Path]:
         """Draw curves and ranked lists of the last evaluation."""
-        from reid_core.curves import draw_curves
+        from reid_core.pictures.curves import draw_curves
 
         curves = directory.pictures / "curves.png"
         draw_curves(directory.metrics, curves)
@@ -163,7 +171,7 @@ class Scorer:
     def data_hashes(self) -> dict[str, str]:
         """Return the content hash of every store in use, by the dataset's name in the run."""
         entries = {e.label: e for e in self.params.data.train} | self.targets.entries
-        used = {e.label for e in self.params.data.train} | {t for t in self._used_targets()}
+        used = {e.label for e in self.params.data.train} | self._used_targets()
         return {
             name: self.targets.stores.open(entry).manifest["content_hash"]
             for name, entry in entries.items()
@@ -251,5 +259,3 @@ def class_names(classes: tuple[tuple[str, str], ...], label: str) -> tuple[str, 
 def _reader(store: Store, split: str) -> Callable[[int], Any]:
     positions = store.index.positions(split)
     return lambda i: store.image(int(positions[i]))
-
-

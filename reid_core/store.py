@@ -172,7 +172,9 @@ def _read_manifest(path: Path) -> dict[str, Any]:
         manifest = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
         version = manifest["format"]
     except (OSError, ValueError, KeyError, TypeError):
-        raise ReidError(f"{path}: not a store of reid-core: manifest.json is missing or broken") from None
+        raise ReidError(
+            f"{path}: not a store of reid-core: manifest.json is missing or broken"
+        ) from None
     if version != FORMAT:
         raise ReidError(
             f"{path}: store of format {version}, this version reads format {FORMAT}; "

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from reid_core.catalog import Catalog
@@ -53,8 +53,9 @@ def save_weights(path: Path, model: ReIDModel, metadata: dict[str, Any]) -> None
     """
     tensors = {n: t.detach().cpu().contiguous() for n, t in model.state_dict().items()}
     text = json.dumps({"format": FORMAT, **metadata}, sort_keys=True, ensure_ascii=False)
+    content = save(tensors, metadata={KEY: text})
     with atomic_path(path) as temporary:
-        save_file(tensors, temporary, metadata={KEY: text})
+        temporary.write_bytes(content)
 
 
 def read_weights(path: Path) -> WeightsFile:

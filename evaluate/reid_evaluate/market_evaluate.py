@@ -82,7 +82,7 @@ class MarketParams(Params):
     block_size: int = Field(
         128,
         ge=1,
-        description="Queries ranked at a time; memory is about 4 bytes x block_size x gallery "
+        description="Queries ranked at a time; memory is about 8 bytes x block_size x gallery "
         "images. It does not change what is computed.",
     )
 

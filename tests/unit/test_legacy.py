@@ -9,8 +9,8 @@ import pytest
 from reid_core.catalog import load_catalog
 from reid_core.errors import ParamsError
 from reid_core.legacy import is_legacy_eval, is_legacy_run, translate_eval, translate_run
-from reid_core.legacy_keys import EVAL_KEYS, RUN_KEYS
-from reid_core.legacy_reading import ANYTHING, FLAG, OBJECT, REQUIRED, TEXT
+from reid_core.legacy.keys import EVAL_KEYS, RUN_KEYS
+from reid_core.legacy.reading import ANYTHING, FLAG, OBJECT, REQUIRED, TEXT
 from reid_core.params import apply_overrides, check_eval_params, check_run_params
 
 SHIPPED = json.loads((Path(__file__).parent / "legacy_params.json").read_text())
@@ -587,7 +587,7 @@ def test_no_padding_means_no_crop():
         ({}, "tri_loss_params.lambda_tri", "1 dropped; tri_loss_params.margin 0 switches"),
         ({}, "working_dir", "kept; if it is another machine's, --set working_dir=..."),
         ({}, "batches_dir", "the folders 'query' and 'gallery' are expected beside it"),
-        ({"evaluation_params.type": None}, "batches_dir", "of its images, ppm, pgm and tif are"),
+        ({"evaluation_params.type": None}, "batches_dir", "images in ppm, pgm and tif and a class"),
         (TRIPLET, None, "triplets see each branch after BN and dropout"),
         (
             TRIPLET | {"tri_loss_params.lambda_cls": 0},

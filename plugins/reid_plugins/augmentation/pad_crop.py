@@ -9,7 +9,7 @@ Re-identification, arXiv:1903.07071, section 2 (10 pixels).
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
@@ -22,24 +22,33 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 
+Pixels = Annotated[int, Field(ge=0)]
+
+
 class PadCropParams(Params):
     """Params of the augmentation ``pad_crop``."""
 
-    padding: int = Field(
-        default=10, ge=0, description="Black border in pixels, which is the largest shift (>= 0)."
+    padding: Pixels | Annotated[list[Pixels], Field(min_length=2, max_length=2)] = Field(
+        default=10,
+        description="Black border in pixels, which is the largest shift (>= 0): one number, or "
+        "[above and below, left and right].",
     )
 
 
-def pad_crop(image: Image, rng: np.random.Generator, *, padding: int) -> Image:
-    """Return the image shifted by up to ``padding`` pixels each way, uniformly."""
-    left, top = rng.integers(-padding, padding, size=2, endpoint=True).tolist()
+def pad_crop(image: Image, rng: np.random.Generator, *, padding: tuple[int, int]) -> Image:
+    """Return the image shifted by up to ``padding`` (vertical, horizontal) pixels, uniformly."""
+    vertical, horizontal = padding
+    top = int(rng.integers(-vertical, vertical, endpoint=True))
+    left = int(rng.integers(-horizontal, horizontal, endpoint=True))
     # Pillow fills what lies outside the image with 0, so the padded image is never made.
     return image.crop((left, top, left + image.width, top + image.height))
 
 
 def build(params: PadCropParams) -> Callable[[Image, np.random.Generator], Image]:
     """Return ``callable(image, rng)``."""
-    return partial(pad_crop, padding=params.padding)
+    both = params.padding
+    padding = (both, both) if isinstance(both, int) else (both[0], both[1])
+    return partial(pad_crop, padding=padding)
 
 
 @hookimpl

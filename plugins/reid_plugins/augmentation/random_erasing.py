@@ -65,7 +65,11 @@ class RandomErasingParams(Params):
 
 
 def erased_box(
-    rng: np.random.Generator, height: int, width: int, area: list[float], aspect: list[float]
+    rng: np.random.Generator,
+    height: int,
+    width: int,
+    area: tuple[float, float],
+    aspect: tuple[float, float],
 ) -> tuple[int, int, int, int] | None:
     """Draw (top, left, h, w) in pixels, or None when no rectangle fitted in ``TRIES`` draws."""
     for _ in range(TRIES):
@@ -83,8 +87,8 @@ def random_erasing(
     rng: np.random.Generator,
     *,
     p: float,
-    area: list[float],
-    aspect: list[float],
+    area: tuple[float, float],
+    aspect: tuple[float, float],
     fill: Tensor | None,
 ) -> Tensor:
     """Return the image ``(3, H, W)`` with a rectangle overwritten, as a new tensor.
@@ -119,7 +123,8 @@ def build(params: RandomErasingParams) -> Callable[[Tensor, np.random.Generator]
 
     values = {"mean": params.mean, "zero": [0.0, 0.0, 0.0], "noise": None}[params.fill]
     fill = None if values is None else torch.tensor(values, dtype=torch.float32).view(3, 1, 1)
-    return partial(random_erasing, p=params.p, area=params.area, aspect=params.aspect, fill=fill)
+    area, aspect = (params.area[0], params.area[1]), (params.aspect[0], params.aspect[1])
+    return partial(random_erasing, p=params.p, area=area, aspect=aspect, fill=fill)
 
 
 @hookimpl

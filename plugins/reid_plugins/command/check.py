@@ -59,4 +59,6 @@ def build(params: Params, *, catalog: Catalog) -> Any:
 @hookimpl
 def reid_command() -> list[Component]:
     """Offer the subcommand."""
-    return [Component(name="check", build=build, summary="check a params file, all problems at once")]
+    return [
+        Component(name="check", build=build, summary="check a params file, all problems at once")
+    ]

@@ -68,7 +68,9 @@ class PackCommand:
         from reid_core.datasets import Stores
         from reid_core.params import apply_overrides, check_dataset_entry
 
-        raw = apply_overrides({"name": name, "params": {}}, [f"params.{o}" for o in overrides], name)
+        raw = apply_overrides(
+            {"name": name, "params": {}}, [f"params.{o}" for o in overrides], name
+        )
         entry = check_dataset_entry({**raw, "store": str(out) if out else None}, self.catalog, name)
         print(f"{entry.label}: {Stores(self.catalog, Path('runs')).open(entry).path}")
 

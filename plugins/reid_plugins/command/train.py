@@ -27,7 +27,7 @@ class TrainCommand:
             "--operation",
             choices=OPERATIONS,
             default="start_train",
-            help="start_train: new run; resume_train: continue one; evaluate: score its best weights",
+            help="start_train: new run; resume_train: continue one; evaluate: score its best",
         )
         parser.add_argument(
             "--config_path", type=Path, help="params file (default: params.json, or the run's own)"
@@ -52,18 +52,20 @@ class TrainCommand:
             ReidError: The params or the run directory are wrong.
         """
         if args.operation == "start_train":
-            from_file = load_run_params(
+            loaded = load_run_params(
                 args.config_path or Path("params.json"), self.catalog, args.set
             )
             from reid_core.runner import start_train
 
-            start_train(from_file.params, self.catalog, args.sub_working_dir, from_file.notes)
+            start_train(loaded.params, self.catalog, args.sub_working_dir, loaded.translation)
             return
         path = self._run_path(args)
         if args.operation == "evaluate":
             from reid_core.evaluating import run_evaluation
 
-            run_evaluation(EvalParams(run=str(path), output_dir=str(path / "evaluations")), self.catalog)
+            run_evaluation(
+                EvalParams(run=str(path), output_dir=str(path / "evaluations")), self.catalog
+            )
             return
         own = load_run_params(args.config_path or path / "params.json", self.catalog, args.set)
         from reid_core.runner import resume_train

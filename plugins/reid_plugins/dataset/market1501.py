@@ -26,8 +26,8 @@ SUFFIXES = frozenset({".jpg", ".jpeg", ".png"})
 # The ending may be doubled: copies with names such as '0002_c1s1_000451_03.jpg.jpg' exist.
 NAME = re.compile(r"(-1|\d+)_c(\d+)s\d+_\d+_\d+(?:\.(?:jpe?g|png))+", re.IGNORECASE)
 
-PUBLISHED = {"train": (751, 12_936), "query": (750, 3_368), "gallery": (752, 19_732)}
-"""Different identities and images of each folder; gallery counts -1 and 0000 as one each."""
+PUBLISHED = {"train": (751, 12_936), "query": (750, 3_368), "gallery": (750, 19_732)}
+"""Identities and images of each folder; junk and distractors count as images only."""
 
 
 class Market1501Params(Params):
@@ -37,9 +37,7 @@ class Market1501Params(Params):
         min_length=1,
         description="Folder that holds bounding_box_train, query and bounding_box_test.",
     )
-    multi_query: bool = Field(
-        default=False, description="Also read gt_bbox, as split multi_query."
-    )
+    multi_query: bool = Field(default=False, description="Also read gt_bbox, as split multi_query.")
     published_statistics: bool = Field(
         default=False,
         description="Check the counts against those published for Market-1501 itself.",

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from reid_core.legacy_keys import EVAL_KEYS, EVAL_ONLY
-from reid_core.legacy_reading import Json, Reading, Translation
+from reid_core.legacy.keys import EVAL_KEYS, EVAL_ONLY
+from reid_core.legacy.reading import Json, Reading, Translation
 
 OURS = frozenset({"run", "weights", "features"})
 """Keys of which every eval_params.json of ours has one."""

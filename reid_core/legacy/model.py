@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from reid_core.legacy_keys import BACKBONES
-from reid_core.legacy_reading import Json, Reading
+from reid_core.legacy.keys import BACKBONES
+from reid_core.legacy.reading import Json, Reading
 
 # ---- network ----------------------------------------------------------------------------
 

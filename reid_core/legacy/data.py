@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import PurePosixPath
 
-from reid_core.legacy_reading import Json, Reading
+from reid_core.legacy.reading import Json, Reading
 
 ERASING = {"p": 0.6, "area": [0.02, 0.1], "aspect": [0.3, 3.33], "fill": "zero"}
 """The predecessor's random erasing: before normalisation, so that zero is black."""
@@ -22,7 +22,7 @@ def data(r: Reading) -> Json:
     if not folder.name:
         r.refuse("batches_dir", "expected the folder of the training images, got none")
     params: Json = {"root": str(folder.parent), "train": folder.name}
-    text = "of its images, ppm, pgm and tif are not read, nor is a class_mapping.json"
+    text = "images in ppm, pgm and tif and a class_mapping.json are not read"
     if r["evaluation_params.type"] is not None:
         params |= {
             "query": "query",

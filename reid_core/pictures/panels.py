@@ -51,7 +51,8 @@ def render_panels(panels: Mapping[str, Sequence[Line]]) -> bytes:
     height = sum(inches) + 0.2 * (len(panels) - 1) + 0.7
     figure = Figure(figsize=(_WIDTH, height), dpi=140, facecolor="white")
     canvas: Any = FigureCanvasAgg(figure)
-    axes = figure.subplots(len(panels), 1, sharex=True, gridspec_kw={"height_ratios": inches})
+    ratios = {"height_ratios": inches}
+    axes = figure.subplots(len(panels), sharex=True, squeeze=False, gridspec_kw=ratios)[:, 0]
     labels = {name: [_label(name, line) for line in lines] for name, lines in panels.items()}
     longest = max((len(label) for panel in labels.values() for label in panel), default=0)
     right = 1 - (0.4 + longest * _CHARACTER_INCHES) / _WIDTH

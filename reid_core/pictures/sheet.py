@@ -91,7 +91,7 @@ class Sheet:
         if kind == "junk":
             self._cut_into_dashes(outline, line)
         inner = width - 2 * FRAME, height - 2 * FRAME
-        picture = ImageOps.pad(_fitted(image, inner), inner, color=_BEHIND)
+        picture = _fitted(image, inner)
         if kind == "junk":
             grey = ImageOps.grayscale(picture).convert("RGB")
             picture = Image.blend(grey, Image.new("RGB", inner, PAPER), 0.5)
@@ -111,9 +111,13 @@ class Sheet:
 
 
 def _fitted(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """Return the image as RGB, as large as ``size`` allows, in the middle of a grey one."""
     scale = min(size[0] / image.width, size[1] / image.height)
     width, height = (max(1, round(side * scale)) for side in image.size)
-    return image.convert("RGB").resize((width, height), Image.Resampling.LANCZOS)
+    small = image.convert("RGB").resize((width, height), Image.Resampling.LANCZOS)
+    result = Image.new("RGB", size, _BEHIND)
+    result.paste(small, ((size[0] - width) // 2, (size[1] - height) // 2))
+    return result
 
 
 @cache

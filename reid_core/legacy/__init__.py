@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from reid_core.legacy_data import augmentation, data, sampler
-from reid_core.legacy_eval import is_legacy_eval, market_evaluate, translate_eval
-from reid_core.legacy_keys import OPTIMIZERS, RUN_EXPLAINED, RUN_KEYS, RUN_ONLY
-from reid_core.legacy_model import backbone, classifier, head, losses
-from reid_core.legacy_reading import Json, Reading, Translation
+from reid_core.legacy.data import augmentation, data, sampler
+from reid_core.legacy.eval import is_legacy_eval, market_evaluate, translate_eval
+from reid_core.legacy.keys import OPTIMIZERS, RUN_EXPLAINED, RUN_KEYS, RUN_ONLY
+from reid_core.legacy.model import backbone, classifier, head, losses
+from reid_core.legacy.reading import Json, Reading, Translation
 
 __all__ = ["Translation", "is_legacy_eval", "is_legacy_run", "translate_eval", "translate_run"]
 

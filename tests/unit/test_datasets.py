@@ -1,0 +1,481 @@
+"""The dataset plugins: what they list, and what they say when something is wrong."""
+
+import os
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from reid_core import ReidError
+from reid_core.component import call_build
+from reid_core.contracts import UNKNOWN_CAMERA
+from reid_plugins.dataset import image_folder, manifest, market1501
+
+OMNIGLOT = Path(
+    os.environ.get("REID_CORE_OMNIGLOT")
+    or Path(__file__).parents[2] / "../shared/data/omniglot-market"
+)
+
+
+def listing(module, **params):
+    (component,) = module.reid_dataset()
+    return call_build(
+        component,
+        component.params.model_validate(
+            {k: str(v) if isinstance(v, Path) else v for k, v in params.items()}
+        ),
+    )
+
+
+def message(module, **params):
+    """Return the text of the error that the params lead to."""
+    with pytest.raises(ReidError) as error:
+        listing(module, **params)
+    return str(error.value)
+
+
+def touch(root, *names):
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(b"")
+
+
+# ---- market1501 -------------------------------------------------------------------------
+
+MARKET_FILES = (
+    "bounding_box_train/0002_c1s1_000451_03.jpg",
+    "bounding_box_train/0007_c12s3_010376_01.PNG",
+    "bounding_box_train/Thumbs.db",
+    "bounding_box_train/readme.txt",
+    "bounding_box_train/._0002_c1s1_000451_03.jpg",
+    "query/0003_c1s6_015971_00.jpg",
+    "bounding_box_test/-1_c1s1_000401_03.jpg",
+    "bounding_box_test/0000_c3s1_000151_01.jpg",
+    "bounding_box_test/0003_c2s1_000151_01.jpg.jpg",
+)
+
+
+@pytest.fixture
+def market(tmp_path):
+    touch(tmp_path, *MARKET_FILES)
+    return tmp_path
+
+
+def test_market_reads_names_splits_and_marks(market):
+    found = listing(market1501, root=market)
+    rows = [(r.name, r.split, r.pid, r.camid, r.junk, r.distractor) for r in found.records]
+
+    assert rows == [
+        (MARKET_FILES[0], "train", "0002", 1, False, False),
+        (MARKET_FILES[1], "train", "0007", 12, False, False),
+        (MARKET_FILES[5], "query", "0003", 1, False, False),
+        (MARKET_FILES[6], "gallery", "-1", 1, True, False),
+        (MARKET_FILES[7], "gallery", "0000", 3, False, True),
+        (MARKET_FILES[8], "gallery", "0003", 2, False, False),
+    ]
+    assert found.root == market
+    assert all(r.source == market / r.name for r in found.records)
+    assert not found.published
+
+
+def test_market_statistics_are_attached_on_demand(market):
+    published = listing(market1501, root=market, published_statistics=True).published
+
+    assert published["train"] == (751, 12_936)
+    assert published["query"] == (750, 3_368)
+    assert published["gallery"] == (750, 19_732)
+
+
+def test_market_reads_multiple_queries_on_demand(market):
+    assert "folder 'gt_bbox' is missing" in message(market1501, root=market, multi_query=True)
+
+    touch(market, "gt_bbox/0003_c1s6_015971_00.jpg")
+    splits = Counter(r.split for r in listing(market1501, root=market, multi_query=True).records)
+
+    assert splits == {"train": 2, "query": 1, "gallery": 3, "multi_query": 1}
+    assert "multi_query" not in {r.split for r in listing(market1501, root=market).records}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "0002_c1_f0046985.jpg",
+        "0002.jpg",
+        "-2_c1s1_000451_03.jpg",
+        "0002_cs1_000451_03.jpg",
+        "0002_c1s1_000451_03 copy.jpg",
+        "x0002_c1s1_000451_03.jpg",
+    ],
+)
+def test_market_names_a_wrong_file_and_a_right_one(market, name):
+    touch(market, f"query/{name}")
+    text = message(market1501, root=market)
+
+    assert f"'{name}'" in text
+    assert str(market / "query") in text
+    assert "a right one is '0002_c1s1_000451_03.jpg'" in text
+
+
+def test_market_shows_ten_wrong_files_and_counts_the_rest(market):
+    touch(market, *(f"query/{n:02}.jpg" for n in range(13)))
+    text = message(market1501, root=market)
+
+    assert "'09.jpg' and 3 more" in text
+    assert "'10.jpg'" not in text
+
+
+def test_market_names_missing_folders(tmp_path):
+    touch(tmp_path, "query/0003_c1s6_015971_00.jpg")
+
+    assert message(market1501, root=tmp_path) == (
+        "dataset market1501: folder 'bounding_box_train', 'bounding_box_test' is missing in "
+        f"'{tmp_path}'"
+    )
+
+
+def test_market_suggests_the_folder_below(tmp_path):
+    touch(tmp_path, *(f"Market-1501-v15.09.15/{name}" for name in MARKET_FILES))
+
+    assert message(market1501, root=tmp_path).endswith(
+        f"; did you mean root '{tmp_path / 'Market-1501-v15.09.15'}'?"
+    )
+
+
+def test_market_names_an_empty_split(market):
+    (market / MARKET_FILES[5]).unlink()
+
+    assert message(market1501, root=market) == (
+        f"dataset market1501: no jpg or png image in '{market / 'query'}'"
+    )
+
+
+@pytest.mark.parametrize("module", [market1501, image_folder])
+def test_a_root_that_is_no_folder_is_named(module, tmp_path):
+    assert f"root '{tmp_path / 'nothing'}' is not a folder" in message(
+        module, root=tmp_path / "nothing"
+    )
+
+
+@pytest.mark.skipif(not OMNIGLOT.is_dir(), reason=f"no Omniglot images at {OMNIGLOT}")
+def test_market_reads_real_images():
+    from PIL import Image
+
+    records = listing(market1501, root=OMNIGLOT).records
+    counts = {
+        split: (len({r.pid for r in records if r.split == split}), n)
+        for split, n in Counter(r.split for r in records).items()
+    }
+
+    assert counts == {"train": (64, 1280), "query": (72, 432), "gallery": (72, 1008)}
+    assert {r.camid for r in records} == {1, 2, 3, 4, 5, 6}
+    assert not any(r.junk or r.distractor for r in records)
+    assert {r.pid for r in records if r.split == "query"} == {
+        r.pid for r in records if r.split == "gallery"
+    }
+    with Image.open(records[0].source) as image:
+        assert image.size == (105, 105)
+
+
+# ---- image_folder -----------------------------------------------------------------------
+
+
+@pytest.fixture
+def folders(tmp_path):
+    touch(
+        tmp_path,
+        "train/anna/1_c1.jpg",
+        "train/anna/2_c2.JPEG",
+        "train/anna/notes.txt",
+        "train/bert/1_c1.bmp",
+        "train/.cache/1.jpg",
+        "query/carl/1_c3.png",
+        "gallery/carl/2_c4.png",
+        "gallery/-1/1_c4.png",
+        "gallery/0000/1_c4.png",
+    )
+    return tmp_path
+
+
+def test_image_folder_reads_splits_and_identities(folders):
+    found = listing(image_folder, root=folders)
+
+    assert [(r.name, r.split, r.pid) for r in found.records] == [
+        ("train/anna/1_c1.jpg", "train", "anna"),
+        ("train/anna/2_c2.JPEG", "train", "anna"),
+        ("train/bert/1_c1.bmp", "train", "bert"),
+        ("query/carl/1_c3.png", "query", "carl"),
+        ("gallery/-1/1_c4.png", "gallery", "-1"),
+        ("gallery/0000/1_c4.png", "gallery", "0000"),
+        ("gallery/carl/2_c4.png", "gallery", "carl"),
+    ]
+    assert {r.camid for r in found.records} == {UNKNOWN_CAMERA}
+    assert all(r.source == folders / r.name and r.source.is_file() for r in found.records)
+    assert found.root == folders
+
+
+@pytest.mark.parametrize("pattern", [r"_c(\d+)", r"(\w+?)_c(?P<camid>\d)"])
+def test_image_folder_reads_cameras_and_marks(folders, pattern):
+    params = {"camera_pattern": pattern, "junk": ["-1"], "distractors": ["0000", "0"]}
+    records = {r.name: r for r in listing(image_folder, root=folders, **params).records}
+
+    assert [r.camid for r in records.values()] == [1, 2, 1, 3, 4, 4, 4]
+    assert [n for n, r in records.items() if r.junk] == ["gallery/-1/1_c4.png"]
+    assert [n for n, r in records.items() if r.distractor] == ["gallery/0000/1_c4.png"]
+
+
+def test_image_folder_follows_other_folder_names(folders):
+    (folders / "train").rename(folders / "train_all")
+    params = {"train": "train_all", "query": "gallery"}
+    records = listing(image_folder, root=folders, **params).records
+
+    assert Counter(r.split for r in records) == {"train": 3, "query": 3, "gallery": 3}
+    assert records[0].name == "train_all/anna/1_c1.jpg"
+    assert message(image_folder, root=folders, train="all") == (
+        f"dataset image_folder: folder 'all' is missing in '{folders}'"
+    )
+
+
+@pytest.fixture
+def identities(tmp_path):
+    touch(tmp_path, *(f"p{p}/{i}.jpg" for p in range(3) for i in range(p * 5 + 1)))
+    return tmp_path
+
+
+def test_identities_directly_in_the_root_are_train(identities):
+    records = listing(image_folder, root=identities).records
+
+    assert {r.split for r in records} == {"train"}
+    assert len(records) == 1 + 6 + 11
+    assert records[0].name == "p0/0.jpg"
+
+
+def test_a_share_of_each_identity_moves_to_val(identities):
+    records = listing(image_folder, root=identities, val_share=0.3).records
+    again = listing(image_folder, root=identities, val_share=0.3).records
+    other = listing(image_folder, root=identities, val_share=0.3, seed=1).records
+
+    assert Counter((r.split, r.pid) for r in records) == {
+        ("train", "p0"): 1,
+        ("train", "p1"): 4,
+        ("val", "p1"): 2,
+        ("train", "p2"): 8,
+        ("val", "p2"): 3,
+    }
+    assert len({r.name for r in records}) == 18
+    assert records == again
+    assert records != other
+    assert all(r.source.is_file() for r in records)
+
+
+def test_a_new_identity_leaves_the_val_images_of_the_others_alone(identities):
+    before = {r for r in listing(image_folder, root=identities, val_share=0.3).records}
+    touch(identities, "a/1.jpg", "a/2.jpg")
+
+    assert before < {r for r in listing(image_folder, root=identities, val_share=0.3).records}
+
+
+def test_val_share_also_divides_a_train_folder(folders):
+    records = listing(image_folder, root=folders, val_share=0.5).records
+
+    assert [r.name[:10] for r in records if r.split == "val"] == ["train/anna"]
+
+
+def test_val_share_beside_a_val_folder_is_an_error(folders):
+    touch(folders, "val/anna/9.jpg")
+
+    assert "val_share is set, but there is a val folder" in message(
+        image_folder, root=folders, val_share=0.5
+    )
+
+
+def test_val_share_without_a_train_folder_is_an_error(folders):
+    (folders / "train").rename(folders / ".train")
+
+    assert "val_share is set, but there is no train folder" in message(
+        image_folder, root=folders, val_share=0.5
+    )
+
+
+def test_a_root_without_folders_is_an_error(tmp_path):
+    assert message(image_folder, root=tmp_path) == (
+        f"dataset image_folder: '{tmp_path}' holds no folder; expected 'train', 'val', 'query', "
+        "'gallery' or one folder per identity"
+    )
+
+
+def test_a_split_without_identities_is_an_error(folders):
+    (folders / "val").mkdir()
+
+    assert message(image_folder, root=folders) == (
+        f"dataset image_folder: '{folders / 'val'}' holds no identity's folder"
+    )
+
+
+def test_identities_without_images_are_named(folders):
+    touch(folders, "query/dora/readme.txt")
+
+    assert message(image_folder, root=folders) == (
+        f"dataset image_folder: no jpg, png or bmp image in folder 'dora' of '{folders / 'query'}'"
+    )
+
+
+def test_images_outside_the_identities_are_named(folders):
+    touch(folders, "query/stray.jpg")
+
+    assert message(image_folder, root=folders) == (
+        f"dataset image_folder: images outside any identity's folder in '{folders / 'query'}': "
+        "'stray.jpg'"
+    )
+
+
+def test_names_without_a_camera_are_named(folders):
+    touch(folders, "query/carl/none.png")
+
+    assert message(image_folder, root=folders, camera_pattern=r"_c(\d)") == (
+        r"dataset image_folder: camera_pattern '_c(\d)' finds no camera number in 'none.png'"
+    )
+    assert "finds no camera number in '1_c1.jpg'" in message(
+        image_folder, root=folders, camera_pattern=r"_(c\d)|none()?".replace("|none()?", "")
+    )
+
+
+@pytest.mark.parametrize(
+    ("pattern", "text"),
+    [
+        ("_c(", "not a regular expression"),
+        (r"_c\d", "got 0 groups"),
+        (r"(\d)_c(\d)", "got 2 groups"),
+    ],
+)
+def test_a_camera_pattern_needs_a_group_for_the_camera(pattern, text):
+    with pytest.raises(ValidationError, match=text):
+        listing(image_folder, root=".", camera_pattern=pattern)
+
+
+# ---- manifest ---------------------------------------------------------------------------
+
+
+def write(folder, *lines, encoding="utf-8"):
+    path = folder / "list.csv"
+    path.write_text("\n".join(lines) + "\n", encoding=encoding)
+    return path
+
+
+@pytest.fixture
+def images(tmp_path):
+    touch(tmp_path, "a/1.jpg", "a/2.jpg", "b/3, ü.jpg")
+    return tmp_path
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_a_manifest_lists_what_its_rows_say(images, encoding):
+    file = write(
+        images,
+        "path,pid,camid,split,junk,distractor",
+        "a/1.jpg,anna,0,train,,",
+        "",
+        "a/2.jpg, anna ,,query,1,0",
+        '"b/3, ü.jpg",bert,12,gallery,0,1',
+        "a/1.jpg,anna,-1,gallery,,",
+        encoding=encoding,
+    )
+    found = listing(manifest, file=file)
+
+    assert [(r.name, r.pid, r.camid, r.split, r.junk, r.distractor) for r in found.records] == [
+        ("a/1.jpg", "anna", 0, "train", False, False),
+        ("a/2.jpg", "anna", UNKNOWN_CAMERA, "query", True, False),
+        ("b/3, ü.jpg", "bert", 12, "gallery", False, True),
+        ("a/1.jpg", "anna", UNKNOWN_CAMERA, "gallery", False, False),
+    ]
+    assert found.root == images
+    assert all(r.source == images / r.name for r in found.records)
+
+
+def test_a_manifest_needs_only_three_columns_and_may_name_its_root(images):
+    lists = images / "lists"
+    lists.mkdir()
+    file = write(lists, "split,path,pid", "train,1.jpg,anna")
+    (record,) = listing(manifest, file=file, root=images / "a").records
+
+    assert (record.name, record.pid, record.camid) == ("1.jpg", "anna", UNKNOWN_CAMERA)
+    assert record.source == images / "a" / "1.jpg"
+
+
+@pytest.mark.parametrize(
+    ("row", "text"),
+    [
+        (",anna,1,train,0", "path is empty"),
+        ("/etc/passwd,anna,1,train,0", "path '/etc/passwd' must be relative and stay inside"),
+        ("a/../../x.jpg,anna,1,train,0", "must be relative and stay inside root"),
+        ("a/9.jpg,anna,1,train,0", "no file 'a/9.jpg' in root"),
+        ("a,anna,1,train,0", "no file 'a' in root"),
+        ("a/1.jpg,,1,train,0", "pid is empty"),
+        ("a/1.jpg,anna,1,trian,0", "split 'trian' is none of train, val, query, gallery, "),
+        ("a/1.jpg,anna,1,trian,0", "did you mean 'train'?"),
+        ("a/1.jpg,anna,c1,train,0", "camid 'c1' is not a whole number >= 0"),
+        ("a/1.jpg,anna,-2,train,0", "camid '-2' is not a whole number >= 0"),
+        ("a/1.jpg,anna,²,train,0", "camid '²' is not a whole number >= 0"),
+        ("a/1.jpg,anna,1,train,yes", "junk 'yes' is neither 0 nor 1"),
+        ("a/1.jpg,anna,1,train", "expected 5 values, got 4"),
+        ("a/1.jpg,anna,1,train,0,0", "expected 5 values, got 6"),
+        ("a/2.jpg,bert,1,query,0", "'a/2.jpg' is in split query already, line 2"),
+    ],
+)
+def test_a_wrong_row_is_named_with_file_and_line(images, row, text):
+    file = write(images, "path,pid,camid,split,junk", "a/2.jpg,anna,1,query,0", row)
+    found = message(manifest, file=file)
+
+    assert f"{file}:3: " in found
+    assert text in found
+
+
+def test_all_problems_are_told_at_once_up_to_ten(images):
+    rows = [f"a/{n}.jpg,anna,-9,train" for n in range(10, 17)]
+    found = message(manifest, file=write(images, "path,pid,camid,split", *rows)).splitlines()
+
+    assert len(found) == 12
+    assert found[0] == "dataset manifest:"
+    assert found[-1] == "and 4 more problems"
+
+
+@pytest.mark.parametrize(
+    ("header", "text"),
+    [
+        ("path,pid", "column 'split' is missing"),
+        ("", "column 'path' is missing; column 'pid' is missing; column 'split' is missing"),
+        ("path,pid,split,cam_id", "unknown column 'cam_id'; did you mean 'camid'?"),
+        ("path,pid,split,pid", "column 'pid' appears twice"),
+    ],
+)
+def test_a_wrong_header_is_told_with_the_right_one(images, header, text):
+    file = write(images, header)
+    found = message(manifest, file=file)
+
+    assert found.startswith(f"{file}:1: ")
+    assert text in found
+    assert found.endswith("the header is path,pid,split and optionally camid,junk,distractor")
+
+
+def test_a_manifest_without_rows_is_an_error(images):
+    file = write(images, "path,pid,split")
+
+    assert message(manifest, file=file) == f"dataset manifest: '{file}' names no image"
+
+
+def test_a_manifest_that_cannot_be_read_is_named(images):
+    assert f"cannot read '{images / 'no.csv'}'" in message(manifest, file=images / "no.csv")
+
+    file = write(images, "path,pid,split", "a/1.jpg,änna,train", encoding="latin-1")
+    assert f"cannot read '{file}' as UTF-8 CSV" in message(manifest, file=file)
+
+    file = write(images, "path,pid,split", 'a/1.jpg,"anna,train')
+    assert "unexpected end of data" in message(manifest, file=file)
+
+
+def test_a_manifests_root_must_be_a_folder(images):
+    file = write(images, "path,pid,split", "a/1.jpg,anna,train")
+
+    assert message(manifest, file=file, root=images / "none") == (
+        f"dataset manifest: root '{images / 'none'}' is not a folder"
+    )

@@ -1,0 +1,290 @@
+"""The samplers: what a batch holds, what an epoch covers, and what ranks share."""
+
+from collections import Counter
+from time import perf_counter
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from reid_core import ReidError
+from reid_core.component import call_build
+from reid_plugins.sampler import class_balanced, random_order
+from reid_plugins.sampler._rounds import shuffled_rounds
+
+
+def make(module, labels, *, seed=0, rank=0, world_size=1, **params):
+    (component,) = module.reid_sampler()
+    labels = np.asarray(labels, dtype=np.int64)
+    return call_build(
+        component,
+        component.params.model_validate(params),
+        labels=labels,
+        camids=np.zeros_like(labels),
+        sources=np.zeros_like(labels),
+        seed=seed,
+        rank=rank,
+        world_size=world_size,
+    )
+
+
+def batches_of(sampler, epoch=0):
+    """Return the batches of an epoch as lists of indices."""
+    sampler.set_epoch(epoch)
+    batches = list(sampler)
+    assert {e for batch in batches for e, _ in batch} <= {epoch}
+    return [[index for _, index in batch] for batch in batches]
+
+
+def labels_of(sizes):
+    """Return shuffled labels with the given number of images per identity."""
+    labels = np.repeat(np.arange(len(sizes)), sizes)
+    return np.random.default_rng(7).permutation(labels)
+
+
+many_sizes = st.lists(st.integers(1, 9), min_size=1, max_size=12)
+
+
+# ---- rounds -----------------------------------------------------------------------------
+
+
+@settings(deadline=None)
+@given(
+    seed=st.integers(0, 99),
+    n=st.integers(1, 12),
+    length=st.integers(0, 60),
+    block=st.integers(1, 8),
+)
+def test_rounds_use_everything_before_anything_again_and_keep_blocks_distinct(
+    seed, n, length, block
+):
+    numbers = shuffled_rounds(np.random.default_rng(seed), n, length, block)
+
+    assert numbers.shape == (length,)
+    for start in range(0, length, n):
+        assert len(set(numbers[start : start + n])) == len(numbers[start : start + n])
+    if n >= block:
+        for start in range(0, length, block):
+            assert len(set(numbers[start : start + block])) == len(numbers[start : start + block])
+
+
+def test_rounds_begin_with_every_number_equally_often():
+    rng = np.random.default_rng(0)
+    first = Counter(int(shuffled_rounds(rng, 5, 5, 2)[0]) for _ in range(5000))
+
+    assert all(abs(count - 1000) < 150 for count in first.values())
+
+
+# ---- class_balanced ---------------------------------------------------------------------
+
+
+@settings(deadline=None)
+@given(
+    sizes=many_sizes,
+    p=st.integers(1, 6),
+    k=st.integers(1, 5),
+    epoch=st.sampled_from(["images", "identities"]),
+    small_ids=st.sampled_from(["repeat", "skip"]),
+    seed=st.integers(0, 9),
+)
+def test_every_batch_has_p_identities_with_k_images(sizes, p, k, epoch, small_ids, seed):
+    labels = labels_of(sizes)
+    usable = [n for n in sizes if small_ids == "repeat" or n >= k]
+    kwargs = {"P": p, "K": k, "epoch": epoch, "small_ids": small_ids, "seed": seed}
+    if len(usable) < p:
+        with pytest.raises(ReidError, match=f"P = {p} .* only {len(usable)}"):
+            make(class_balanced, labels, **kwargs)
+        return
+    sampler = make(class_balanced, labels, **kwargs)
+    expected = len(usable) // p if epoch == "identities" else max(1, sum(usable) // (p * k))
+
+    visits = Counter()
+    for number in range(2):
+        batches = batches_of(sampler, number)
+        assert len(batches) == len(sampler) == expected
+        for batch in batches:
+            pids = Counter(labels[batch].tolist())
+            assert len(pids) == p
+            assert set(pids.values()) == {k}
+            for pid in pids:
+                images = [i for i in batch if labels[i] == pid]
+                assert len(set(images)) == min(k, sizes[pid])
+            visits.update(pids.keys())
+    assert all(small_ids == "repeat" or sizes[pid] >= k for pid in visits)
+
+
+@settings(deadline=None)
+@given(sizes=many_sizes, p=st.integers(1, 4), k=st.integers(1, 4), seed=st.integers(0, 9))
+def test_identities_and_their_images_come_up_equally_often(sizes, p, k, seed):
+    p = min(p, len(sizes))
+    labels = labels_of(sizes)
+    drawn = Counter(sum(batches_of(make(class_balanced, labels, P=p, K=k, seed=seed)), []))
+    per_pid = Counter(labels[list(drawn.elements())].tolist())
+
+    visits = [per_pid[pid] / k for pid in range(len(sizes))]
+    assert max(visits) - min(visits) <= 1
+    for pid in range(len(sizes)):
+        counts = [drawn[i] for i in np.flatnonzero(labels == pid).tolist()]
+        assert max(counts) - min(counts) <= 1
+
+
+def test_an_epoch_of_identities_visits_each_once():
+    sampler = make(class_balanced, labels_of([5] * 12), P=4, K=2, epoch="identities")
+    pids = labels_of([5] * 12)[sum(batches_of(sampler), [])]
+
+    assert len(sampler) == 3
+    assert Counter(pids.tolist()) == dict.fromkeys(range(12), 2)
+
+
+def test_market_sized_epochs_have_the_known_lengths():
+    labels = np.arange(12_936) % 751
+
+    assert len(make(class_balanced, labels, P=4, K=2, epoch="identities")) == 187
+    assert len(make(class_balanced, labels, P=16, K=4)) == 202
+
+
+def test_an_epoch_of_images_visits_every_identity_when_there_are_draws_enough():
+    labels = labels_of([8, 8, 30, 8, 10])
+    pids = labels[sum(batches_of(make(class_balanced, labels, P=2, K=4)), [])]
+
+    assert set(pids.tolist()) == set(range(5))
+
+
+def test_identities_with_one_image_repeat_it():
+    labels = [0, 1, 2, 3]
+    for batch in batches_of(make(class_balanced, labels, P=2, K=3, epoch="identities")):
+        assert sorted(Counter(batch).values()) == [3, 3]
+
+
+def test_two_images_fill_four_places_evenly():
+    (batch,) = batches_of(make(class_balanced, [0, 0, 1, 1], P=2, K=4))
+
+    assert Counter(batch) == {0: 2, 1: 2, 2: 2, 3: 2}
+
+
+def test_skipped_identities_are_named_in_the_error():
+    with pytest.raises(ReidError) as error:
+        make(class_balanced, [0, 0, 1, 2, 2], P=3, K=2, small_ids="skip")
+
+    assert str(error.value) == (
+        "sampler class_balanced: P = 3 identities per batch, but the training data has only 2 "
+        "(1 of 3 have fewer than K = 2 images); lower P to 2 or less, add data or choose "
+        "small_ids 'repeat'"
+    )
+
+
+def test_fewer_than_p_identities_is_an_error_with_both_numbers():
+    with pytest.raises(ReidError, match=r"P = 16 .* only 3; lower P to 3 or less, add data$"):
+        make(class_balanced, [0, 1, 2])
+
+
+def test_no_image_is_an_error():
+    with pytest.raises(ReidError, match="only 0"):
+        make(class_balanced, [])
+
+
+def test_labels_need_not_be_consecutive():
+    (batch,) = batches_of(make(class_balanced, [7, 3, 7, 3], P=2, K=2))
+
+    assert sorted(batch) == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("epoch", ["images", "identities"])
+def test_ten_thousand_identities_take_under_three_seconds(epoch):
+    labels = labels_of(np.random.default_rng(0).integers(1, 20, 10_000))
+    start = perf_counter()
+    sampler = make(class_balanced, labels, P=16, K=4, epoch=epoch)
+    batches = list(sampler)
+
+    assert len(batches) == len(sampler)
+    assert perf_counter() - start < 3
+
+
+# ---- random -----------------------------------------------------------------------------
+
+
+@settings(deadline=None)
+@given(
+    count=st.integers(0, 50),
+    size=st.integers(1, 12),
+    world_size=st.integers(1, 4),
+    drop_last=st.booleans(),
+)
+def test_random_batches_are_a_permutation_without_the_rest(count, size, world_size, drop_last):
+    size *= world_size
+    rest = 0 if drop_last else count % size // world_size * world_size
+    kwargs = {"batch_size": size, "drop_last": drop_last, "world_size": world_size}
+    if count < size and not rest:
+        with pytest.raises(ReidError, match=f"{count} training images"):
+            make(random_order, np.zeros(count), **kwargs)
+        return
+    ranks = [make(random_order, np.zeros(count), rank=r, **kwargs) for r in range(world_size)]
+    lists = [batches_of(sampler, 3) for sampler in ranks]
+
+    for parts in zip(*lists, strict=True):
+        assert len({len(part) for part in parts}) == 1
+    seen = [index for batches in lists for batch in batches for index in batch]
+    assert len(seen) == len(set(seen)) == count // size * size + rest
+    assert all(len(sampler) == len(batches) for sampler, batches in zip(ranks, lists, strict=True))
+
+
+def test_random_says_what_to_do_when_no_batch_is_full():
+    with pytest.raises(ReidError) as error:
+        make(random_order, np.zeros(5), batch_size=8)
+
+    assert str(error.value) == (
+        "sampler random: 5 training images do not fill one batch of 8; lower batch_size to 5 "
+        "or less"
+    )
+
+
+# ---- both -------------------------------------------------------------------------------
+
+BOTH = [(class_balanced, {"P": 4, "K": 2}), (random_order, {"batch_size": 8})]
+
+
+@pytest.mark.parametrize(("module", "params"), BOTH)
+def test_the_order_depends_on_seed_and_epoch_alone(module, params):
+    labels = labels_of([6] * 10)
+    first = make(module, labels, **params)
+    other = make(module, labels, **params)
+    list(other)  # an epoch that was served before changes nothing
+
+    assert batches_of(first, 4) == batches_of(other, 4)
+    assert batches_of(first, 4) != batches_of(first, 5)
+    assert batches_of(first, 4) != batches_of(make(module, labels, seed=1, **params), 4)
+
+
+@pytest.mark.parametrize(("module", "params"), BOTH)
+@pytest.mark.parametrize("world_size", [2, 4])
+def test_ranks_share_each_batch_of_a_single_process(module, params, world_size):
+    labels = labels_of([6] * 10)
+    whole = batches_of(make(module, labels, **params), 2)
+    ranks = [
+        batches_of(make(module, labels, rank=r, world_size=world_size, **params), 2)
+        for r in range(world_size)
+    ]
+
+    for batch, *parts in zip(whole, *ranks, strict=True):
+        assert {len(part) for part in parts} == {8 // world_size}
+        assert sum(parts, []) == batch
+        if module is class_balanced:
+            pids = [set(labels[part].tolist()) for part in parts]
+            assert sum(len(p) for p in pids) == len(set().union(*pids)) == 4
+
+
+@pytest.mark.parametrize(
+    ("module", "params", "what"),
+    [(class_balanced, {"P": 4}, "P = 4"), (random_order, {"batch_size": 8}, "batch_size = 8")],
+)
+def test_a_batch_that_ranks_cannot_share_is_an_error(module, params, what):
+    with pytest.raises(ReidError, match=f"{what} counts all processes .* such as [36]$"):
+        make(module, labels_of([6] * 10), world_size=3, **params)
+
+
+@pytest.mark.parametrize(("module", "params"), BOTH)
+def test_keys_are_plain_numbers(module, params):
+    for batch in make(module, labels_of([6] * 10), **params):
+        assert isinstance(batch, list)
+        assert all(type(epoch) is int and type(index) is int for epoch, index in batch)
