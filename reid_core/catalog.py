@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.metadata import Distribution, EntryPoint, distributions
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import pluggy
 
 from reid_core import hookspecs
-from reid_core.component import Component
+from reid_core.component import Component, Params
 from reid_core.errors import ReidError, did_you_mean, name_list
 from reid_core.hookspecs import COMPONENT_TYPES, GROUP, KINDS
 
@@ -29,6 +30,10 @@ class Offer:
     component: Component
     distribution: str
     version: str
+
+    def __str__(self) -> str:
+        """Name the component and its package, for messages."""
+        return f"{self.kind} '{self.component.name}' of {self.distribution} {self.version}"
 
 
 @dataclass(frozen=True)
@@ -71,9 +76,12 @@ class Catalog:
         ]
         if len(found) == 1:
             return found[0]
+        choices = sorted({f"'{o.distribution}:{bare}'" for o in found})
+        if len(choices) > 1:
+            choose = " or ".join(choices)
+            raise ReidError(f"{kind} '{bare}' is offered more than once; write {choose}")
         if found:
-            choices = " or ".join(f"'{o.distribution}:{bare}'" for o in found)
-            raise ReidError(f"{kind} '{bare}' is offered more than once; write {choices}")
+            raise ReidError(f"{found[0]} is offered twice; the package must rename one of them")
         failed = sorted({f"{f.distribution} {f.version}" for f in self.faults})
         hint = f"; plugins that failed to load: {', '.join(failed)} (reid plugins --errors)"
         raise ReidError(
@@ -97,8 +105,9 @@ def load_catalog(extra_plugins: Iterable[object] = ()) -> Catalog:
     """
     offers: list[Offer] = []
     faults: list[PluginFault] = []
-    for entry, dist in _plugin_entries(faults):
-        offers += _load_entry(entry, dist, faults)
+    for package in _packages(faults):
+        for entry in package.entries:
+            offers += _load_entry(entry, package, faults)
     for plugin in extra_plugins:
         offers += _collect(plugin, type(plugin).__name__, "local", "0", faults)
     return Catalog(offers, faults)
@@ -111,38 +120,66 @@ def isolated_catalog(*plugins: object) -> Catalog:
     return Catalog(offers, faults)
 
 
-def _plugin_entries(faults: list[PluginFault]) -> Iterator[tuple[EntryPoint, Distribution]]:
-    """Yield the entry points of our group, each once; report equal names of two packages."""
+@dataclass(frozen=True)
+class _Package:
+    """A distribution that declares plugins."""
+
+    name: str
+    version: str
+    entries: list[EntryPoint]
+
+
+def _packages(faults: list[PluginFault]) -> list[_Package]:
+    """Return who declares plugins, each entry point once; report equal names of two packages."""
     third_party = os.environ.get(OFF_SWITCH, "") in ("", "0")
-    seen: dict[str, tuple[str, str]] = {}
+    found = [package for dist in distributions() if (package := _package(dist, faults))]
+    first: dict[str, tuple[str, str]] = {}
+    result = []
     # Ours come first, so that nobody can take a built-in's entry point away.
-    for dist in sorted(distributions(), key=lambda d: d.name != OUR_DISTRIBUTION):
+    for package in sorted(found, key=lambda p: p.name != OUR_DISTRIBUTION):
+        if not third_party and package.name != OUR_DISTRIBUTION:
+            continue
+        entries = []
+        for entry in package.entries:
+            if entry.name not in first:
+                first[entry.name] = (package.name, entry.value)
+                entries.append(entry)
+            elif first[entry.name] != (package.name, entry.value):
+                cause = f"entry point '{entry.name}' is already declared by {first[entry.name][0]}"
+                faults.append(_fault(entry.name, package, f"{cause}; rename it"))
+            # else: a clone's egg-info repeats its own
+        result.append(_Package(package.name, package.version, entries))
+    return result
+
+
+def _package(dist: Distribution, faults: list[PluginFault]) -> _Package | None:
+    """Read one distribution's entry points of our group; None when it has none."""
+    try:
         # Looking at the text first skips the costly parse for unrelated packages.
         if f"[{GROUP}]" not in (dist.read_text("entry_points.txt") or ""):
-            continue
-        if not third_party and dist.name != OUR_DISTRIBUTION:
-            continue
-        for entry in dist.entry_points.select(group=GROUP):
-            first = seen.get(entry.name)
-            if first is None:
-                seen[entry.name] = (dist.name, entry.value)
-                yield entry, dist
-            elif first != (dist.name, entry.value):  # a clone's egg-info repeats its own
-                cause = f"entry point '{entry.name}' is already declared by {first[0]}; rename it"
-                faults.append(PluginFault(entry.name, dist.name, dist.version, cause))
+            return None
+    except (OSError, UnicodeDecodeError):
+        return None
+    package = _Package("unknown", "unknown", [])
+    try:
+        # A damaged installation may have lost its name and version.
+        package = _Package(dist.name or "unknown", dist.version or "unknown", [])
+        package.entries.extend(dist.entry_points.select(group=GROUP))
+    except Exception as error:
+        faults.append(_fault("entry_points.txt", package, f"cannot be read: {_text(error)}"))
+    return package
 
 
-def _load_entry(entry: EntryPoint, dist: Distribution, faults: list[PluginFault]) -> list[Offer]:
+def _load_entry(entry: EntryPoint, package: _Package, faults: list[PluginFault]) -> list[Offer]:
     """Import one plugin and collect its components."""
     try:
         plugin = entry.load()
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # a plugin may even call sys.exit while it is imported
-        cause = f"cannot be imported: {type(error).__name__}: {error}"
-        faults.append(PluginFault(entry.name, dist.name, dist.version, cause))
+        faults.append(_fault(entry.name, package, f"cannot be imported: {_text(error)}"))
         return []
-    return _collect(plugin, entry.name, dist.name, dist.version, faults)
+    return _collect(plugin, entry.name, package.name, package.version, faults)
 
 
 def _collect(
@@ -158,32 +195,76 @@ def _collect(
             Offer(kind, _checked(kind, component), distribution, version)
             for kind in KINDS
             for components in getattr(manager.hook, f"reid_{kind}")()
-            for component in components
+            for component in _listed(kind, components)
         ]
         if not offers:
-            raise TypeError("offers nothing; is @hookimpl missing?")
+            hooks = name_list(hook.name for hook in manager.get_hookcallers(plugin) or [])
+            raise _Mistake(
+                "offers nothing; is @hookimpl missing?"
+                if hooks == "none"
+                else f"offers nothing: {hooks} must return a list of components"
+            )
         return offers
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # whatever a hook does, it is that plugin's fault alone
         if isinstance(error, pluggy.PluginValidationError):
             cause = _hook_mistake(str(error))
         else:
-            cause = f"{type(error).__name__}: {error}"
+            cause = str(error) if isinstance(error, _Mistake) else _text(error)
         faults.append(PluginFault(name, distribution, version, cause))
         return []
 
 
+class _Mistake(Exception):
+    """A plugin does not keep to the contract; the text is the fault's whole cause."""
+
+
+def _listed(kind: str, components: object) -> list[object]:
+    """Return what a hook returned if it is a list."""
+    if not isinstance(components, list | tuple):
+        raise _Mistake(_wrong_return(kind, components))
+    return list(components)
+
+
 def _checked(kind: str, component: object) -> Component:
-    """Return the component if it is of the type that its kind declares."""
-    expected = COMPONENT_TYPES.get(kind, Component)
-    if not isinstance(component, expected):
-        raise TypeError(f"reid_{kind} must return a list of {expected.__name__}, got {component!r}")
+    """Return the component if it is what its kind declares and can be named, listed and built."""
+    if not isinstance(component, COMPONENT_TYPES.get(kind, Component)):
+        raise _Mistake(_wrong_return(kind, component))
+    name: object = component.name
+    if not isinstance(name, str) or not name or ":" in name:
+        raise _Mistake(f"reid_{kind}: name must be a word without ':', got {name!r}")
+    if not isinstance(component.summary, str):
+        raise _Mistake(f"{kind} '{name}': summary must be a string, got {component.summary!r}")
+    if not callable(component.build):
+        raise _Mistake(f"{kind} '{name}': build must be a function, got {component.build!r}")
+    if not (isinstance(component.params, type) and issubclass(component.params, Params)):
+        raise _Mistake(
+            f"{kind} '{name}': params must be a subclass of reid_core.Params, "
+            f"got {component.params!r}"
+        )
     return component
 
 
+def _wrong_return(kind: str, got: object) -> str:
+    expected = COMPONENT_TYPES.get(kind, Component).__name__
+    return f"reid_{kind} must return a list of {expected}, got {' '.join(repr(got).split())}"
+
+
 def _hook_mistake(text: str) -> str:
-    """Add the nearest hook's name to pluggy's message about an unknown hook."""
-    words = [w.strip("'\",.") for w in text.split()]
+    """Word pluggy's message in one line; add the nearest hook's name when one is unknown."""
+    line = " ".join(text.split())
+    unknown = re.search(r"unknown hook '(\w+)'", line)
+    if unknown is None:
+        return line
     hooks = [f"reid_{kind}" for kind in KINDS]
-    wrong = [w for w in words if w.startswith("reid_") and w not in hooks]
-    first_line = " ".join(text.split())
-    return f"{first_line}{did_you_mean(wrong[0], hooks)}" if wrong else first_line
+    return f"{unknown[0]}{did_you_mean(unknown[1], hooks)} (hooks: {name_list(hooks)})"
+
+
+def _fault(plugin: str, package: _Package, cause: str) -> PluginFault:
+    return PluginFault(plugin, package.name, package.version, cause)
+
+
+def _text(error: BaseException) -> str:
+    """Return an exception's type and text in one line."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"

@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from typing import Any
 
-from reid_core.catalog import Catalog, load_catalog
-from reid_core.component import Component, call_build
+from reid_core.catalog import Catalog, Offer, load_catalog
+from reid_core.component import call_build
 from reid_core.errors import ReidError
 from reid_core.interrupt import Interrupted
 
@@ -23,9 +24,9 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
         The exit status: 0, 2 for a mistake in the input, 128 + the signal's number after
         an interruption.
     """
-    catalog = load_catalog()
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
+        catalog = load_catalog()
         if not catalog.offers:
             raise ReidError("no plugin is installed; run: pip install -e . in the clone")
         return _run(catalog, arguments, prog)
@@ -50,17 +51,40 @@ def _run(catalog: Catalog, arguments: list[str], prog: str | None) -> int:
         prog="reid", description="Person re-identification: train, evaluate, and look inside."
     )
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    commands = {}
-    for name in catalog.names("command"):
-        component: Component = catalog.component("command", name)
-        command = call_build(component, component.params(), catalog=catalog)
-        subparser = subparsers.add_parser(
-            name, prog=prog, help=component.summary, description=component.summary
-        )
-        command.add_arguments(subparser)
-        commands[name] = command
+    commands: dict[str, Any] = {}
+    broken: dict[str, str] = {}
+    for name, offer in _offered(catalog, broken).items():
+        summary = offer.component.summary.replace("%", "%%")
+        subparser = subparsers.add_parser(name, prog=prog, help=summary, description=summary)
+        try:
+            params = offer.component.params()
+            command = call_build(offer.component, params, str(offer), catalog=catalog)
+            command.add_arguments(subparser)
+            commands[name] = command
+        except ReidError as error:
+            broken[name] = str(error)
+        except Exception as error:  # the fault of one plugin; the other commands work
+            broken[name] = f"{offer} cannot be used: {type(error).__name__}: {error}"
+    if arguments and arguments[0] in broken:
+        raise ReidError(broken[arguments[0]])
     args = parser.parse_args(arguments)
     return int(commands[args.command].run(args) or 0)
+
+
+def _offered(catalog: Catalog, broken: dict[str, str]) -> dict[str, Offer]:
+    """Return the commands by word; of two with one name each is ``dist:name``."""
+    words: dict[str, Offer] = {}
+    for offer in catalog.offers:
+        name = offer.component.name
+        if offer.kind != "command" or name in words:
+            continue
+        for word in (name, f"{offer.distribution}:{name}"):
+            try:
+                words[word] = catalog.offer("command", word)
+                break
+            except ReidError as error:
+                broken[word] = str(error)
+    return words
 
 
 def run_as(command: str, script: str) -> int:

@@ -9,6 +9,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from reid_core.errors import ReidError, name_list
+
 
 class Params(BaseModel):
     """Base of every component's params: unknown keys are refused, instances are read-only.
@@ -90,30 +92,35 @@ class EvaluatorComponent(Component):
     outputs: tuple[str, ...] = ("embedding",)
 
 
-def call_build(component: Component, params: Params, **context: Any) -> Any:
+def call_build(component: Component, params: Params, owner: str = "", /, **context: Any) -> Any:
     """Build a component, passing only the context keywords that its signature names.
 
     Args:
         component: What to build.
         params: Its checked params.
+        owner: Its kind, name and distribution, for the message; default: its name.
         **context: Every keyword that the component's kind offers.
 
     Returns:
         What the component's ``build`` returns.
 
     Raises:
-        TypeError: ``build`` names a required keyword that the kind does not offer; the
-            message names the component and the keywords there are.
+        ReidError: ``build`` requires a keyword that the kind does not offer; the message
+            names the component and the keywords there are.
     """
     parameters = list(inspect.signature(component.build).parameters.values())[1:]
+    by_keyword = {p.name for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)}
+    required = {
+        p.name
+        for p in parameters
+        if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
+    }
+    unknown = required - (by_keyword & context.keys())
+    if unknown:
+        raise ReidError(
+            f"{owner or repr(component.name)} cannot be built: it asks for {name_list(unknown)}; "
+            f"its kind offers {name_list(context)}; its plugin must be corrected or updated"
+        )
     if any(p.kind is p.VAR_KEYWORD for p in parameters):
         return component.build(params, **context)
-    names = [p.name for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    required = {p.name for p in parameters if p.default is p.empty}
-    unknown = sorted(required & set(names) - set(context))
-    if unknown:
-        raise TypeError(
-            f"build of '{component.name}' asks for {', '.join(unknown)}; "
-            f"its kind offers {', '.join(sorted(context)) or 'nothing'}"
-        )
-    return component.build(params, **{name: context[name] for name in names if name in context})
+    return component.build(params, **{k: v for k, v in context.items() if k in by_keyword})

@@ -57,7 +57,8 @@ class Listing:
     Attributes:
         records: Every image.
         root: Folder that all files must lie in; None when nothing is read from disk.
-        published: Known (identities, images) per split; a difference is reported.
+        published: Known (identities, images) per split; a difference is reported. Junk and
+            distractors count as images and not as identities.
     """
 
     records: list[ImageRecord]
@@ -275,7 +276,8 @@ class Features:
         junk: ``(N,)`` bool.
         distractor: ``(N,)`` bool.
         classes: Identity of each logit, as the dataset spells it.
-        meta: Facts for the protocol card: dataset, its version, model.
+        meta: Facts for the protocol card: ``dataset``, ``content_hash``, ``model``,
+            ``split``, ``images``, and ``flip`` where extraction averages mirrored images.
     """
 
     values: Mapping[str, np.ndarray]

@@ -32,7 +32,7 @@ class Stores:
             ReidError: The dataset cannot be read or packed, or the store at the entry's
                 own place was made from another dataset.
         """
-        name = entry.name.rpartition(":")[2]
+        name = entry.bare_name
         if entry.store is not None and Path(entry.store).is_dir():
             store = self._opened(Path(entry.store))
             packed = store.manifest["source"]["name"]

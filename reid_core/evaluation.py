@@ -17,7 +17,7 @@ from reid_core.contracts import Features, Scores
 from reid_core.errors import ReidError
 from reid_core.files import atomic_path, write_json
 from reid_core.params import build
-from reid_core.schema import EvaluationEntry
+from reid_core.schema import EvaluationEntry, numbered_names
 
 Extract = Callable[[str, str, frozenset[str]], Features]
 """``extract(target, split, outputs)`` gives the features of one split of a target."""
@@ -67,10 +67,11 @@ def evaluate(
             wanted[target, split] = outputs
     features = {place: extract(*place, outputs) for place, outputs in wanted.items()}
     results = []
-    for entry, component, target in zip(entries, components, chosen, strict=True):
+    names = numbered_names(entries)
+    for name, entry, component, target in zip(names, entries, components, chosen, strict=True):
         splits = {split: features[target, split] for split in component.splits}
         scores = build(catalog, "evaluator", entry)(splits)
-        results.append(Evaluated(component.name, target, scores))
+        results.append(Evaluated(name, target, scores))
     return results
 
 

@@ -63,7 +63,8 @@ def reid_sampler() -> list[Component]:  # type: ignore[empty-body]
     ``build(params, *, labels, camids, sources, seed, rank, world_size)`` returns a batch
     sampler: ``set_epoch(epoch)``, a constant ``len`` and an iterator over lists of
     ``(epoch, index)``, which depends on (seed, epoch, rank) alone. ``labels``, ``camids``
-    and ``sources`` are int64 arrays with one entry per training image.
+    and ``sources`` are int64 arrays with one entry per training image. Batch sizes in params
+    are global: a rank yields its share.
     """
 
 
@@ -91,7 +92,8 @@ def reid_augmentation() -> list[AugmentationComponent]:  # type: ignore[empty-bo
 
     ``build(params) -> callable(image, rng)`` that returns the new image. ``rng`` is a
     ``numpy.random.Generator`` that depends on (seed, epoch, index); operations with
-    ``at_test=True`` must not use it.
+    ``at_test=True`` must not use it. What is built must survive pickling: loader processes
+    receive it.
     """
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import signal
 from types import FrameType, TracebackType
 from typing import Any
@@ -60,4 +62,6 @@ class Interrupt:
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.received = number
         signal.signal(number, self._previous[number])
-        print("stopping after this step; once more stops at once", flush=True)
+        # Not print: the signal may have come in the middle of one.
+        with contextlib.suppress(OSError):
+            os.write(2, b"stopping after this step; once more stops at once\n")

@@ -16,7 +16,7 @@ from reid_core.contracts import BranchSpec, LossInput, LossOutput, Progress, Ste
 from reid_core.errors import ReidError, did_you_mean
 from reid_core.model import ReIDModel
 from reid_core.params import build
-from reid_core.schema import LossEntry, RandomKeep, RunParams
+from reid_core.schema import LossEntry, RandomKeep, RunParams, numbered_names
 
 
 class LossTerm(nn.Module):
@@ -75,7 +75,10 @@ class LossTerm(nn.Module):
             progress=step.progress,
             weight=weight,
             logits=logits,
-            aux=step.outputs.aux,
+            aux={
+                name: value.float() if value.is_floating_point() else value
+                for name, value in step.outputs.aux.items()
+            },
         )
 
     def _joined(self, values: Tensor, progress: Progress) -> Tensor:
@@ -140,12 +143,8 @@ def build_losses(params: RunParams, catalog: Catalog, model: ReIDModel) -> Weigh
         for spec in specs
     }
     model.add_classifiers(keys, bias=params.classifier.bias, init_std=params.classifier.init_std)
-    names: list[str] = []
     terms = []
-    for entry, component, specs in plan:
-        names.append(component.name)
-        count = names.count(component.name)
-        name = component.name if count == 1 else f"{component.name}_{count}"
+    for name, (entry, component, specs) in zip(numbered_names(params.loss), plan, strict=True):
         losses = [
             build(catalog, "loss", entry, dim=s.dim, num_pids=model.num_pids, branch=s)
             for s in specs

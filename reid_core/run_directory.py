@@ -19,7 +19,7 @@ import torch
 from filelock import FileLock, Timeout
 
 from reid_core.errors import ReidError
-from reid_core.files import write_json
+from reid_core.files import saving, write_json
 from reid_core.legacy import Translation
 from reid_core.schema import RunParams
 
@@ -47,37 +47,33 @@ class RunDirectory:
         self.evaluations = path / "evaluations"
 
     @classmethod
-    def create(cls, params: RunParams, name: str, translation: Translation | None) -> RunDirectory:
-        """Make a new run directory with its resolved params.
+    def create(cls, path: Path, params: RunParams, translation: Translation | None) -> RunDirectory:
+        """Make a new run directory with its resolved params, whole or not at all.
 
         Args:
+            path: The directory, from ``new_run_path``.
             params: Resolved params.
-            name: Sub-directory of the working directory; empty: the time.
             translation: Of a params file in the predecessor's vocabulary, to be kept.
 
         Raises:
-            ReidError: The directory exists, or cannot be made.
+            ReidError: The directory cannot be made.
         """
-        path = Path(params.working_dir) / (name or time.strftime("%Y%m%d-%H%M%S"))
-        if path.exists():
-            raise ReidError(
-                f"{path}: exists already; choose another --sub_working_dir, or continue that run "
-                f"with: train.py --operation resume_train --sub_working_dir {path}"
-            )
-        try:
+        with saving(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
-            temporary.chmod(0o755)
-        except OSError as error:
-            raise ReidError(f"{path}: cannot be made: {error.strerror}") from None
-        try:
-            write_json(temporary / PARAMS, params.model_dump(mode="json"))
-            if translation is not None:
-                write_json(temporary / "translation.json", asdict(translation))
-            temporary.rename(path)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+            try:
+                temporary.chmod(0o755)
+                cls(temporary).write_params(params)
+                if translation is not None:
+                    write_json(temporary / "translation.json", asdict(translation))
+                temporary.rename(path)
+            finally:
+                shutil.rmtree(temporary, ignore_errors=True)
         return cls(path)
+
+    def write_params(self, params: RunParams) -> None:
+        """Write the resolved params; they run again to the same result."""
+        write_json(self.params, params.model_dump(mode="json"))
 
     @classmethod
     def open(cls, path: Path) -> RunDirectory:
@@ -108,6 +104,21 @@ class RunDirectory:
             lock.release()
 
 
+def new_run_path(params: RunParams, name: str) -> Path:
+    """Return the path of a new run: a name below the working directory, or the time.
+
+    Raises:
+        ReidError: It exists already.
+    """
+    path = Path(params.working_dir) / (name or time.strftime("%Y%m%d-%H%M%S"))
+    if path.exists():
+        raise ReidError(
+            f"{path}: exists already; choose another --sub_working_dir, or continue that run "
+            f"with: python train.py --operation resume_train --sub_working_dir {path}"
+        )
+    return path
+
+
 def write_environment(directory: RunDirectory, device: torch.device, data: dict[str, str]) -> None:
     """Write what the run depends on beside its params: versions, device, git, data hashes."""
     write_json(
@@ -122,7 +133,7 @@ def write_environment(directory: RunDirectory, device: torch.device, data: dict[
             "device": str(device),
             "device_name": torch.cuda.get_device_name(device)
             if device.type == "cuda"
-            else platform.processor(),
+            else platform.processor() or platform.machine(),
             "cpu_threads": torch.get_num_threads(),
             "git": _git_state(),
             "data": data,

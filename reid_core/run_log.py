@@ -8,6 +8,7 @@ import resource
 import sys
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -97,8 +98,9 @@ class RunLog:
 
     def close(self) -> None:
         """Close the files."""
-        self._file.close()
-        self._events.close()
+        with saving(self.directory.metrics):
+            self._file.close()
+            self._events.close()
 
     def _write(self, line: Mapping[str, Any]) -> None:
         with saving(self.directory.metrics):
@@ -111,6 +113,25 @@ class RunLog:
         speed = self._images / max(1e-9, now - self._clock)
         self._clock, self._images = now, 0
         return round(speed, 1)
+
+
+def summary_lines(metrics: Path) -> list[str]:
+    """Return what the run has reached: baselines and the best score of the first evaluation."""
+    lines = [json.loads(line) for line in metrics.read_text(encoding="utf-8").splitlines()]
+    scores = [line for line in lines if line["kind"] == "evaluation"]
+    if not scores:
+        return []
+    label = (scores[0]["evaluation"], scores[0]["target"])
+    primary = scores[0]["primary"]
+    own = [line for line in lines if (line.get("evaluation"), line.get("target")) == label]
+    best = max((e for e in own if e["kind"] == "evaluation"), key=lambda e: e["metrics"][primary])
+    rows = [(line["name"], line) for line in own if line["kind"] == "baseline"]
+    rows.append((f"trained network, epoch {best['epoch']}", best))
+    width = max(len(name) for name, _ in rows)
+    return [
+        f"{label[0]} on {label[1]}, {primary}:",
+        *(f"  {name:<{width}}  {line['metrics'][primary]:.4f}" for name, line in rows),
+    ]
 
 
 def memory_mb() -> float:

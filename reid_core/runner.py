@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -22,18 +22,37 @@ from reid_core.images import TrainingImages
 from reid_core.interrupt import Interrupt
 from reid_core.legacy import Translation
 from reid_core.resuming import check_same_past
-from reid_core.run_directory import RunDirectory, read_params_of, write_environment
-from reid_core.run_log import RunLog
+from reid_core.run_directory import (
+    RunDirectory,
+    new_run_path,
+    read_params_of,
+    write_environment,
+)
+from reid_core.run_log import RunLog, summary_lines
 from reid_core.schema import RunParams
 from reid_core.scoring import Scorer
 from reid_core.training import Training, train_one_epoch
 from reid_core.weights import load_snapshot, read_weights, save_weights
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """Everything of a run that is read or built before its first step."""
+
+    params: RunParams
+    device: torch.device
+    images: TrainingImages
+    parts: Parts
+    scorer: Scorer
+
+
 def start_train(
     params: RunParams, catalog: Catalog, name: str = "", translation: Translation | None = None
 ) -> RunDirectory:
     """Train from scratch in a new run directory.
+
+    The directory is made when params, data and model are known to fit together, so that a
+    mistake leaves nothing behind.
 
     Args:
         params: Resolved params.
@@ -44,14 +63,22 @@ def start_train(
     Raises:
         ReidError: The params do not fit the model or the data, or the directory exists.
     """
+    path = new_run_path(params, name)
     check_on_meta(params, catalog)
-    directory = RunDirectory.create(params, name, translation)
+    prepared = _prepare(params, catalog)
+    if params.train.pretrain_snapshot:
+        weights = read_weights(Path(params.train.pretrain_snapshot))
+        for line in load_snapshot(weights, prepared.parts.module.model, prepared.images.classes):
+            say(line)
+    directory = RunDirectory.create(path, params, translation)
     say(f"run directory: {directory.path}")
-    return _train(directory, params, catalog)
+    return _train(directory, prepared)
 
 
 def resume_train(path: Path, catalog: Catalog, params: RunParams) -> RunDirectory:
-    """Continue an interrupted run from its last checkpoint, or from its start without one.
+    """Continue an interrupted run from its last checkpoint.
+
+    A run that was stopped before its first checkpoint starts again from its beginning.
 
     Args:
         path: The run directory.
@@ -63,33 +90,52 @@ def resume_train(path: Path, catalog: Catalog, params: RunParams) -> RunDirector
     """
     directory = RunDirectory.open(path)
     check_same_past(directory, read_params_of(directory), params, catalog)
-    return _train(directory, params, catalog)
+    prepared = _prepare(params, catalog)
+    if not directory.checkpoint.is_file():
+        return _train(directory, prepared)
+    checkpoint = read_checkpoint(directory.checkpoint)
+    restore(checkpoint, prepared.parts.training(), directory.checkpoint)
+    directory.write_params(params)
+    state = prepared.parts.state
+    say(f"resuming {directory.path} at epoch {state.epoch + 1}, step {state.step}")
+    return _train(directory, prepared, checkpoint["log_bytes"])
 
 
-def _train(directory: RunDirectory, params: RunParams, catalog: Catalog) -> RunDirectory:
-    """Build every part, train the epochs that are left, and leave weights and pictures."""
+def _prepare(params: RunParams, catalog: Catalog) -> Prepared:
+    """Open the data and build every part; no step is done and nothing is written but stores."""
     device = choose_device(params.train.device)
     _seed(params.train.seed, deterministic=params.train.deterministic)
+    stores = Stores(catalog, Path(params.working_dir))
+    images = TrainingImages.of([(entry.label, stores.open(entry)) for entry in params.data.train])
+    parts = build_parts(params, catalog, images, device)
+    return Prepared(params, device, images, parts, Scorer(params, catalog, stores, parts, device))
+
+
+def _train(
+    directory: RunDirectory, prepared: Prepared, log_bytes: int | None = None
+) -> RunDirectory:
+    """Train the epochs that are left, and leave weights and pictures.
+
+    Args:
+        directory: Where to write.
+        prepared: The parts, in the state to continue from.
+        log_bytes: Length of the record to keep; None for a run that begins.
+    """
+    params, parts, scorer = prepared.params, prepared.parts, prepared.scorer
     with ExitStack() as stack:
         stack.enter_context(directory.locked())
         interrupt = stack.enter_context(Interrupt())
-        stores = Stores(catalog, Path(params.working_dir))
-        train_stores = [(entry.label, stores.open(entry)) for entry in params.data.train]
-        images = TrainingImages.of(train_stores)
-        parts = build_parts(params, catalog, images, device)
-        scorer = Scorer(params, catalog, stores, parts, device)
-        checkpoint = _load(directory, params, parts, images)
         log = RunLog(
             directory,
-            keep_bytes=checkpoint["log_bytes"] if checkpoint else 0,
+            keep_bytes=log_bytes or 0,
             step=parts.state.step,
             every=params.train.log_every,
         )
         stack.callback(log.close)
         run = _Run(directory, params, parts, scorer, log, interrupt)
-        if checkpoint is None:
-            write_environment(directory, device, scorer.data_hashes())
-            for line in describe(params, parts, images):
+        if log_bytes is None:
+            write_environment(directory, prepared.device, scorer.data_hashes())
+            for line in describe(params, parts, prepared.images):
                 say(line)
             run.baselines()
         run.epochs()
@@ -149,6 +195,8 @@ class _Run:
         for picture in self.scorer.pictures(self.directory):
             say(f"picture: {picture}")
         say(f"weights: {self.directory.best_weights}")
+        for line in summary_lines(self.directory.metrics):
+            say(line)
 
     def save(self) -> None:
         """Write the checkpoint together with the length of the record that belongs to it."""
@@ -194,22 +242,6 @@ class _Run:
             self.log.tick = tick
             yield
             self.log.tick = None
-
-
-def _load(
-    directory: RunDirectory, params: RunParams, parts: Parts, images: TrainingImages
-) -> dict[str, Any] | None:
-    """Continue from the checkpoint if there is one, else start from a snapshot if asked."""
-    if directory.checkpoint.is_file():
-        checkpoint = read_checkpoint(directory.checkpoint)
-        restore(checkpoint, parts.training(), directory.checkpoint)
-        say(f"resuming {directory.path} at epoch {parts.state.epoch}, step {parts.state.step}")
-        return checkpoint
-    if params.train.pretrain_snapshot:
-        weights = read_weights(Path(params.train.pretrain_snapshot))
-        for line in load_snapshot(weights, parts.module.model, images.classes):
-            say(line)
-    return None
 
 
 def _seed(seed: int, *, deterministic: bool) -> None:

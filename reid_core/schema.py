@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
@@ -17,6 +18,18 @@ class Entry(Params):
 
     name: str = Field(description="Name of the component; 'distribution:name' picks one of two.")
     params: dict[str, Any] = Field(default={}, description="Params of the component.")
+
+    @property
+    def bare_name(self) -> str:
+        """Return the component's name without the distribution that may stand before it."""
+        return self.name.rpartition(":")[2]
+
+
+def numbered_names(entries: Sequence[Entry]) -> list[str]:
+    """Return the entries' bare names; the second of a name becomes ``name_2``, and so on."""
+    names = [entry.bare_name for entry in entries]
+    counts = [names[: position + 1].count(name) for position, name in enumerate(names)]
+    return [n if count == 1 else f"{n}_{count}" for n, count in zip(names, counts, strict=True)]
 
 
 class DatasetEntry(Entry):
@@ -34,7 +47,7 @@ class DatasetEntry(Entry):
     @property
     def label(self) -> str:
         """Return the name of this dataset within the run."""
-        return self.alias or self.name.rpartition(":")[2]
+        return self.alias or self.bare_name
 
 
 class DataParams(Params):

@@ -196,7 +196,7 @@ class Scorer:
                     {"name": component.name, "params": entry.params}
                     for entry in self.params.augmentation
                     for component, _ in self.pipeline.operations
-                    if component.name == entry.name.rpartition(":")[2]
+                    if component.name == entry.bare_name
                 ],
             },
             "embedding": {

@@ -46,6 +46,10 @@ class TrainingModule(nn.Module):
         self._objectives = list(objectives)
         self.progress = Progress(epoch=0, epochs=1, step=0, steps_per_epoch=1)
 
+    def set_progress(self, progress: Progress) -> None:
+        """Keep the progress for the next step's objectives."""
+        self.progress = progress
+
     def forward(self, batch: Batch) -> StepResult:
         """Run the model and every objective; the total is the weighted sum of their losses."""
         outputs = self.model(batch.images)
@@ -127,9 +131,10 @@ class Training:
         batches: Order of the images.
         device: Where the module lives.
         state: Where the training stands.
-        schedule_progress: Progress of step 0, which states epochs, steps and the seed.
+        state: Where the training stands.
+        start: Progress of step 0, which states epochs, steps and the seed.
         report: Called after each step with (progress, result, rates).
-        checkpoint_due: Asked after each step whether to save; may raise to stop.
+        after_step: Called after each step, also to save; may raise to stop.
     """
 
     module: TrainingModule

@@ -269,10 +269,10 @@ def test_a_share_of_each_identity_moves_to_val(identities):
 
 
 def test_a_new_identity_leaves_the_val_images_of_the_others_alone(identities):
-    before = {r for r in listing(image_folder, root=identities, val_share=0.3).records}
+    before = set(listing(image_folder, root=identities, val_share=0.3).records)
     touch(identities, "a/1.jpg", "a/2.jpg")
 
-    assert before < {r for r in listing(image_folder, root=identities, val_share=0.3).records}
+    assert before < set(listing(image_folder, root=identities, val_share=0.3).records)
 
 
 def test_val_share_also_divides_a_train_folder(folders):
@@ -336,7 +336,7 @@ def test_names_without_a_camera_are_named(folders):
         r"dataset image_folder: camera_pattern '_c(\d)' finds no camera number in 'none.png'"
     )
     assert "finds no camera number in '1_c1.jpg'" in message(
-        image_folder, root=folders, camera_pattern=r"_(c\d)|none()?".replace("|none()?", "")
+        image_folder, root=folders, camera_pattern=r"_(c\d)"
     )
 
 

@@ -15,6 +15,7 @@ from reid_evaluate.ranking import (
     MATCH,
     WRONG,
     ImageSet,
+    _distinct_rows,
     average_precision,
     average_precision_trapezoid,
     cmc,
@@ -212,6 +213,12 @@ def test_twins_tie_wherever_they_stand(count, block_size):
         np.testing.assert_array_equal(forwards, other[:, ::-1])
         half = forwards[:, : count - count // 2]
         np.testing.assert_array_equal(forwards[:, count // 2 :], half[:, ::-1])
+
+
+def test_rows_that_are_equal_as_numbers_are_one_row():
+    rows, where = _distinct_rows(np.array([[0, 1], [2, 3], [-0.0, 1]], dtype=np.float32))
+    assert len(rows) == 2
+    assert rows[where].tolist() == [[0, 1], [2, 3], [0, 1]]
 
 
 @pytest.mark.parametrize("distance", ["euclidean", "squared_euclidean"])

@@ -46,16 +46,7 @@ def test_constant_warm_up_stays_at_its_factor():
     assert [warmup_factor(t, params) for t in range(5)] == [0.3, 0.3, 0.3, 1, 1]
 
 
-@given(warmup=st.integers(1, 50), epoch=st.integers(0, 60))
-def test_the_ramp_is_the_linear_form_of_one_epoch_less(warmup, epoch):
-    ramp = WarmupParams(warmup="ramp", warmup_epochs=warmup)
-    line = WarmupParams(warmup_epochs=warmup - 1, warmup_factor=1 / warmup)
-
-    assert warmup_factor(epoch, ramp) == pytest.approx(min(1, (epoch + 1) / warmup))
-    assert warmup_factor(epoch, ramp) == pytest.approx(warmup_factor(epoch, line))
-
-
-@pytest.mark.parametrize("warmup", ["linear", "constant", "ramp"])
+@pytest.mark.parametrize("warmup", ["linear", "constant"])
 @pytest.mark.parametrize("module", ALL)
 def test_no_warm_up_starts_at_the_full_rate(module, warmup):
     assert factors(make(module, warmup=warmup), 0) == [1]
@@ -84,35 +75,33 @@ def test_multi_step_gives_the_strong_baselines_rates():
 @pytest.mark.parametrize(
     "params",
     [
-        {"milestones": [200, 400], "warmup": "ramp", "warmup_epochs": 100}
-        | {"milestones_from": "warmup_end"},
-        {"milestones": [300, 500], "warmup": "ramp", "warmup_epochs": 100},
-        {"milestones": [300, 500], "warmup_epochs": 99, "warmup_factor": 0.01},
+        {"milestones": [300, 500]},
+        {"milestones": [201, 401], "milestones_from": "warmup_end"},
     ],
 )
 def test_multi_step_gives_the_predecessors_factors(params):
-    assert factors(make(multi_step, **params), 0, 1, 99, 299, 300, 499, 500) == pytest.approx(
+    schedule = make(multi_step, warmup_epochs=99, warmup_factor=0.01, **params)
+
+    assert factors(schedule, 0, 1, 99, 299, 300, 499, 500) == pytest.approx(
         [0.01, 0.02, 1, 1, 0.1, 0.1, 0.01]
     )
 
 
 @settings(deadline=None)
 @given(
-    warmup=st.integers(0, 20),
+    warmup=st.integers(1, 20),
     milestones=st.lists(st.integers(0, 40), max_size=4),
     epoch=st.integers(0, 70),
 )
 def test_multi_step_equals_the_predecessors_formula(warmup, milestones, epoch):
     schedule = make(
         multi_step,
-        milestones=milestones,
+        milestones=[warmup + s for s in milestones],
         gamma=0.5,
-        warmup="ramp",
-        warmup_epochs=warmup,
-        milestones_from="warmup_end",
+        warmup_epochs=warmup - 1,
+        warmup_factor=1 / warmup,
     )
-    rise = min(1, (epoch + 1) / warmup) if warmup else 1
-    expected = rise * 0.5 ** sum(epoch - warmup >= s for s in milestones)
+    expected = min(1, (epoch + 1) / warmup) * 0.5 ** sum(epoch - warmup >= s for s in milestones)
 
     assert schedule(at(epoch), []) == pytest.approx(expected)
 
@@ -193,7 +182,7 @@ def test_warm_up_per_iteration_rises_within_the_epoch():
 @settings(deadline=None)
 @given(
     module=st.sampled_from(ALL),
-    warmup=st.sampled_from(["linear", "constant", "ramp"]),
+    warmup=st.sampled_from(["linear", "constant"]),
     warmup_epochs=st.floats(0, 20),
     warmup_factor=st.floats(0, 1),
     per=st.sampled_from(["epoch", "iteration"]),

@@ -32,26 +32,31 @@ def share_per_rank(total: int, what: str, world_size: int) -> int:
 def shuffled_rounds(rng: np.random.Generator, n: int, length: int, block: int) -> np.ndarray:
     """Return ``length`` numbers of 0..n-1: everything once in random order, then again.
 
-    Every number appears equally often, give or take one. When ``n >= block``, the numbers
-    within each consecutive block of that size are distinct, also where two rounds meet.
+    Every number appears equally often, give or take one, both within each consecutive block
+    and up to the end of each block. So a block of up to n numbers has no number twice, also
+    where two rounds meet, and a larger one has them all.
 
     Args:
         rng: Source of randomness.
         n: How many different numbers there are.
-        length: Numbers to return.
-        block: Size of the blocks, which start at 0.
+        length: Numbers to return, a multiple of ``block``.
+        block: Size of the blocks.
 
     Returns:
         ``(length,)`` int64.
     """
+    if n < block:  # every block has whole rounds of its own; what is left over goes round
+        blocks, left_over = length // block, block % n
+        whole = rng.permuted(np.tile(np.arange(n), (blocks * (block // n), 1)), axis=1)
+        rest = shuffled_rounds(rng, n, blocks * left_over, left_over)
+        parts = (whole.reshape(blocks, block - left_over), rest.reshape(blocks, left_over))
+        return np.concatenate(parts, axis=1).ravel()
     rounds = -(-length // n)
     order = rng.permuted(np.tile(np.arange(n), (rounds, 1)), axis=1)  # (rounds, n)
-    if n >= block:
-        for row in range(1, rounds):
-            open_places = row * n % block  # places of the block that the last round began
-            if open_places:
-                held = order[row - 1, n - open_places :]
-                order[row] = _delay(order[row], held, block - open_places)
+    for row in range(1, rounds):
+        begun = row * n % block  # numbers that the last round put into the block in between
+        if begun:
+            order[row] = _delay(order[row], order[row - 1, n - begun :], block - begun)
     return order.ravel()[:length]
 
 

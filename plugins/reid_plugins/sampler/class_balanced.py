@@ -58,7 +58,7 @@ def draw_batches(
         groups: Positions of each identity's images; at least ``p`` identities.
         batches: Batches to draw.
         p: Identities per batch, all distinct.
-        k: Images per identity, distinct when the identity has ``k`` of them.
+        k: Images per identity, with no repeat before all of its images are there.
 
     Returns:
         ``(batches, p, k)`` int64 positions.

@@ -20,17 +20,13 @@ class WarmupParams(Params):
     warmup_epochs: float = Field(
         default=0, ge=0, description="Length of the warm-up in epochs (>= 0); 0 is off."
     )
-    warmup: Literal["linear", "constant", "ramp"] = Field(
+    warmup: Literal["linear", "constant"] = Field(
         default="linear",
-        description="With W = warmup_epochs and t = epochs done: 'linear' rises from "
-        "warmup_factor at t = 0 to 1 at t = W, 'constant' stays at warmup_factor, 'ramp' is "
-        "(t + 1) / W, which is 1 in the last warm-up epoch already.",
+        description="'linear' rises from warmup_factor at the start to 1 after warmup_epochs, "
+        "'constant' stays at warmup_factor until then.",
     )
     warmup_factor: float = Field(
-        default=0.01,
-        ge=0,
-        le=1,
-        description="Factor on the rate at the very start, 0 to 1; 'ramp' does not use it.",
+        default=0.01, ge=0, le=1, description="Factor on the rate at the very start, 0 to 1."
     )
     per: Literal["epoch", "iteration"] = Field(
         default="epoch",
@@ -47,22 +43,20 @@ def time_of(progress: Progress, per: str) -> float:
 def warmup_factor(time: float, params: WarmupParams) -> float:
     """Return the factor of the warm-up at a time.
 
-    With W = ``warmup_epochs`` and F = ``warmup_factor``, for t < W: linear F (1 - t / W) + t / W,
-    constant F, ramp min(1, (t + 1) / W); from W on 1. The ramp is the linear form of W - 1
-    epochs from F = 1 / W; it has a name so that W also says where milestones start to count.
+    With W = ``warmup_epochs`` and F = ``warmup_factor``, linear is F (1 - t / W) + t / W and
+    constant is F for t < W; both are 1 from W on. The rule (t + 1) / V, which reaches 1 in its
+    last epoch, is the same line: W = V - 1, F = 1 / V.
 
     Args:
         time: t, epochs since the start (>= 0).
         params: Length, form and first factor.
 
     Returns:
-        A number from 0 to 1.
+        A number from F to 1.
     """
     if time >= params.warmup_epochs:
         return 1.0
     if params.warmup == "constant":
         return params.warmup_factor
-    if params.warmup == "ramp":
-        return min(1.0, (time + 1.0) / params.warmup_epochs)
     done = time / params.warmup_epochs
     return params.warmup_factor * (1.0 - done) + done

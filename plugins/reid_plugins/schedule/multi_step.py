@@ -4,8 +4,9 @@ factor(t) = warmup(t) * gamma ** (number of milestones m with t - origin >= m), 
 time in epochs from 0. The origin is 0 (``milestones_from: start``) or the end of the warm-up
 (``warmup_end``).
 Unlike the published runs of reid-strong-baseline, whose first epoch used t = 1 because of a
-change in torch, the first epoch is t = 0. The rule of pytorch-reid-lite is ``warmup: ramp``
-with ``milestones_from: warmup_end``.
+change in torch, the first epoch is t = 0. The rule of pytorch-reid-lite, (t + 1) / V in the
+warm-up and milestones counted from V on, is ``warmup_epochs`` V - 1, ``warmup_factor`` 1 / V and
+V added to each milestone, counted from the start.
 Reference: H. Luo et al., Bag of Tricks and A Strong Baseline for Deep Person
 Re-identification, arXiv:1903.07071, section 3.1.
 """

@@ -1,0 +1,291 @@
+"""Wheels of the core, of the example plugin and of a broken plugin, in an environment of their own.
+
+Nothing here sees the clone: the commands run in a fresh virtual environment, from a folder
+outside the clone, with the wheels alone. The environment reaches the packages that reid-core
+depends on through links, so that nothing is downloaded.
+"""
+
+import configparser
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import venv
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+CLONE = Path(__file__).resolve().parents[2]
+EXAMPLE = CLONE / "examples" / "reid-circle-loss"
+OURS = ("reid_core", "reid_plugins", "reid_evaluate", "reid_circle_loss", "reid_broken")
+
+BROKEN_SETUP = """\
+[metadata]
+name = reid-broken
+version = 0.0.7
+[options]
+py_modules = reid_broken
+[options.entry_points]
+reid_core =
+    reid-broken = reid_broken
+"""
+BROKEN_MODULE = "raise OSError('libmagic.so is missing')\n"
+
+
+@dataclass(frozen=True)
+class Environment:
+    """A virtual environment with the three wheels."""
+
+    path: Path
+    wheels: dict[str, Path]
+    sdists: dict[str, Path]
+
+    def run(self, *command, cwd, **variables):
+        """Run a program of the environment; return the finished process."""
+        program = self.path / "bin" / command[0]
+        return run(program, *command[1:], cwd=cwd, **variables)
+
+
+def run(*command, cwd, **variables):
+    # What the caller's environment says about imports and plugins must not reach in.
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "PYTEST", "REID"))}
+    return subprocess.run(
+        [str(word) for word in command],
+        cwd=cwd,
+        env=kept | variables,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+def succeeded(process):
+    assert process.returncode == 0, f"{process.args}\n{process.stdout}\n{process.stderr}"
+    return process.stdout
+
+
+def copied(source, target):
+    """Copy sources without what tools have left there, so that only sources make the wheel."""
+    left = (".*", "*.egg-info", "__pycache__", "build", "dist", "runs")
+    shutil.copytree(source, target, ignore=shutil.ignore_patterns(*left))
+    return target
+
+
+def built(source, out):
+    """Build the sdist, and from it the wheel; return both."""
+    command = ("-m", "build", "--no-isolation", "--outdir", out, source)
+    succeeded(run(sys.executable, *command, cwd=source))
+    return next(out.glob("*.tar.gz")), next(out.glob("*.whl"))
+
+
+def link_dependencies(folder):
+    """Link all installed packages but ours into a folder."""
+    folder.mkdir()
+    packages = [Path(p) for p in sys.path if Path(p).name in ("site-packages", "dist-packages")]
+    for entry in (entry for package in packages if package.is_dir() for entry in package.iterdir()):
+        # Also "__editable___reid_core_0_1_0_finder.py", which leads back to the clone.
+        name = entry.name.replace("-", "_").removeprefix("__editable__").lstrip("_.")
+        if not name.startswith(OURS) and not (folder / entry.name).exists():
+            (folder / entry.name).symlink_to(entry)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory):
+    root = tmp_path_factory.mktemp("third_party")
+    broken = root / "broken"
+    broken.mkdir()
+    (broken / "setup.cfg").write_text(BROKEN_SETUP)
+    shutil.copy(EXAMPLE / "pyproject.toml", broken)
+    (broken / "reid_broken.py").write_text(BROKEN_MODULE)
+    sources = {
+        "reid-core": copied(CLONE, root / "core"),
+        "reid-circle-loss": copied(EXAMPLE, root / "circle"),
+        "reid-broken": broken,
+    }
+    files = {name: built(source, root / "dist" / name) for name, source in sources.items()}
+    wheels = {name: wheel for name, (_, wheel) in files.items()}
+
+    path = root / "venv"
+    venv.create(path, with_pip=False)
+    python = path / "bin" / "python"
+    offline = ("--no-index", "--no-deps", "--no-compile", "--disable-pip-version-check")
+    # Before the dependencies can be seen: pip must not find anything that it could replace.
+    pip = ("-m", "pip", "--python", python, "install", *offline, *wheels.values())
+    succeeded(run(sys.executable, *pip, cwd=root))
+    (site,) = path.glob("lib/python*/site-packages")
+    links = link_dependencies(root / "dependencies")
+    (site / "dependencies.pth").write_text(f"import site; site.addsitedir({str(links)!r})\n")
+    return Environment(path, wheels, {name: sdist for name, (sdist, _) in files.items()})
+
+
+@pytest.fixture
+def circle_params(tiny_params, tmp_path):
+    """The path of a params.json for one epoch with the loss of the example plugin."""
+    losses = [{"name": "softmax"}, {"name": "circle", "weight": 0.1, "params": {"gamma": 32}}]
+    train = {**tiny_params["train"], "epochs": 1, "log_every": 1}
+    path = tmp_path / "params.json"
+    path.write_text(json.dumps({**tiny_params, "loss": losses, "train": train}))
+    return path
+
+
+def listed_packages():
+    config = configparser.ConfigParser()
+    config.read(CLONE / "setup.cfg")
+    return config["options"]["packages"].split()
+
+
+# ---- the distributions ------------------------------------------------------------------
+
+
+def test_the_wheel_holds_the_listed_packages_and_nothing_else(environment):
+    with zipfile.ZipFile(environment.wheels["reid-core"]) as wheel:
+        names = wheel.namelist()
+    modules = [n for n in names if ".dist-info/" not in n]
+    packages = {Path(name).parent.as_posix().replace("/", ".") for name in modules}
+    assert set(listed_packages()) <= packages
+    assert {name.split("/")[0] for name in modules} == {
+        "reid_core",
+        "reid_plugins",
+        "reid_evaluate",
+    }
+
+
+def test_the_wheel_holds_every_module_of_the_clone(environment):
+    roots = {"reid_core": CLONE, "reid_plugins": CLONE / "plugins"}
+    roots |= {"reid_evaluate": CLONE / "evaluate"}
+    clone = {
+        path.relative_to(root).as_posix()
+        for package, root in roots.items()
+        for path in (root / package).rglob("*.py")
+    }
+    with zipfile.ZipFile(environment.wheels["reid-core"]) as wheel:
+        assert clone == {name for name in wheel.namelist() if name.endswith(".py")}
+
+
+@pytest.mark.parametrize("name", ["reid-core", "reid-circle-loss"])
+def test_the_sdist_holds_what_the_wheel_is_built_from(environment, name):
+    with tarfile.open(environment.sdists[name]) as sdist:
+        files = {member.name.partition("/")[2] for member in sdist.getmembers()}
+    assert {"setup.cfg", "pyproject.toml", "README.md", "LICENSE"} <= files
+
+
+def test_every_package_can_be_imported_from_the_wheel(environment, tmp_path):
+    code = (
+        "import importlib, sys\n"
+        "for name in sys.argv[1:]: print(importlib.import_module(name).__file__)"
+    )
+    packages = listed_packages()
+    files = succeeded(environment.run("python", "-c", code, *packages, cwd=tmp_path)).split()
+    assert len(files) == len(packages)
+    assert all(Path(file).is_relative_to(environment.path) for file in files), files
+
+
+def test_the_environment_knows_one_reid_core_alone(environment, tmp_path):
+    code = (
+        "from importlib.metadata import distributions\n"
+        "print(*sorted(d.name for d in distributions() if d.name.startswith('reid')))"
+    )
+    output = succeeded(environment.run("python", "-c", code, cwd=tmp_path))
+    assert output.split() == ["reid-broken", "reid-circle-loss", "reid-core"]
+
+
+# ---- the third-party plugin -------------------------------------------------------------
+
+
+def test_a_training_with_the_third_party_loss_succeeds_and_records_its_origin(
+    environment, circle_params, tiny_params, tmp_path
+):
+    command = ("train", "--config_path", circle_params, "--sub_working_dir", "run")
+    succeeded(environment.run("reid", *command, cwd=tmp_path))
+    directory = Path(tiny_params["working_dir"]) / "run"
+    lines = [json.loads(line) for line in (directory / "metrics.jsonl").read_text().splitlines()]
+    steps = [line for line in lines if line["kind"] == "train"]
+    assert steps
+    assert all(step["losses"]["circle"] > 0 for step in steps)
+    assert "circle.positive_cosine" in steps[0]["monitors"]
+    assert [line["kind"] for line in lines][-1] == "evaluation"
+
+    resolved = json.loads((directory / "params.json").read_text())
+    assert resolved["plugins"] == {"reid-circle-loss": "0.1.0", "reid-core": "0.1.0"}
+    assert resolved["loss"][1]["params"] == {"margin": 0.25, "gamma": 32.0}
+    assert (directory / "weights" / "best.safetensors").is_file()
+
+
+def test_the_params_are_right_without_torch_being_imported(environment, circle_params, tmp_path):
+    code = (
+        "import sys\nfrom reid_core.cli import main\n"
+        "status = main(['check', sys.argv[1]])\nassert 'torch' not in sys.modules\nsys.exit(status)"
+    )
+    output = succeeded(environment.run("python", "-c", code, circle_params, cwd=tmp_path))
+    assert "0.1 circle" in output
+    assert "reid-circle-loss 0.1.0" in output
+
+
+def test_the_distribution_can_be_named_with_the_loss(environment, circle_params, tmp_path):
+    override = ("--set", "loss.1.name=reid-circle-loss:circle")
+    succeeded(environment.run("reid", "check", circle_params, *override, cwd=tmp_path))
+
+
+def test_the_list_of_plugins_names_the_distribution_with_its_loss(environment, tmp_path):
+    lines = succeeded(environment.run("reid", "plugins", cwd=tmp_path)).splitlines()
+    at = lines.index("reid-circle-loss 0.1.0")
+    assert lines[at + 1].split()[:2] == ["loss", "circle"]
+    assert "reid-core 0.1.0" in lines
+    assert lines[-1].startswith("1 plugin")
+    assert lines[-1].endswith("failed to load; see: reid plugins --errors")
+
+
+def test_the_schema_of_the_params_knows_the_loss(environment, tmp_path):
+    schema = succeeded(environment.run("reid", "schema", cwd=tmp_path))
+    assert '"circle"' in schema
+    assert "Relaxation m in [0, 1)" in schema
+
+
+def test_switched_off_third_party_plugins_are_unknown(environment, circle_params, tmp_path):
+    process = environment.run(
+        "reid", "check", circle_params, cwd=tmp_path, REID_CORE_NO_THIRD_PARTY="1"
+    )
+    assert process.returncode == 2
+    assert "loss.1.name: unknown loss 'circle'" in process.stderr
+    assert "failed" not in process.stderr
+
+
+def test_the_tests_of_the_example_package_pass_with_the_wheel(environment, tmp_path):
+    tests = shutil.copytree(EXAMPLE / "tests", tmp_path / "tests")
+    options = ("-q", "--import-mode=importlib", "-p", "no:cacheprovider", "-W", "error")
+    output = succeeded(environment.run("python", "-m", "pytest", *options, tests, cwd=tmp_path))
+    assert " passed" in output
+    assert "skipped" not in output
+
+
+# ---- the broken plugin ------------------------------------------------------------------
+
+
+def test_a_plugin_that_cannot_be_imported_is_reported_by_distribution_version_and_cause(
+    environment, tmp_path
+):
+    process = environment.run("reid", "plugins", "--errors", cwd=tmp_path)
+    assert process.returncode == 1
+    assert process.stdout.splitlines() == [
+        "plugin 'reid-broken' of reid-broken 0.0.7: "
+        "cannot be imported: OSError: libmagic.so is missing"
+    ]
+
+
+@pytest.mark.parametrize("name", ["magic", "reid-broken:magic"])
+def test_params_that_need_the_broken_plugin_name_its_distribution(
+    environment, circle_params, tmp_path, name
+):
+    command = ("train", "--config_path", circle_params, "--set", f"loss.1.name={name}")
+    process = environment.run("reid", *command, cwd=tmp_path)
+    assert process.returncode == 2
+    assert f"loss.1.name: unknown loss '{name}'" in process.stderr
+    assert "failed to load: reid-broken 0.0.7 (reid plugins --errors)" in process.stderr
+    assert "Traceback" not in process.stderr
+    assert not (tmp_path / "runs").exists()
