@@ -126,14 +126,15 @@ def check_on_meta(params: RunParams, catalog: Catalog) -> None:
 
     Raises:
         ReidError: The input size does not suit the backbone or a head, a loss names a
-            branch that is not there, or an optimizer rule matches nothing.
+            branch that is not there, an optimizer rule matches nothing, or the optimizer's
+            options do not go together.
     """
     height, width = Pipeline(catalog, params.augmentation, training=False).input_size()
     with torch.device("meta"):
         module, _ = build_module(params, catalog, num_pids=2)
         module.eval()
         output = module.model(torch.empty(2, 3, height, width))
-    parameter_groups(params.optimizer, module.named_parameters())
+    build_optimizer(params.optimizer, parameter_groups(params.optimizer, module.named_parameters()))
     for spec in module.model.branches:
         shape = tuple(output.branches[spec.name].embedding.shape)
         if shape != (2, spec.dim):

@@ -82,7 +82,13 @@ class Catalog:
             raise ReidError(f"{kind} '{bare}' is offered more than once; write {choose}")
         if found:
             raise ReidError(f"{found[0]} is offered twice; the package must rename one of them")
-        failed = sorted({f"{f.distribution} {f.version}" for f in self.faults})
+        failed = sorted(
+            {
+                f"{f.distribution} {f.version}"
+                for f in self.faults
+                if distribution in ("", f.distribution)
+            }
+        )
         hint = f"; plugins that failed to load: {', '.join(failed)} (reid plugins --errors)"
         raise ReidError(
             f"unknown {kind} '{name}'{did_you_mean(bare, self.names(kind))}"

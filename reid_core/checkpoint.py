@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import pickle
 import random
+import re
+import zipfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -54,14 +56,23 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
             pickled objects, which are refused.
     """
     try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+        if damaged is not None:
+            raise ReidError(f"{path}: not a readable checkpoint: '{damaged}' in it is damaged")
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
+        objects = ", ".join(dict.fromkeys(re.findall(r"GLOBAL (\S+)", str(error)))) or "objects"
         raise ReidError(
-            f"{path}: refused: it holds pickled objects, which could run code when loaded; "
-            f"a checkpoint of reid-core holds none ({str(error).partition(chr(10))[0]})"
+            f"{path}: refused: it holds pickled objects ({objects}), which could run code when "
+            "loaded; a checkpoint of reid-core holds none"
+        ) from None
+    except zipfile.BadZipFile:
+        raise ReidError(
+            f"{path}: not a readable checkpoint: it is truncated or of another kind"
         ) from None
     except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        reason = str(error).partition("\n")[0] or "it is empty"
+        reason = str(error).partition("\n")[0]
         raise ReidError(f"{path}: not a readable checkpoint: {reason}") from None
     found = content.get("format") if isinstance(content, dict) else None
     if found != FORMAT:

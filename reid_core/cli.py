@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -29,7 +30,10 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
         catalog = load_catalog()
         if not catalog.offers:
             raise ReidError("no plugin is installed; run: pip install -e . in the clone")
-        return _run(catalog, arguments, prog)
+        try:
+            return _run(catalog, arguments, prog)
+        finally:
+            sys.stdout.flush()
     except ReidError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -40,8 +44,8 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
         print("interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        # The reader (head, less) is gone; there is nobody to tell.
-        sys.stderr.close()
+        # The reader (head, less) is gone; there is nobody to tell, now or when Python ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
 
 
@@ -54,8 +58,10 @@ def _run(catalog: Catalog, arguments: list[str], prog: str | None) -> int:
     commands: dict[str, Any] = {}
     broken: dict[str, str] = {}
     for name, offer in _offered(catalog, broken).items():
-        summary = offer.component.summary.replace("%", "%%")
-        subparser = subparsers.add_parser(name, prog=prog, help=summary, description=summary)
+        summary = offer.component.summary
+        subparser = subparsers.add_parser(
+            name, prog=prog, help=summary.replace("%", "%%"), description=summary
+        )
         try:
             params = offer.component.params()
             command = call_build(offer.component, params, str(offer), catalog=catalog)

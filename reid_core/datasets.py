@@ -24,6 +24,7 @@ class Stores:
         """Use stores below ``<working_dir>/stores`` unless an entry names its own."""
         self.catalog, self.folder = catalog, working_dir / "stores"
         self._open: dict[Path, Store] = {}
+        self._by_entry: dict[str, Store] = {}
 
     def open(self, entry: DatasetEntry) -> Store:
         """Return the store of an entry; pack the dataset first if that has not been done.
@@ -32,6 +33,13 @@ class Stores:
             ReidError: The dataset cannot be read or packed, or the store at the entry's
                 own place was made from another dataset.
         """
+        key = entry.model_dump_json(exclude={"alias"})
+        if key not in self._by_entry:
+            self._by_entry[key] = self._found(entry)
+        return self._by_entry[key]
+
+    def _found(self, entry: DatasetEntry) -> Store:
+        """Find or pack the store of an entry that is asked for the first time."""
         name = entry.bare_name
         if entry.store is not None and Path(entry.store).is_dir():
             store = self._opened(Path(entry.store))

@@ -23,7 +23,7 @@ class ParamsError(ReidError):
     def __init__(self, source: str, problems: Iterable[str]) -> None:
         """Join the problems under the name of their file."""
         self.source = source
-        self.problems = list(problems)
+        self.problems = [" ".join(problem.split("\n")) for problem in problems]
         super().__init__("\n".join(f"{source}: {problem}" for problem in self.problems))
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from reid_core.contracts import Features
 from reid_core.errors import ReidError
 from reid_core.files import atomic_path
+from reid_core.store import DAMAGED
 
 
 def save_features(path: Path, features: Features) -> None:
@@ -39,11 +40,12 @@ def load_features(path: Path) -> Features:
             differ in length.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as content:
+            arrays = {name: content[name] for name in content.files}
         values = {n[len("values.") :]: a for n, a in arrays.items() if n.startswith("values.")}
         pids = arrays["pids"].astype(np.str_)
-    except (OSError, ValueError, KeyError, AttributeError, EOFError) as error:
+        meta = json.loads(str(arrays["meta"])) if "meta" in arrays else {"file": str(path)}
+    except DAMAGED as error:
         raise ReidError(f"{path}: not a features file of reid-core: {error}") from None
     count = len(pids)
     features = Features(
@@ -54,9 +56,9 @@ def load_features(path: Path) -> Features:
         junk=arrays.get("junk", np.zeros(count, dtype=bool)),
         distractor=arrays.get("distractor", np.zeros(count, dtype=bool)),
         classes=tuple(arrays["classes"].tolist()) if "classes" in arrays else (),
-        meta=json.loads(str(arrays["meta"])) if "meta" in arrays else {"file": str(path)},
+        meta=meta,
     )
-    columns = {"camids": features.camids, "names": features.names, **values}
+    columns = {n: getattr(features, n) for n in ("camids", "names", "junk", "distractor")} | values
     for name, array in columns.items():
         if len(array) != count:
             raise ReidError(f"{path}: '{name}' has {len(array)} rows, 'pids' has {count}")

@@ -50,7 +50,7 @@ def reid_loss() -> list[LossComponent]:  # type: ignore[empty-body]
     """Losses, built once for every branch that they are applied to.
 
     ``build(params, *, dim, num_pids, branch) -> callable(LossInput) -> LossOutput``. The
-    core selects branches, normalises, gathers, casts to float32 and leaves autocast. A
+    core selects branches, normalises, casts to float32 and leaves autocast. A
     batch that the loss has nothing to say about gives 0, still attached to the graph. A
     module may define ``after_step()`` to update its own buffers.
     """

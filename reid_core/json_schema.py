@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from pydantic import PydanticUndefinedAnnotation, PydanticUserError
+
 from reid_core.catalog import Catalog
 from reid_core.component import Params
 from reid_core.params import SECTION_KINDS
@@ -40,7 +42,7 @@ def run_params_schema(catalog: Catalog) -> dict[str, Any]:
     _put(properties["data"]["properties"]["train"], datasets)
     properties["data"]["properties"]["targets"]["additionalProperties"] = datasets
     properties["optimizer"] = {"oneOf": [_optimizer(name) for name in OPTIMIZERS]}
-    return {"$schema": DRAFT, "title": "params.json", **schema}
+    return {"$schema": DRAFT, **schema, "title": "params.json"}
 
 
 def eval_params_schema(catalog: Catalog) -> dict[str, Any]:
@@ -52,7 +54,7 @@ def eval_params_schema(catalog: Catalog) -> dict[str, Any]:
                 choice["additionalProperties"] = _entries(catalog, entries)
             elif choice["type"] == "array":
                 choice["items"] = _entries(catalog, entries)
-    return {"$schema": DRAFT, "title": "eval_params.json", **schema}
+    return {"$schema": DRAFT, **schema, "title": "eval_params.json"}
 
 
 def _entries(catalog: Catalog, kind: str) -> dict[str, Any]:
@@ -61,9 +63,11 @@ def _entries(catalog: Catalog, kind: str) -> dict[str, Any]:
     choices = []
     for name in catalog.names(kind):
         offers = [o for o in catalog.offers if o.kind == kind and o.component.name == name]
-        component = offers[0].component
-        names = [name, *(f"{o.distribution}:{name}" for o in offers)]
-        choices.append(_entry(model, names, component.summary, component.params))
+        for offer in offers:
+            # Of two offers of one name, the name alone is refused.
+            names = [name] if len(offers) == 1 else []
+            names.append(f"{offer.distribution}:{name}")
+            choices.append(_entry(model, names, offer.component.summary, offer.component.params))
     return {"oneOf": choices}
 
 
@@ -73,10 +77,18 @@ def _entry(
     schema = _inline(model.model_json_schema())
     schema["description"] = summary
     schema["properties"]["name"] = {"enum": names}
-    schema["properties"]["params"] = _inline(params.model_json_schema())
+    schema["properties"]["params"] = _params_schema(params)
     if schema["properties"]["params"].get("required"):
         schema["required"] = sorted({*schema.get("required", []), "params"})
     return schema
+
+
+def _params_schema(params: type[Params]) -> dict[str, Any]:
+    """Return the schema of a component's params; any object, if its plugin's model has none."""
+    try:
+        return _inline(params.model_json_schema())
+    except (PydanticUserError, PydanticUndefinedAnnotation, RecursionError):
+        return {"type": "object"}
 
 
 def _optimizer(name: str) -> dict[str, Any]:

@@ -67,7 +67,9 @@ class LossTerm(nn.Module):
         if self.needs_classifier:
             layer = cast(ReIDModel, step.model).classifier[cast(str, spec.classifier)]
             weight = cast(Tensor, layer.weight).float()
-            logits = step.outputs.logits[spec.name].float()
+            # The model's logits are those of the raw embedding.
+            as_in_model = self.on == "embedding" and not self.normalize
+            logits = (step.outputs.logits[spec.name] if as_in_model else layer(features)).float()
         return LossInput(
             features=features,
             pids=step.batch.pids,

@@ -73,7 +73,11 @@ def parameter_groups(
 def build_optimizer(
     params: OptimizerParams, groups: dict[GroupSettings, list[Named]]
 ) -> torch.optim.Optimizer:
-    """Build the optimizer; every group carries its role and its initial rate."""
+    """Build the optimizer; every group carries its role and its initial rate.
+
+    Raises:
+        ReidError: The options do not go together.
+    """
     torch_groups: list[dict[str, Any]] = [
         {
             "params": [parameter for _, parameter in members],
@@ -86,6 +90,8 @@ def build_optimizer(
     ]
     options = OPTIMIZERS[params.name].model_validate(params.params)
     if isinstance(options, SgdParams):
+        if options.nesterov and not options.momentum:
+            raise ReidError("optimizer.params: 'nesterov' needs a 'momentum' above 0")
         return torch.optim.SGD(
             torch_groups, lr=params.lr, momentum=options.momentum, nesterov=options.nesterov
         )

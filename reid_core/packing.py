@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import glob
 import hashlib
 import os
 import shutil
@@ -16,11 +17,12 @@ from filelock import FileLock
 
 from reid_core.contracts import SPLITS, ImageRecord, Listing
 from reid_core.errors import ReidError
-from reid_core.files import saving, write_json
-from reid_core.store import FORMAT, Index, Store, decode, record_key
+from reid_core.files import atomic_path, saving, write_json
+from reid_core.store import FORMAT, UNREADABLE, Index, Store, decode, record_key
 
 SHOWN_PROBLEMS = 20
 COMMIT_EVERY = 1000
+FIRST_MAP_SIZE = 1 << 26
 
 Report = Callable[[int, int], None]
 """Called with (images done, images in all)."""
@@ -44,12 +46,13 @@ def pack(
         ReidError: Images are unreadable, lie outside the dataset's root or are repeated;
             the disk is full; nothing is left behind.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
+    with saving(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
     with saving(target), FileLock(f"{target}.lock"):
         if (target / "manifest.json").exists():
             return Store(target)
         check_listing(listing)
-        for leftover in target.parent.glob(f".{target.name}.packing-*"):
+        for leftover in target.parent.glob(f".{glob.escape(target.name)}.packing-*"):
             shutil.rmtree(leftover, ignore_errors=True)
         temporary = target.parent / f".{target.name}.packing-{os.getpid()}"
         try:
@@ -116,7 +119,7 @@ def fingerprint(dataset: str, params: dict[str, Any], listing: Listing) -> str:
     """
     digest = hashlib.sha256(repr((FORMAT, dataset, sorted(params.items()))).encode())
     for record in listing.records:
-        digest.update(repr((record.split, record.name, record.pid, record.camid)).encode())
+        digest.update(repr(_facts(record)).encode())
         if isinstance(record.source, Path):
             try:
                 stat = record.source.stat()
@@ -139,6 +142,7 @@ def verify(store: Store, report: Report | None = None) -> None:
         _update(digest, name, data)
         if report:
             report(done, len(store))
+    _update_index(digest, store.index)
     _raise_problems(problems, f"images of {store.path} are damaged; pack the dataset again")
     if digest.hexdigest() != store.manifest["content_hash"]:
         raise ReidError(f"{store.path}: the content differs from what was packed; pack it again")
@@ -150,8 +154,10 @@ def _write(listing: Listing, folder: Path, source: dict[str, Any], report: Repor
     problems = _write_images(listing.records, folder, digest, report)
     _raise_problems(problems, "images cannot be read; nothing was packed")
     index = _index(listing.records)
+    _update_index(digest, index)
     arrays = {name: getattr(index, name) for name in index.__dataclass_fields__}
-    np.savez(folder / "index.npz", **arrays)
+    with atomic_path(folder / "index.npz") as temporary, temporary.open("wb") as file:
+        np.savez(file, **arrays)
     write_json(
         folder / "manifest.json",
         {
@@ -160,6 +166,7 @@ def _write(listing: Listing, folder: Path, source: dict[str, Any], report: Repor
             "images": len(index),
             "statistics": index.statistics(),
             "content_hash": digest.hexdigest(),
+            "lmdb_bytes": (folder / "images.lmdb" / "data.mdb").stat().st_size,
         },
     )
 
@@ -169,7 +176,7 @@ def _write_images(
 ) -> list[str]:
     """Write every image; return a line for each one that is missing or damaged."""
     problems: list[str] = []
-    size = 1 << 26
+    size = FIRST_MAP_SIZE
     environment = lmdb.open(str(folder / "images.lmdb"), map_size=size, sync=False)
     pending: list[tuple[bytes, bytes]] = []
     try:
@@ -186,9 +193,10 @@ def _write_images(
             report(position + 1, len(records))
         environment.sync(True)
     except lmdb.Error as error:
-        if isinstance(error, lmdb.DiskError) or "space" in str(error):
-            raise OSError(errno.ENOSPC, str(error)) from error
-        raise
+        # A write that a full disk cuts short comes as a plain input/output error.
+        needed = sum(len(data) for _, data in pending)
+        full = isinstance(error, lmdb.DiskError) or shutil.disk_usage(folder).free < needed
+        raise OSError(errno.ENOSPC if full else errno.EIO, str(error)) from error
     finally:
         environment.close()
     return problems
@@ -219,7 +227,7 @@ def _read_source(record: ImageRecord) -> tuple[bytes, str | None]:
 def _decoding_problem(name: str, data: bytes) -> str | None:
     try:
         decode(data)
-    except (OSError, SyntaxError, ValueError) as error:
+    except UNREADABLE as error:
         return f"{name}: truncated or not an image ({error})"
     return None
 
@@ -236,9 +244,22 @@ def _index(records: list[ImageRecord]) -> Index:
 
 
 def _update(digest: Any, name: str, data: bytes) -> None:
-    """Add one image to a content hash; lengths keep neighbours apart."""
-    digest.update(f"{len(name)}:{name}:{len(data)}:".encode())
+    """Add one image to a content hash; its length keeps neighbours apart."""
+    digest.update(repr((name, len(data))).encode())
     digest.update(data)
+
+
+def _update_index(digest: Any, index: Index) -> None:
+    """Add what the index says of every image to a content hash."""
+    columns = (getattr(index, name).tolist() for name in index.__dataclass_fields__)
+    for row in zip(*columns, strict=True):
+        digest.update(repr(row).encode())
+
+
+def _facts(record: ImageRecord) -> tuple[str, str, str, int, bool, bool]:
+    """Return what the index will say of an image."""
+    r = record
+    return r.name, r.split, r.pid, r.camid, r.junk, r.distractor
 
 
 def _raise_problems(problems: Iterable[str], what: str) -> None:

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
+
+from pydantic import PydanticUndefinedAnnotation, PydanticUserError
 
 from reid_core.catalog import Catalog
 from reid_core.component import AugmentationComponent, call_build
 from reid_core.errors import ParamsError, ReidError, did_you_mean
-from reid_core.problems import Model, Place, dotted, validate
+from reid_core.problems import Model, Place, dotted, read_params, shortened, validate
 from reid_core.schema import (
     OPTIMIZERS,
     DatasetEntry,
     Entry,
     EvalParams,
+    EvaluationEntry,
     ModelParams,
     RunParams,
 )
@@ -45,21 +49,18 @@ def read_json(path: Path) -> Raw:
         ReidError: The file is missing, not JSON or not an object.
         ParamsError: It has duplicate keys or numbers that JSON does not have.
     """
-    problems: list[str] = []
+    twice: list[tuple[Raw, str]] = []
 
     def pairs(items: list[tuple[str, Any]]) -> Raw:
         keys = [key for key, _ in items]
-        twice = sorted({key for key in keys if keys.count(key) > 1})
-        problems.extend(f"key '{key}' is given twice" for key in twice)
-        return dict(items)
-
-    def constant(word: str) -> None:
-        problems.append(f"{word} is not a JSON number; write a finite number")
+        node = dict(items)
+        twice.extend((node, key) for key in node if keys.count(key) > 1)
+        return node
 
     try:
-        raw = json.loads(
-            path.read_text(encoding="utf-8"), object_pairs_hook=pairs, parse_constant=constant
-        )
+        text = path.read_text(encoding="utf-8")
+        raw = json.loads(text, object_pairs_hook=pairs, parse_constant=_NoNumber)
+        problems = list(_text_problems((), raw, twice))
     except FileNotFoundError:
         raise ReidError(f"{path}: no such file") from None
     except (OSError, UnicodeDecodeError) as error:
@@ -68,11 +69,47 @@ def read_json(path: Path) -> Raw:
         raise ReidError(
             f"{path}: not valid JSON: {error.msg} (line {error.lineno}, column {error.colno})"
         ) from None
+    except RecursionError:
+        raise ReidError(f"{path}: lists or objects are nested too deep") from None
+    except ValueError as error:  # a whole number of thousands of digits
+        raise ReidError(f"{path}: cannot be read: {error}") from None
     if not isinstance(raw, dict):
-        raise ReidError(f"{path}: expected a JSON object {{...}}, got {type(raw).__name__}")
+        raise ReidError(f"{path}: expected a JSON object {{...}}, got {_json_type(raw)}")
     if problems:
         raise ParamsError(str(path), problems)
     return raw
+
+
+class _NoNumber(str):
+    """``NaN``, ``Infinity`` or ``-Infinity``, which Python reads and JSON does not have."""
+
+
+def _text_problems(place: Place, node: Any, twice: list[tuple[Raw, str]]) -> Iterator[str]:
+    """Yield what is wrong with the text itself, each with its path."""
+    where = f"{dotted(place)}: " if place else ""
+    if isinstance(node, _NoNumber) or (isinstance(node, float) and not math.isfinite(node)):
+        word = node if isinstance(node, str) else "a number as large as this"
+        yield f"{where}{word} is not a JSON number; write a finite number"
+    elif isinstance(node, dict):
+        yield from (
+            f"{where}key '{key}' is given twice; keep one" for owner, key in twice if owner is node
+        )
+        for key, value in node.items():
+            yield from _text_problems((*place, key), value, twice)
+    elif isinstance(node, list):
+        for i, value in enumerate(node):
+            yield from _text_problems((*place, i), value, twice)
+
+
+def _json_type(value: Any) -> str:
+    """Name the type of a value as JSON does."""
+    if value is None or isinstance(value, bool):
+        return json.dumps(value)
+    if isinstance(value, _NoNumber):
+        return value
+    if isinstance(value, list):
+        return "a list"
+    return "a string" if isinstance(value, str) else "a number"
 
 
 def apply_overrides(raw: Raw, overrides: Sequence[str], source: str) -> Raw:
@@ -88,11 +125,13 @@ def apply_overrides(raw: Raw, overrides: Sequence[str], source: str) -> Raw:
     for override in overrides:
         path, equals, text = override.partition("=")
         try:
-            if not equals:
+            if not (path and equals):
                 raise LookupError("expected path=value")
             _assign(result, path.split("."), _json_or_text(text))
         except (LookupError, ValueError, TypeError) as error:
-            problems.append(f"--set {override}: {error.args[0] if error.args else error}")
+            problems.append(
+                f"--set {shortened(override)}: {error.args[0] if error.args else error}"
+            )
     if problems:
         raise ParamsError(source, problems)
     return cast(Raw, result)
@@ -103,6 +142,8 @@ def _json_or_text(text: str) -> Any:
         return json.loads(text)
     except json.JSONDecodeError:
         return text
+    except RecursionError:
+        raise ValueError("lists or objects are nested too deep") from None
 
 
 def _assign(node: Any, keys: Sequence[str], value: Any) -> None:
@@ -110,7 +151,7 @@ def _assign(node: Any, keys: Sequence[str], value: Any) -> None:
     for position, key in enumerate(keys):
         last = position == len(keys) - 1
         if isinstance(node, list):
-            if not key.isdigit() or int(key) > len(node) - (0 if last else 1):
+            if not key.isdecimal() or int(key) > len(node) - (0 if last else 1):
                 raise LookupError(f"'{key}' is no position in a list of {len(node)}")
             if int(key) == len(node):
                 node.append(value)
@@ -145,33 +186,40 @@ def check_run_params(raw: Raw, catalog: Catalog, source: str) -> RunParams:
     Raises:
         ParamsError: With all problems found.
     """
-    params = _checked(RunParams, raw, catalog, source)
-    if problems := list(_cross_checks(params, catalog)):
-        raise ParamsError(source, problems)
-    return params.model_copy(update={"plugins": _versions(raw, catalog)})
+    params = _checked(RunParams, raw, catalog, source, _run_cross_checks)
+    return params.model_copy(update={"plugins": _versions(params, catalog)})
 
 
 def check_model_params(raw: Raw, catalog: Catalog, source: str) -> ModelParams:
     """Check the sections of a weights file that make the network, and no others."""
     sections = {key: raw[key] for key in ModelParams.model_fields if key in raw}
-    return _checked(ModelParams, sections, catalog, source)
+    return _checked(ModelParams, sections, catalog, source, lambda params, catalog: ())
 
 
 def check_eval_params(raw: Raw, catalog: Catalog, source: str) -> EvalParams:
     """Check the params of an evaluation; see ``check_run_params``."""
-    return _checked(EvalParams, raw, catalog, source)
+    return _checked(EvalParams, raw, catalog, source, _eval_cross_checks)
 
 
-def _checked(model: type[Model], raw: Raw, catalog: Catalog, source: str) -> Model:
+def _checked(
+    model: type[Model],
+    raw: Raw,
+    catalog: Catalog,
+    source: str,
+    cross_checks: Callable[[Model, Catalog], Iterable[str]],
+) -> Model:
     """Check the sections and every component that they name; fill in all defaults."""
     problems: list[str] = []
     params = validate(model, raw, (), problems)
-    resolved = dict(raw)
-    for place, kind, entry in _entries(raw):
+    # With the sections' own defaults, so that components named by default are filled in too.
+    resolved = dict(raw) if params is None else params.model_dump(mode="json")
+    for place, kind, entry in _entries(resolved):
         _replace(resolved, place, _check_entry(place, kind, entry, catalog, problems))
+    if params is not None:
+        problems += cross_checks(params, catalog)
     if params is None or problems:
         raise ParamsError(source, problems)
-    return model.model_validate(resolved)
+    return read_params(model, resolved)
 
 
 def check_dataset_entry(raw: Raw, catalog: Catalog, source: str) -> DatasetEntry:
@@ -186,8 +234,9 @@ def check_dataset_entry(raw: Raw, catalog: Catalog, source: str) -> DatasetEntry
 
 def build(catalog: Catalog, kind: str, entry: Entry, **context: Any) -> Any:
     """Build the component that an entry names, with the context that its kind offers."""
-    component = catalog.component(kind, entry.name)
-    return call_build(component, component.params.model_validate(entry.params), **context)
+    offer = catalog.offer(kind, entry.name)
+    params = read_params(offer.component.params, entry.params)
+    return call_build(offer.component, params, str(offer), **context)
 
 
 def _entries(raw: Raw) -> Iterator[tuple[Place, str, Any]]:
@@ -216,19 +265,23 @@ def _check_entry(place: Place, kind: str, entry: Any, catalog: Catalog, problems
     """Check one component's params; return the entry with its defaults filled in."""
     if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
         return entry  # the section's own model has reported it
-    if kind == "optimizer":
-        model = OPTIMIZERS.get(entry["name"])
-    else:
-        try:
-            model = catalog.component(kind, entry["name"]).params
-        except ReidError as error:
-            problems.append(f"{dotted((*place, 'name'))}: {error}")
-            return entry
+    try:
+        offer = None if kind == "optimizer" else catalog.offer(kind, entry["name"])
+    except ReidError as error:
+        problems.append(f"{dotted((*place, 'name'))}: {error}")
+        return entry
+    model = offer.component.params if offer else OPTIMIZERS.get(entry["name"])
     given = entry.get("params", {})
     if model is None or not isinstance(given, dict):
         return entry
-    checked = validate(model, given, (*place, "params"), problems)
-    return entry if checked is None else {**entry, "params": checked.model_dump(mode="json")}
+    place = (*place, "params")
+    try:
+        checked = validate(model, given, place, problems)
+        return entry if checked is None else {**entry, "params": checked.model_dump(mode="json")}
+    except (PydanticUserError, PydanticUndefinedAnnotation) as error:
+        first_line = str(error).partition("\n")[0]
+        problems.append(f"{dotted(place)}: {offer} declares params that cannot work: {first_line}")
+        return entry
 
 
 def _replace(root: Any, place: Place, value: Any) -> None:
@@ -241,36 +294,53 @@ def _replace(root: Any, place: Place, value: Any) -> None:
         root[head] = value
 
 
-def _cross_checks(params: RunParams, catalog: Catalog) -> Iterator[str]:
+def _run_cross_checks(params: RunParams, catalog: Catalog) -> Iterator[str]:
     """Yield problems between sections that are each right on their own."""
     labels = [entry.label for entry in params.data.train]
     for label in sorted({label for label in labels if labels.count(label) > 1}):
         yield f"data.train: two datasets are called '{label}'; give each its own 'alias'"
-    targets = list(params.data.targets) or labels
-    for i, evaluation in enumerate(params.evaluation):
-        if evaluation.target is not None and evaluation.target not in targets:
-            hint = did_you_mean(evaluation.target, targets)
+    yield from _target_checks(params.evaluation, list(params.data.targets) or labels)
+    last_on_tensors = ""
+    for i, entry in enumerate(params.augmentation):
+        stage = _stage(catalog, entry)
+        if stage == "pil" and last_on_tensors:
             yield (
-                f"evaluation.{i}.target: no target '{evaluation.target}'{hint} "
+                f"augmentation.{i}.name: '{entry.name}' works on pictures and "
+                f"must come before '{last_on_tensors}', which works on tensors"
+            )
+        last_on_tensors = entry.name if stage == "tensor" else last_on_tensors
+
+
+def _eval_cross_checks(params: EvalParams, catalog: Catalog) -> Iterator[str]:
+    """Yield problems between sections that are each right on their own."""
+    if params.evaluation == []:
+        yield "evaluation: no evaluator is named; add one, or leave 'evaluation' out"
+    if params.targets and params.features is None:
+        yield from _target_checks(params.evaluation or [], list(params.targets))
+
+
+def _target_checks(evaluation: Iterable[EvaluationEntry], targets: list[str]) -> Iterator[str]:
+    for i, entry in enumerate(evaluation):
+        if entry.target is not None and entry.target not in targets:
+            hint = did_you_mean(entry.target, targets)
+            yield (
+                f"evaluation.{i}.target: no target '{entry.target}'{hint} "
                 f"(targets: {', '.join(targets)})"
             )
-    stages = [_augmentation(catalog, entry).stage for entry in params.augmentation]
-    for i in range(1, len(stages)):
-        if (stages[i - 1], stages[i]) == ("tensor", "pil"):
-            yield (
-                f"augmentation.{i}.name: '{params.augmentation[i].name}' works on pictures and "
-                f"must come before '{params.augmentation[i - 1].name}', which works on tensors"
-            )
 
 
-def _augmentation(catalog: Catalog, entry: Entry) -> AugmentationComponent:
-    return cast(AugmentationComponent, catalog.component("augmentation", entry.name))
+def _stage(catalog: Catalog, entry: Entry) -> str | None:
+    """Return where an augmentation stands; None if its name has been reported."""
+    try:
+        return cast(AugmentationComponent, catalog.component("augmentation", entry.name)).stage
+    except ReidError:
+        return None
 
 
-def _versions(raw: Raw, catalog: Catalog) -> dict[str, str]:
+def _versions(params: RunParams, catalog: Catalog) -> dict[str, str]:
     """Return the distributions that the params use, with their versions."""
     used = {}
-    for _, kind, entry in _entries(raw):
+    for _, kind, entry in _entries(params.model_dump(mode="json")):
         if kind != "optimizer":
             offer = catalog.offer(kind, entry["name"])
             used[offer.distribution] = offer.version

@@ -14,6 +14,9 @@ from reid_core.errors import did_you_mean
 Model = TypeVar("Model", bound=Params)
 Place = tuple[str | int, ...]
 
+LONGEST_SHOWN = 80
+"""Characters of a wrong value that a message repeats."""
+
 
 @dataclass(frozen=True)
 class _Problem:
@@ -23,10 +26,29 @@ class _Problem:
     got: str = ""
     hint: str = ""
 
+    @property
+    def is_other_type(self) -> bool:
+        """Whether an object or a list stands where something else is expected."""
+        return self.text.startswith("expected ") and self.got.startswith(("{", "["))
+
+
+def shortened(text: str) -> str:
+    """Return the part of a user's text that a message repeats."""
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}..."
+
 
 def dotted(place: Place) -> str:
     """Write a place as ``loss.0.params.margin``."""
     return ".".join(str(part) for part in place)
+
+
+def read_params(model: type[Model], given: Any) -> Model:
+    """Make an instance from an object as read from JSON; a list may stand for a tuple or a set.
+
+    Raises:
+        ValidationError: Something is wrong; ``validate`` words it.
+    """
+    return model.model_validate_json(json.dumps(given))
 
 
 def validate(model: type[Model], given: Any, place: Place, problems: list[str]) -> Model | None:
@@ -42,24 +64,27 @@ def validate(model: type[Model], given: Any, place: Place, problems: list[str]) 
         The instance, or None when there are problems.
     """
     try:
-        return model.model_validate(given)
+        return read_params(model, given)
     except ValidationError as error:
         found: dict[Place, list[_Problem]] = {}
         for item in error.errors(include_url=False):
+            if item["type"] == "too_short" and len(item["input"]) >= item["ctx"]["min_length"]:
+                continue  # pydantic did not count the items that are wrong themselves
             path, known = _walk(model, given, item["loc"])
             found.setdefault(path, []).append(_problem(item, known))
         for path, items in found.items():
             deeper = any(len(other) > len(path) and other[: len(path)] == path for other in found)
             # A union reports each of its branches; only the one that the value is meant
             # for has problems further down.
-            if not (deeper and any(item.got.startswith("{") for item in items)):
+            if not (deeper and any(item.is_other_type for item in items)):
                 problems.append(_line((*place, *path), items))
         return None
 
 
 def _line(place: Place, items: list[_Problem]) -> str:
     """Join the problems of one place, which are the branches of a union, into one line."""
-    text = " or ".join(dict.fromkeys(item.text for item in items))
+    first, *others = dict.fromkeys(item.text for item in items)
+    text = " or ".join([first, *(other.removeprefix("expected ") for other in others)])
     got = f", got {items[0].got}" if items[0].got else ""
     hint = next((item.hint for item in items if item.hint), "")
     return f"{dotted(place)}: {text}{got}{hint}" if place else f"{text}{got}{hint}"
@@ -110,6 +135,7 @@ _LIMITS = {
     "less_than": "must be < {lt}",
     "literal_error": "expected {expected}",
     "too_short": "needs {min_length} or more",
+    "too_long": "takes {max_length} or fewer",
     "string_pattern_mismatch": "must match {pattern}",
     "finite_number": "expected a finite number",
 }
@@ -120,6 +146,9 @@ _TYPES = {
     "bool_type": "true or false",
     "string_type": "a string",
     "list_type": "a list",
+    "tuple_type": "a list",
+    "set_type": "a list",
+    "frozen_set_type": "a list",
     "dict_type": "an object",
     "model_type": "an object",
     "none_required": "null",
@@ -131,11 +160,15 @@ def _problem(item: Any, known: list[str]) -> _Problem:
     kind, given, context = item["type"], item["input"], item.get("ctx", {})
     if kind == "extra_forbidden":
         return _Problem("unknown key", hint=did_you_mean(str(item["loc"][-1]), known))
-    if kind == "missing":
+    if kind == "missing" and isinstance(item["loc"][-1], str):
         return _Problem("required, but missing")
     if kind == "value_error":
         return _Problem(str(context["error"]))
-    got = json.dumps(given, default=str)
+    if kind == "json_invalid":  # it was read as JSON before, so it is one of these
+        return _Problem("nested too deep, or text that is not Unicode")
+    got = shortened(json.dumps(given, default=str))
+    if kind == "missing":  # one of the items of a tuple
+        return _Problem("too few items", got)
     if kind in _TYPES:
         return _Problem(f"expected {_TYPES[kind]}", got)
     if kind not in _LIMITS:

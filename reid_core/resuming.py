@@ -65,8 +65,9 @@ def _schedule_problems(
     checkpoint = read_checkpoint(directory.checkpoint)
     state, steps = checkpoint["state"], checkpoint["steps_per_epoch"]
     done, epoch = state["step"], state["epoch"]
-    if after.train.epochs < epoch:
-        return [f"train.epochs: {after.train.epochs}, but {epoch} epochs are trained already"]
+    begun = epoch + (state["position"] > 0)
+    if after.train.epochs < begun:
+        return [f"train.epochs: {after.train.epochs}, but {begun} epochs are trained or begun"]
     if (before.schedule, before.train.epochs) == (after.schedule, after.train.epochs) or not done:
         return []
     old, new = (build(catalog, "schedule", p.schedule) for p in (before, after))

@@ -86,6 +86,11 @@ class RunDirectory:
             raise ReidError(f"{path}: no run directory ({PARAMS} is not there)")
         return cls(path)
 
+    def remove_leftovers(self) -> None:
+        """Remove what a killed process has left half-written."""
+        for leftover in self.path.rglob(".*.tmp"):
+            leftover.unlink(missing_ok=True)
+
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Keep other processes from training here.

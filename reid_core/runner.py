@@ -31,7 +31,7 @@ from reid_core.run_directory import (
 from reid_core.run_log import RunLog, summary_lines
 from reid_core.schema import RunParams
 from reid_core.scoring import Scorer
-from reid_core.training import Training, train_one_epoch
+from reid_core.training import Training, check_weights, train_one_epoch
 from reid_core.weights import load_snapshot, read_weights, save_weights
 
 
@@ -66,13 +66,12 @@ def start_train(
     path = new_run_path(params, name)
     check_on_meta(params, catalog)
     prepared = _prepare(params, catalog)
-    if params.train.pretrain_snapshot:
-        weights = read_weights(Path(params.train.pretrain_snapshot))
-        for line in load_snapshot(weights, prepared.parts.module.model, prepared.images.classes):
-            say(line)
+    _load_snapshot(prepared)
     directory = RunDirectory.create(path, params, translation)
     say(f"run directory: {directory.path}")
-    return _train(directory, prepared)
+    with directory.locked():
+        _train(directory, prepared)
+    return directory
 
 
 def resume_train(path: Path, catalog: Catalog, params: RunParams) -> RunDirectory:
@@ -89,16 +88,21 @@ def resume_train(path: Path, catalog: Catalog, params: RunParams) -> RunDirector
         ReidError: There is no run, or the changes would alter what was trained already.
     """
     directory = RunDirectory.open(path)
-    check_same_past(directory, read_params_of(directory), params, catalog)
-    prepared = _prepare(params, catalog)
-    if not directory.checkpoint.is_file():
-        return _train(directory, prepared)
-    checkpoint = read_checkpoint(directory.checkpoint)
-    restore(checkpoint, prepared.parts.training(), directory.checkpoint)
-    directory.write_params(params)
-    state = prepared.parts.state
-    say(f"resuming {directory.path} at epoch {state.epoch + 1}, step {state.step}")
-    return _train(directory, prepared, checkpoint["log_bytes"])
+    with directory.locked():
+        directory.remove_leftovers()
+        check_same_past(directory, read_params_of(directory), params, catalog)
+        prepared = _prepare(params, catalog)
+        log_bytes = None
+        if directory.checkpoint.is_file():
+            checkpoint = read_checkpoint(directory.checkpoint)
+            restore(checkpoint, prepared.parts.training(), directory.checkpoint)
+            log_bytes, state = checkpoint["log_bytes"], prepared.parts.state
+            say(f"resuming {directory.path} at epoch {state.epoch + 1}, step {state.step}")
+        else:
+            _load_snapshot(prepared)
+        directory.write_params(params)
+        _train(directory, prepared, log_bytes)
+    return directory
 
 
 def _prepare(params: RunParams, catalog: Catalog) -> Prepared:
@@ -111,19 +115,25 @@ def _prepare(params: RunParams, catalog: Catalog) -> Prepared:
     return Prepared(params, device, images, parts, Scorer(params, catalog, stores, parts, device))
 
 
-def _train(
-    directory: RunDirectory, prepared: Prepared, log_bytes: int | None = None
-) -> RunDirectory:
+def _load_snapshot(prepared: Prepared) -> None:
+    """Start from the weights file of the params, if they name one."""
+    snapshot = prepared.params.train.pretrain_snapshot
+    if snapshot:
+        model, classes = prepared.parts.module.model, prepared.images.classes
+        for line in load_snapshot(read_weights(Path(snapshot)), model, classes):
+            say(line)
+
+
+def _train(directory: RunDirectory, prepared: Prepared, log_bytes: int | None = None) -> None:
     """Train the epochs that are left, and leave weights and pictures.
 
     Args:
-        directory: Where to write.
+        directory: Where to write; it is locked.
         prepared: The parts, in the state to continue from.
         log_bytes: Length of the record to keep; None for a run that begins.
     """
     params, parts, scorer = prepared.params, prepared.parts, prepared.scorer
     with ExitStack() as stack:
-        stack.enter_context(directory.locked())
         interrupt = stack.enter_context(Interrupt())
         log = RunLog(
             directory,
@@ -140,7 +150,6 @@ def _train(
             run.baselines()
         run.epochs()
         run.finish()
-    return directory
 
 
 class _Run:
@@ -173,6 +182,7 @@ class _Run:
                     self.log.scores("baseline", {"name": name, **result.label}, 0, result.scores)
                     say("  " + _short(result))
         self.save()
+        self.interrupt.check(self._how_to_resume())
 
     def epochs(self) -> None:
         """Train what is left; evaluate, keep the best and save after every epoch."""
@@ -181,6 +191,7 @@ class _Run:
         while state.epoch < total:
             with self._bar(f"epoch {state.epoch + 1}/{total}"):
                 train_one_epoch(self.training)
+            check_weights(self.parts.module, state.step)
             last = state.epoch == total
             if self.params.evaluation and (last or (every and state.epoch % every == 0)):
                 self._evaluate(full=last)
@@ -200,6 +211,7 @@ class _Run:
 
     def save(self) -> None:
         """Write the checkpoint together with the length of the record that belongs to it."""
+        check_weights(self.parts.module, self.parts.state.step)
         save_checkpoint(self.directory.checkpoint, self.training, self.log.flushed_bytes())
 
     def _evaluate(self, *, full: bool) -> None:

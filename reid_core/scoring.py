@@ -13,14 +13,14 @@ from torch import nn
 from reid_core import baselines
 from reid_core.assembly import Parts
 from reid_core.catalog import Catalog
-from reid_core.component import EvaluatorComponent
+from reid_core.component import AugmentationComponent, EvaluatorComponent
 from reid_core.contracts import Features
 from reid_core.datasets import Stores
 from reid_core.errors import ReidError
 from reid_core.evaluation import Evaluated, Extract, evaluate
 from reid_core.extraction import extract, labelled
 from reid_core.images import Pipeline
-from reid_core.schema import DatasetEntry, EvaluationEntry, RunParams
+from reid_core.schema import DatasetEntry, Entry, EvaluationEntry, RunParams
 from reid_core.store import Store
 
 
@@ -160,13 +160,13 @@ class Scorer:
             yield "untrained network", self._run(extractor, self.params.evaluation)
 
     def pictures(self, directory: Any) -> Iterator[Path]:
-        """Draw curves and ranked lists of the last evaluation."""
+        """Draw curves and ranked lists; a run that was resumed at its end scores once more."""
         from reid_core.pictures.curves import draw_curves
 
         curves = directory.pictures / "curves.png"
         draw_curves(directory.metrics, curves)
         yield curves
-        yield from self.targets.pictures(self.last, directory.pictures)
+        yield from self.targets.pictures(self.last or self.scores(), directory.pictures)
 
     def data_hashes(self) -> dict[str, str]:
         """Return the content hash of every store in use, by the dataset's name in the run."""
@@ -193,10 +193,9 @@ class Scorer:
                 "height": height,
                 "width": width,
                 "operations": [
-                    {"name": component.name, "params": entry.params}
+                    {"name": entry.bare_name, "params": entry.params}
                     for entry in self.params.augmentation
-                    for component, _ in self.pipeline.operations
-                    if component.name == entry.bare_name
+                    if self._is_preprocessing(entry)
                 ],
             },
             "embedding": {
@@ -217,6 +216,10 @@ class Scorer:
     def _used_targets(self) -> set[str]:
         first = next(iter(self.targets.entries))
         return {e.target or first for e in self.params.evaluation}
+
+    def _is_preprocessing(self, entry: Entry) -> bool:
+        component = self.catalog.component("augmentation", entry.name)
+        return cast(AugmentationComponent, component).at_test
 
     def _component(self, entry: EvaluationEntry) -> EvaluatorComponent:
         return cast(EvaluatorComponent, self.catalog.component("evaluator", entry.name))

@@ -9,10 +9,13 @@ from __future__ import annotations
 import io
 import json
 import os
+import zipfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 import lmdb
 import numpy as np
@@ -22,6 +25,18 @@ from reid_core.errors import ReidError
 
 FORMAT = 1
 """Version of the store's layout; another version is refused."""
+
+UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+"""What Pillow raises for bytes that are no image."""
+
+DAMAGED = (
+    *(OSError, ValueError, KeyError, TypeError, AttributeError, EOFError),
+    *(zipfile.BadZipFile, zlib.error),
+)
+"""What numpy raises for an npz file that is damaged or of another kind."""
+
+_environments: WeakValueDictionary[str, lmdb.Environment] = WeakValueDictionary()
+"""Open files of this process: LMDB allows one environment per file and process."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +104,7 @@ class Store:
         self.path = path
         self.manifest = _read_manifest(path)
         self.index = _read_index(path, self.manifest)
+        _check_size(path, self.manifest)
         self._environment: lmdb.Environment | None = None
         self._process = -1
 
@@ -106,12 +122,17 @@ class Store:
         Raises:
             ReidError: The record is missing: the store is damaged.
         """
-        # An environment must not be used across a fork.
-        if self._environment is None or self._process != os.getpid():
-            self._environment = open_images(self.path)
-            self._process = os.getpid()
-        with self._environment.begin(buffers=False) as transaction:
-            value = transaction.get(record_key(position))
+        try:
+            # An environment must not be used across a fork.
+            if self._environment is None or self._process != os.getpid():
+                self._environment = open_images(self.path)
+                self._process = os.getpid()
+            with self._environment.begin(buffers=False) as transaction:
+                value = transaction.get(record_key(position))
+        except lmdb.Error as error:
+            raise ReidError(
+                f"{self.path}: images.lmdb is damaged ({error}); pack the dataset again"
+            ) from None
         if value is None:
             raise ReidError(f"{self.path}: record {position} is missing; pack the dataset again")
         return bytes(value)
@@ -124,7 +145,7 @@ class Store:
         """
         try:
             return decode(self.read(position))
-        except (OSError, SyntaxError, ValueError) as error:
+        except UNREADABLE as error:
             raise ReidError(
                 f"{self.path}: image '{self.index.name[position]}' cannot be decoded ({error}); "
                 "run reid pack --verify, and pack the dataset again"
@@ -137,9 +158,7 @@ class Store:
             yield name, self.read(position)
 
     def close(self) -> None:
-        """Close the environment; the next read opens it again."""
-        if self._environment is not None and self._process == os.getpid():
-            self._environment.close()
+        """Let go of the open file; the next read opens it again."""
         self._environment = None
 
 
@@ -150,19 +169,34 @@ def record_key(position: int) -> bytes:
 
 def open_images(path: Path) -> lmdb.Environment:
     """Open a store's LMDB read-only, without a lock: a finished store never changes."""
-    return lmdb.open(
-        str(path / "images.lmdb"), readonly=True, lock=False, readahead=False, create=False
-    )
+    place = os.path.realpath(path / "images.lmdb")
+    environment = _environments.get(place)
+    if environment is None:
+        environment = lmdb.open(place, readonly=True, lock=False, readahead=False, create=False)
+        _environments[place] = environment
+    return environment
+
+
+def _close_inherited() -> None:
+    """Close what a fork has brought along, so that the child can open its own."""
+    for environment in list(_environments.values()):
+        environment.close()
+    _environments.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_close_inherited)
 
 
 def decode(data: bytes) -> Image.Image:
     """Decode an image file's bytes completely to RGB.
 
     Raises:
-        OSError: Truncated or not an image (also SyntaxError and ValueError from Pillow).
+        OSError: Truncated or not an image; or another of ``UNREADABLE``.
     """
     with Image.open(io.BytesIO(data)) as image:
-        return image.convert("RGB")
+        # Pillow wants the detour for palettes with transparency.
+        return (image.convert("RGBA") if image.mode == "P" else image).convert("RGB")
 
 
 def _read_manifest(path: Path) -> dict[str, Any]:
@@ -171,6 +205,8 @@ def _read_manifest(path: Path) -> dict[str, Any]:
     try:
         manifest = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
         version = manifest["format"]
+        if version == FORMAT:
+            _ = manifest["source"]["name"], manifest["content_hash"], manifest["lmdb_bytes"]
     except (OSError, ValueError, KeyError, TypeError):
         raise ReidError(
             f"{path}: not a store of reid-core: manifest.json is missing or broken"
@@ -185,9 +221,9 @@ def _read_manifest(path: Path) -> dict[str, Any]:
 
 def _read_index(path: Path, manifest: dict[str, Any]) -> Index:
     try:
-        with np.load(path / "index.npz", allow_pickle=False) as arrays:
+        with (path / "index.npz").open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             index = Index(**{f.name: arrays[f.name] for f in fields(Index)})
-    except (OSError, ValueError, KeyError) as error:
+    except DAMAGED as error:
         raise ReidError(
             f"{path}: index.npz is missing or damaged ({error}); pack the dataset again"
         ) from None
@@ -197,3 +233,14 @@ def _read_index(path: Path, manifest: dict[str, Any]) -> Index:
             "pack the dataset again"
         )
     return index
+
+
+def _check_size(path: Path, manifest: dict[str, Any]) -> None:
+    """Refuse a half-copied LMDB, which would end the process when it is read."""
+    file = path / "images.lmdb" / "data.mdb"
+    size = file.stat().st_size if file.is_file() else 0
+    if size != manifest["lmdb_bytes"]:
+        raise ReidError(
+            f"{path}: images.lmdb has {size} bytes instead of {manifest['lmdb_bytes']}; "
+            "copy it again or pack the dataset again"
+        )

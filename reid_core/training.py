@@ -131,7 +131,6 @@ class Training:
         batches: Order of the images.
         device: Where the module lives.
         state: Where the training stands.
-        state: Where the training stands.
         start: Progress of step 0, which states epochs, steps and the seed.
         report: Called after each step with (progress, result, rates).
         after_step: Called after each step, also to save; may raise to stop.
@@ -190,3 +189,17 @@ def check_finite(progress: Progress, result: StepResult) -> None:
             f"the loss is {float(result.total)} at step {progress.step} (epoch {progress.epoch}): "
             f"{values}. Lower optimizer.lr or lengthen the warm-up; the last checkpoint is kept"
         )
+
+
+def check_weights(module: nn.Module, step: int) -> None:
+    """Stop before weights that have left the numbers replace good ones on the disk.
+
+    Raises:
+        ReidError: A weight or a BN statistic is NaN or infinite.
+    """
+    for name, tensor in module.state_dict().items():
+        if not torch.isfinite(tensor).all():
+            raise ReidError(
+                f"'{name}' is NaN or infinite after step {step}. Lower optimizer.lr or lengthen "
+                "the warm-up; the last checkpoint is kept"
+            )

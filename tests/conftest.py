@@ -1,7 +1,10 @@
 """Fixtures that every test may use."""
 
+import sys
+
 import pytest
 
+from reid_core import Component, hookimpl
 from reid_core.catalog import load_catalog
 
 
@@ -39,3 +42,68 @@ def tiny_params(tmp_path):
         "evaluation": [{"name": "market_evaluate"}],
         "working_dir": str(tmp_path / "runs"),
     }
+
+
+@pytest.fixture
+def install_plugin(tmp_path, monkeypatch):
+    """A function that installs a distribution whose modules are given as source text."""
+    modules = []
+
+    def install(distribution, sources, entries=None, version="1.0"):
+        """Entry points are {name: module}; by default the distribution's name and first module."""
+        site = tmp_path / f"site-{distribution}"
+        info = site / f"{distribution.replace('-', '_')}-{version}.dist-info"
+        info.mkdir(parents=True)
+        (info / "METADATA").write_text(
+            f"Metadata-Version: 2.1\nName: {distribution}\nVersion: {version}\n"
+        )
+        entries = entries or {distribution: next(iter(sources))}
+        lines = [f"{name} = {value}" for name, value in entries.items()]
+        (info / "entry_points.txt").write_text("\n".join(["[reid_core]", *lines, ""]))
+        for module, source in sources.items():
+            (site / f"{module}.py").write_text(source)
+            modules.append(module)
+        monkeypatch.syspath_prepend(site)
+        return info
+
+    yield install
+    for module in modules:
+        sys.modules.pop(module, None)
+
+
+class TinyBackbonePlugin:
+    """Offers the backbone ``tiny``: one convolution and a BN, for tests of everything else."""
+
+    @hookimpl
+    def reid_backbone(self):
+        return [Component(name="tiny", build=lambda params: self.network(), summary="-")]
+
+    @staticmethod
+    def network():
+        from torch import nn
+
+        from reid_core.contracts import FeatureMap
+
+        class Tiny(nn.Module):
+            out_channels, stride = 8, 16
+
+            def __init__(self):
+                super().__init__()
+                self.conv, self.bn = nn.Conv2d(3, 8, 16, stride=16), nn.BatchNorm2d(8)
+
+            def forward(self, images, side=None):
+                return FeatureMap(self.bn(self.conv(images)))
+
+        return Tiny()
+
+
+@pytest.fixture(scope="session")
+def catalog_with():
+    """A function from plugins to a catalog of them, of what is installed, and of ``tiny``."""
+    return lambda *plugins: load_catalog([TinyBackbonePlugin(), *plugins])
+
+
+@pytest.fixture(scope="session")
+def tiny_catalog(catalog_with):
+    """What is installed, and the backbone ``tiny``; nobody may change it."""
+    return catalog_with()

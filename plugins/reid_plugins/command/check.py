@@ -35,8 +35,7 @@ class CheckCommand:
     def run(self, args: argparse.Namespace) -> None:
         """Check and say what the file stands for."""
         raw = read_json(args.params)
-        sources = ("run", "weights", "features")
-        if is_legacy_eval(raw) or any(key in raw for key in sources):
+        if is_legacy_eval(raw) or _is_eval(raw):
             load_eval_params(args.params, self.catalog, args.set)
             print(f"{args.params}: right (eval_params)")
             return
@@ -49,6 +48,12 @@ class CheckCommand:
         heads = ", ".join(entry.name for entry in params.head)
         used = ", ".join(f"{name} {version}" for name, version in params.plugins.items())
         print(f"{args.params}: right: {params.backbone.name}, {heads}, {losses} ({used})")
+
+
+def _is_eval(raw: dict[str, Any]) -> bool:
+    """Return whether an object is meant as eval_params.json, also where its source is missing."""
+    sources = ("run", "weights", "features")
+    return any(key in raw for key in sources) or ("targets" in raw and "data" not in raw)
 
 
 def build(params: Params, *, catalog: Catalog) -> Any:

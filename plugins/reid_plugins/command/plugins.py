@@ -32,16 +32,16 @@ class PluginsCommand:
             if not self.catalog.faults:
                 print("every plugin loads")
             return 1 if self.catalog.faults else 0
-        for distribution in sorted({(o.distribution, o.version) for o in self.catalog.offers}):
+        offers = [o for o in self.catalog.offers if args.kind in (None, o.kind)]
+        for distribution in sorted({(o.distribution, o.version) for o in offers}):
             print(" ".join(distribution))
-            for offer in self.catalog.offers:
-                if (offer.distribution, offer.version) == distribution and args.kind in (
-                    None,
-                    offer.kind,
-                ):
-                    print(f"  {offer.kind:<13}{offer.component.name:<24}{offer.component.summary}")
+            for offer in offers:
+                if (offer.distribution, offer.version) == distribution:
+                    name = f"{offer.component.name:<23}"
+                    print(f"  {offer.kind:<13}{name} {offer.component.summary}")
         if self.catalog.faults:
-            print(f"{len(self.catalog.faults)} plugins failed to load; see: reid plugins --errors")
+            number = len(self.catalog.faults)
+            print(f"plugins that failed to load: {number}; see: reid plugins --errors")
         return 0
 
 

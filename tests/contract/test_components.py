@@ -1,0 +1,127 @@
+"""What every component owes its users: words, described and checked params, one calling form."""
+
+import inspect
+import json
+import re
+
+import pytest
+from pydantic import ValidationError
+
+from reid_core import Component, Params, hookspecs
+from reid_core.hookspecs import COMPONENT_TYPES, KINDS
+
+PROMISED = re.compile(r"``build\(params(?:, \*, ([\w, ]+))?\)")
+
+
+def hook_docstring(kind):
+    return inspect.getdoc(getattr(hookspecs, f"reid_{kind}"))
+
+
+def keywords_of(kind):
+    """The build keywords that the hook's docstring promises."""
+    names = PROMISED.search(" ".join(hook_docstring(kind).split()))[1]
+    return set(names.split(", ")) if names else set()
+
+
+# ---- the catalog ------------------------------------------------------------------------
+
+
+def test_every_plugin_loads(catalog):
+    assert [str(fault) for fault in catalog.faults] == []
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_has_a_component_and_no_name_twice(catalog, kind):
+    names = [offer.component.name for offer in catalog.offers if offer.kind == kind]
+    assert names
+    assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_hook_takes_no_arguments_and_states_its_build(kind):
+    hook = getattr(hookspecs, f"reid_{kind}")
+    assert not inspect.signature(hook).parameters
+    assert PROMISED.search(" ".join(hook_docstring(kind).split()))
+
+
+# ---- words ------------------------------------------------------------------------------
+
+
+def test_the_name_is_one_word_of_the_params_file(component):
+    # A colon would be read as "distribution:name".
+    assert re.fullmatch(r"[A-Za-z][A-Za-z0-9_.-]*", component.name)
+
+
+def test_the_component_is_of_the_type_that_its_kind_declares(component):
+    assert type(component.component) is COMPONENT_TYPES.get(component.kind, Component)
+
+
+def test_the_summary_is_one_short_line(component):
+    summary = component.component.summary
+    assert summary == summary.strip()
+    assert 10 <= len(summary) <= 80
+    assert "\n" not in summary
+
+
+def test_the_module_says_what_it_is_in_one_line_and_offers_the_hook_of_its_kind(component):
+    module = inspect.getmodule(component.component.build)
+    first, *rest = inspect.getdoc(module).splitlines()
+    assert first.endswith((".", ":"))
+    assert not rest or rest[0] == ""
+    assert callable(getattr(module, f"reid_{component.kind}"))
+
+
+def test_a_reference_stands_in_the_docstring_and_networks_and_losses_have_one(component):
+    reference = component.component.reference
+    assert isinstance(reference, str)
+    assert reference or component.kind not in ("backbone", "head", "loss")
+    docstring = inspect.getdoc(inspect.getmodule(component.component.build))
+    words = set(reference.replace(",", "").split()) - {"et", "al."}
+    assert [word for word in words if word not in docstring] == []
+
+
+# ---- params -----------------------------------------------------------------------------
+
+
+def properties_of(schema):
+    """Yield (model, key, description) of everything that a user can write."""
+    models = {"params": schema, **schema.get("$defs", {})}
+    for model, part in models.items():
+        for key, value in part.get("properties", {}).items():
+            yield model, key, value.get("description", "")
+
+
+def test_every_param_has_a_description(component):
+    schema = component.component.params.model_json_schema()
+    missing = [f"{m}.{key}" for m, key, text in properties_of(schema) if len(text) < 8]
+    assert missing == []
+
+
+def test_the_params_model_refuses_unknown_keys_and_cannot_be_changed(component):
+    model = component.component.params
+    assert issubclass(model, Params)
+    assert model.model_config["frozen"]
+    with pytest.raises(ValidationError, match="Extra inputs are not permitted"):
+        model.model_validate({**component.minimal, "no_such_param": 1})
+
+
+def test_params_without_required_fields_have_defaults_for_all(component):
+    required = {n for n, f in component.component.params.model_fields.items() if f.is_required()}
+    assert required == set(component.minimal), "conftest.MINIMAL_PARAMS lists the required ones"
+
+
+def test_resolved_params_are_json_and_mean_the_same_when_they_are_read_again(component):
+    params = component.params()
+    written = json.dumps(params.model_dump(mode="json"), allow_nan=False)
+    # Reading again also checks the defaults, which pydantic does not.
+    assert component.component.params.model_validate(json.loads(written)) == params
+
+
+# ---- build ------------------------------------------------------------------------------
+
+
+def test_build_takes_params_and_only_keywords_that_its_kind_offers(component):
+    first, *context = inspect.signature(component.component.build).parameters.values()
+    assert first.name == "params"
+    assert {p.name for p in context} <= keywords_of(component.kind)
+    assert all(p.kind is p.KEYWORD_ONLY for p in context)

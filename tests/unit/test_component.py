@@ -1,0 +1,147 @@
+"""Components are frozen records, and ``build`` is handed only what it asks for."""
+
+import dataclasses
+import json
+
+import pytest
+from pydantic import Field, ValidationError
+
+from reid_core import Component, LossComponent, Params, ReidError, hookimpl
+from reid_core.catalog import isolated_catalog
+from reid_core.component import call_build
+from reid_core.params import build
+from reid_core.schema import Entry
+
+
+def component(build, **changes):
+    return Component(name="thing", build=build, summary="", **changes)
+
+
+def received(build, **context):
+    return call_build(component(build), Params(), **context)
+
+
+def test_build_receives_only_the_keywords_it_names():
+    assert received(lambda params, *, a: ("a", a), a=1, b=2) == ("a", 1)
+    assert received(lambda params: "nothing", a=1) == "nothing"
+    assert received(lambda params, b, *, a: (a, b), a=1, b=2) == (1, 2)
+
+
+def test_build_receives_everything_where_it_takes_any_keyword():
+    assert received(lambda params, **rest: rest, a=1, b=2) == {"a": 1, "b": 2}
+    assert received(lambda params, *, a, **rest: (a, rest), a=1, b=2) == (1, {"b": 2})
+
+
+def test_build_receives_its_params_first():
+    params = Params()
+    assert call_build(component(lambda own, *, a: (own, a)), params, a=1) == (params, 1)
+
+
+def test_a_keyword_with_a_default_may_be_one_that_the_kind_does_not_have_yet():
+    assert received(lambda params, *, a, later=None: (a, later), a=1) == (1, None)
+    assert received(lambda params, *, a, later=None: (a, later), a=1, later=2) == (1, 2)
+
+
+def test_a_class_can_be_built():
+    class Thing:
+        def __init__(self, params, *, dim):
+            self.dim = dim
+
+    assert received(Thing, dim=3, num_pids=9).dim == 3
+
+
+@pytest.mark.parametrize("name", ["owner", "component", "params", "self"])
+def test_a_context_keyword_may_have_any_name(name):
+    assert received(lambda own, **rest: rest, **{name: 1}) == {name: 1}
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda params, *, depth: None,
+        lambda params, depth: None,
+        lambda params, depth, /: None,
+        lambda params, *, depth, **rest: None,
+    ],
+)
+def test_a_keyword_that_the_kind_does_not_have_is_a_clear_error(build):
+    with pytest.raises(ReidError) as caught:
+        received(build, num_pids=1, dim=2)
+    assert str(caught.value) == (
+        "'thing' cannot be built: it asks for depth; its kind offers dim, num_pids; "
+        "its plugin must be corrected or updated"
+    )
+
+
+def test_the_error_of_a_plugin_names_kind_component_and_distribution():
+    class Plugin:
+        @hookimpl
+        def reid_loss(self):
+            return [
+                LossComponent(
+                    name="greedy",
+                    build=lambda params, *, dim, depth, width: None,
+                    summary="",
+                    role="id",
+                ),
+                LossComponent(
+                    name="modest", build=lambda params, *, dim: dim, summary="", role="id"
+                ),
+            ]
+
+    catalog = isolated_catalog(Plugin())
+    with pytest.raises(ReidError) as caught:
+        build(catalog, "loss", Entry(name="greedy"), dim=4)
+    assert str(caught.value) == (
+        "loss 'greedy' of local 0 cannot be built: it asks for depth, width; its kind offers dim; "
+        "its plugin must be corrected or updated"
+    )
+    assert build(catalog, "loss", Entry(name="modest"), dim=4) == 4
+
+
+def test_an_error_inside_build_passes_through():
+    def broken(params, *, a):
+        raise KeyError("inside")
+
+    with pytest.raises(KeyError, match="inside"):
+        received(broken, a=1)
+
+
+def test_build_reads_params_as_json_has_them():
+    class SizeParams(Params):
+        size: tuple[int, int] = (2, 1)
+
+    class Plugin:
+        @hookimpl
+        def reid_head(self):
+            return [component(lambda params: params.size, params=SizeParams)]
+
+    catalog = isolated_catalog(Plugin())
+    assert build(catalog, "head", Entry(name="thing", params={"size": [4, 3]})) == (4, 3)
+    resolved = json.loads(json.dumps({"size": SizeParams().model_dump(mode="json")["size"]}))
+    assert build(catalog, "head", Entry(name="thing", params=resolved)) == (2, 1)
+
+
+def test_a_component_cannot_be_changed():
+    thing = component(lambda params: None)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        thing.name = "other"
+
+
+class Example(Params):
+    rate: float = Field(default=0.5, ge=0)
+
+
+@pytest.mark.parametrize(
+    "given", [{"rat": 1.0}, {"rate": "1"}, {"rate": True}, {"rate": float("nan")}, {"rate": None}]
+)
+def test_params_refuse_unknown_keys_and_loose_types(given):
+    with pytest.raises(ValidationError):
+        Example.model_validate(given)
+
+
+def test_params_take_whole_numbers_for_real_ones_and_cannot_be_changed():
+    params = Example(rate=2)
+    assert params.rate == 2.0
+    with pytest.raises(ValidationError):
+        params.rate = 1.0

@@ -1,0 +1,135 @@
+"""The plugin guide shows the example package's own files and the hooks as they are."""
+
+import ast
+import importlib.util
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from reid_core.catalog import isolated_catalog
+from reid_core.hookspecs import KINDS
+
+CLONE = Path(__file__).resolve().parents[2]
+GUIDE = CLONE / "docs" / "writing_plugins.md"
+EXAMPLE = CLONE / "examples" / "reid-circle-loss"
+REFRESH = "run: python tools/refresh_docs.py"
+
+
+def load(path):
+    """Import a file by its path, under a name that nothing else has."""
+    spec = importlib.util.spec_from_file_location(f"loaded_{path.stem}", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def refresh_docs():
+    return load(CLONE / "tools" / "refresh_docs.py")
+
+
+def passed_keywords():
+    """The keywords that the core's own calls hand to ``build``, by kind."""
+    passed = {kind: set() for kind in KINDS}
+    for path in (CLONE / "reid_core").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+                keywords = {keyword.arg for keyword in node.keywords if keyword.arg}
+                kind = getattr(node.args[1], "value", None) if len(node.args) > 1 else None
+                if node.func.id == "build" and kind in passed:
+                    passed[kind] |= keywords
+                elif node.func.id == "call_build" and path.name == "cli.py":
+                    passed["command"] |= keywords
+    return passed
+
+
+@pytest.mark.parametrize("name", ["setup.cfg", "pyproject.toml", "reid_circle_loss.py"])
+def test_the_guide_shows_the_file_of_the_example_package(name):
+    path = (EXAMPLE / name).relative_to(CLONE).as_posix()
+    block = rf"<!-- file: {re.escape(path)} -->\n```\w+\n(.*?)```\n<!-- end -->"
+    shown = re.search(block, GUIDE.read_text(encoding="utf-8"), re.DOTALL)
+    assert shown, f"the guide has no block for {path}"
+    assert shown[1] == (EXAMPLE / name).read_text(encoding="utf-8"), REFRESH
+
+
+def test_every_generated_block_of_the_guide_is_fresh(refresh_docs):
+    text = GUIDE.read_text(encoding="utf-8")
+    assert refresh_docs.refreshed(text) == text, REFRESH
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_guide_lists_the_hook_with_its_build(refresh_docs, kind):
+    (row,) = [
+        line
+        for line in GUIDE.read_text(encoding="utf-8").splitlines()
+        if line.startswith(f"| `reid_{kind}` |")
+    ]
+    assert refresh_docs.hook_words(kind)[1] in row
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_docstring_of_the_hook_names_exactly_what_the_core_passes(refresh_docs, kind):
+    assert refresh_docs.build_keywords(kind) == passed_keywords()[kind]
+
+
+def test_the_example_in_the_guide_builds_the_loss_of_an_isolated_catalog(monkeypatch):
+    blocks = re.findall(r"```python\n(.*?)```", GUIDE.read_text(encoding="utf-8"), re.DOTALL)
+    (example,) = [block for block in blocks if "isolated_catalog(" in block]
+    monkeypatch.setitem(sys.modules, "reid_circle_loss", load(EXAMPLE / "reid_circle_loss.py"))
+    names = {}
+    exec(compile(example, str(GUIDE), "exec"), names)
+    assert callable(names["loss"])
+    assert names["catalog"].names("loss") == ["circle"]
+
+
+def test_the_example_plugin_has_the_six_parts_in_order():
+    body = ast.parse((EXAMPLE / "reid_circle_loss.py").read_text(encoding="utf-8")).body
+    functions = [node.name for node in body if isinstance(node, ast.FunctionDef)]
+    kinds = [type(node).__name__ for node in body]
+    assert "Reference:" in ast.get_docstring(ast.Module(body, []))
+    assert kinds.index("ImportFrom") < kinds.index("ClassDef") < kinds.index("FunctionDef")
+    assert functions[-2:] == ["build", "reid_loss"]
+
+
+def test_the_example_plugin_offers_its_loss_without_a_fault():
+    catalog = isolated_catalog(load(EXAMPLE / "reid_circle_loss.py"))
+    assert catalog.faults == []
+    assert catalog.names("loss") == ["circle"]
+
+
+# ---- the tool ---------------------------------------------------------------------------
+
+
+def test_a_stale_block_is_reported_by_check_and_then_renewed(
+    refresh_docs, tmp_path, monkeypatch, capsys
+):
+    document = tmp_path / "guide.md"
+    stale = "before\n<!-- hooks -->\nold\n<!-- end -->\nafter\n"
+    document.write_text(stale)
+
+    monkeypatch.setattr(sys, "argv", ["refresh_docs.py", "--check", str(document)])
+    assert refresh_docs.main() == 1
+    assert "guide.md: a generated block is stale; " + REFRESH in capsys.readouterr().out
+    assert document.read_text() == stale
+
+    monkeypatch.setattr(sys, "argv", ["refresh_docs.py", str(document)])
+    assert refresh_docs.main() == 0
+    assert document.read_text().startswith("before\n<!-- hooks -->\n| hook |")
+    assert document.read_text().endswith("<!-- end -->\nafter\n")
+
+    monkeypatch.setattr(sys, "argv", ["refresh_docs.py", "--check", str(document)])
+    assert refresh_docs.main() == 0
+
+
+def test_blocks_that_are_not_generated_are_left_alone(refresh_docs):
+    text = "<!-- test command -->\nanything\n<!-- end -->\n"
+    assert refresh_docs.refreshed(text) == text
+
+
+def test_the_table_of_components_names_every_built_in_one(refresh_docs, catalog):
+    text = refresh_docs.refreshed("<!-- components -->\n<!-- end -->\n")
+    for offer in catalog.offers:
+        if offer.distribution == "reid-core":
+            assert f"| {offer.kind} | `{offer.component.name}` |" in text

@@ -1,0 +1,449 @@
+"""How the core applies losses: to which branches, in which form, joined how, and told what."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import nn
+
+from reid_core import Component, LossComponent, ReidError, hookimpl
+from reid_core.assembly import build_module
+from reid_core.contracts import Batch, LossOutput, Progress
+from reid_core.losses import kept_branches
+from reid_core.params import check_run_params
+from reid_core.training import Training, TrainState, train_one_epoch
+
+PIDS = torch.tensor([0, 0, 1, 1, 2, 2])
+ZEROS = torch.zeros(6, dtype=torch.int64)
+BATCH = Batch(
+    torch.randn(6, 3, 32, 16, generator=torch.Generator().manual_seed(0)), PIDS, *[ZEROS] * 3
+)
+
+
+def seen_by(loss):
+    """Return a plugin with the loss 'probe' (a function) under several declarations."""
+    declared = {
+        "probe": {"role": "metric"},
+        "id_probe": {"role": "id", "on": "embedding", "normalize": True},
+        "class_probe": {"role": "metric", "needs": frozenset({"classifier"})},
+    }
+
+    class Plugin:
+        @hookimpl
+        def reid_loss(self):
+            return [
+                LossComponent(
+                    name=name, build=lambda params, *, branch: loss(branch), summary="-", **d
+                )
+                for name, d in declared.items()
+            ]
+
+    return Plugin()
+
+
+class Recorder:
+    """A loss that notes what it is given; its value is the mean of the features."""
+
+    def __init__(self):
+        self.seen = []
+
+    def __call__(self, branch):
+        def loss(x):
+            self.seen.append((branch.name, x))
+            return LossOutput(x.features.mean(), {"size": torch.tensor(float(x.features.shape[1]))})
+
+        return loss
+
+
+def module_of(tiny_params, catalog, losses, heads=None, **changes):
+    heads = heads or [
+        {"name": "global", "params": {"embedding_dim": 4}},
+        {"name": "global", "alias": "b", "params": {"embedding_dim": 6}},
+    ]
+    raw = {**tiny_params, "backbone": {"name": "tiny"}, "head": heads, "loss": losses, **changes}
+    params = check_run_params(raw, catalog, "test")
+    torch.manual_seed(0)
+    module, _ = build_module(params, catalog, num_pids=3)
+    return module
+
+
+def probed(tiny_params, catalog_with, losses, heads=None):
+    """Return the module, and what its losses saw of one batch."""
+    recorder = Recorder()
+    module = module_of(tiny_params, catalog_with(seen_by(recorder)), losses, heads)
+    result = module(BATCH)
+    return module, result, recorder.seen
+
+
+PCB = [{"name": "pcb", "params": {"parts": 2, "part_dim": 4, "global_dim": 3, "dropout": 0.0}}]
+
+
+# ---- which branches ---------------------------------------------------------------------
+
+
+def test_without_a_glob_a_loss_takes_the_branches_of_its_role(tiny_params, catalog_with):
+    _, _, seen = probed(tiny_params, catalog_with, [{"name": "probe"}], PCB)
+    assert [name for name, _ in seen] == ["parts", "global"]
+    _, _, seen = probed(tiny_params, catalog_with, [{"name": "id_probe"}], PCB)
+    assert [name for name, _ in seen] == ["stripe_0", "stripe_1", "global"]
+
+
+def test_globs_choose_branches_whatever_their_role(tiny_params, catalog_with):
+    _, _, seen = probed(tiny_params, catalog_with, [{"name": "probe", "branches": "stripe_*"}], PCB)
+    assert [name for name, _ in seen] == ["stripe_0", "stripe_1"]
+    _, _, seen = probed(
+        tiny_params, catalog_with, [{"name": "probe", "branches": ["glob*", "*_1"]}], PCB
+    )
+    assert [name for name, _ in seen] == ["stripe_1", "global"]
+
+
+def test_a_glob_without_a_match_lists_the_branches(tiny_params, catalog_with):
+    with pytest.raises(
+        ReidError,
+        match=r"loss\.1\.branches: 'stripes_0' matches no branch; did you mean 'stripe_0'\? "
+        r"\(branches: stripe_0, stripe_1, parts, global\)",
+    ):
+        probed(
+            tiny_params,
+            catalog_with,
+            [{"name": "probe"}, {"name": "probe", "branches": "stripes_0"}],
+            PCB,
+        )
+
+
+def test_every_glob_must_match(tiny_params, catalog_with):
+    with pytest.raises(ReidError, match=r"loss\.0\.branches: 'zzz' matches no branch \(branches:"):
+        probed(tiny_params, catalog_with, [{"name": "probe", "branches": ["global", "zzz"]}], PCB)
+
+
+def test_a_role_that_no_branch_has_is_an_error(tiny_params, catalog_with):
+    from reid_plugins.head._pcb import PCBHead
+
+    class Stripes(PCBHead):
+        def __init__(self):
+            super().__init__(8, parts=2, part_dim=4, global_dim=0)
+            self.branches = tuple(replace(b, roles=frozenset({"id"})) for b in self.branches)
+
+    class Plugin:
+        @hookimpl
+        def reid_head(self):
+            return [Component(name="stripes", build=lambda params: Stripes(), summary="-")]
+
+    catalog = catalog_with(seen_by(Recorder()), Plugin())
+    heads = [{"name": "stripes"}]
+    with pytest.raises(ReidError, match=r"loss\.0: no branch has the role 'metric' that it takes"):
+        module_of(tiny_params, catalog, [{"name": "probe"}], heads)
+
+
+def test_a_loss_that_needs_a_classifier_refuses_a_branch_without_one(tiny_params, catalog_with):
+    with pytest.raises(
+        ReidError, match=r"loss\.0: 'class_probe' needs a classifier, and branch 'p"
+    ):
+        probed(tiny_params, catalog_with, [{"name": "class_probe", "branches": "parts"}], PCB)
+
+
+def test_losses_of_one_name_are_numbered(tiny_params, catalog_with):
+    _, result, _ = probed(
+        tiny_params, catalog_with, [{"name": "probe"}, {"name": "probe", "weight": 0.5}]
+    )
+    assert list(result.losses) == ["probe", "probe_2"]
+    torch.testing.assert_close(result.total, 1.5 * result.losses["probe"])
+
+
+# ---- in which form ----------------------------------------------------------------------
+
+
+def test_the_declared_input_is_before_the_neck_and_raw_or_after_it_and_normalised(
+    tiny_params, catalog_with
+):
+    module, _, seen = probed(tiny_params, catalog_with, [{"name": "probe"}, {"name": "id_probe"}])
+    output = module.model(BATCH.images)
+    (_, plain), _, (_, normal), _ = seen
+    torch.testing.assert_close(plain.features, output.branches["global"].feature)
+    after = output.branches["global"].embedding
+    torch.testing.assert_close(normal.features, after / after.norm(dim=1, keepdim=True))
+
+
+def test_the_params_override_the_declared_input(tiny_params, catalog_with):
+    losses = [
+        {"name": "probe", "on": "embedding", "normalize": True},
+        {"name": "id_probe", "on": "feature", "normalize": False},
+    ]
+    module, _, seen = probed(tiny_params, catalog_with, losses)
+    output = module.model(BATCH.images)
+    (_, normal), _, (_, plain), _ = seen
+    torch.testing.assert_close(plain.features, output.branches["global"].feature)
+    torch.testing.assert_close(normal.features.norm(dim=1), torch.ones(6))
+
+
+def test_weight_and_logits_are_handed_to_those_that_need_them(tiny_params, catalog_with):
+    module, _, seen = probed(
+        tiny_params, catalog_with, [{"name": "class_probe"}, {"name": "probe"}]
+    )
+    (_, first), (_, second), (_, plain), _ = seen
+    assert torch.equal(first.weight, module.model.classifier["global"].weight)
+    assert torch.equal(second.weight, module.model.classifier["b_global"].weight)
+    assert first.logits.shape == second.logits.shape == (6, 3)
+    assert plain.weight is None
+    assert plain.logits is None
+    assert torch.equal(plain.pids, PIDS)
+
+
+def test_losses_see_float32_outside_autocast(tiny_params, catalog_with):
+    dtypes, inside = set(), []
+
+    def loss(branch):
+        def compute(x):
+            dtypes.update(t.dtype for t in (x.features, x.weight, x.logits, x.aux["uc"]))
+            inside.append(torch.is_autocast_enabled("cpu"))
+            return LossOutput((x.features @ x.features.T).mean())
+
+        return compute
+
+    catalog = catalog_with(seen_by(loss))
+    module = module_of(tiny_params, catalog, [{"name": "class_probe"}])
+    original = module.model.forward
+
+    def with_aux(images):
+        output = original(images)
+        assert output.logits["global"].dtype == torch.bfloat16
+        return replace(output, aux={"uc": output.logits["global"][:, 0]})
+
+    module.model.forward = with_aux
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        result = module(BATCH)
+    assert dtypes == {torch.float32}
+    assert inside == [False, False]
+    assert result.total.dtype == torch.float32
+
+
+# ---- joined -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("reduce", ["mean", "sum", "max"])
+def test_the_values_of_branches_are_reduced_as_asked(tiny_params, catalog_with, reduce):
+    _, result, seen = probed(tiny_params, catalog_with, [{"name": "probe", "reduce": reduce}])
+    values = torch.stack([x.features.mean() for _, x in seen])
+    torch.testing.assert_close(result.losses["probe"], getattr(values, reduce)())
+
+
+def test_monitors_are_means_over_the_branches(tiny_params, catalog_with):
+    _, result, _ = probed(tiny_params, catalog_with, [{"name": "probe"}])
+    assert float(result.monitors["probe.size"]) == 5.0  # of 4 and 6
+
+
+def test_a_weight_of_zero_keeps_the_loss_as_a_monitor(tiny_params, catalog_with):
+    _, result, _ = probed(
+        tiny_params, catalog_with, [{"name": "probe"}, {"name": "id_probe", "weight": 0.0}]
+    )
+    torch.testing.assert_close(result.total, result.losses["probe"])
+    assert set(result.losses) == {"probe", "id_probe"}
+
+
+def test_the_identity_accuracy_is_a_monitor_of_its_own(tiny_params, tiny_catalog):
+    module = module_of(tiny_params, tiny_catalog, [{"name": "softmax"}, {"name": "triplet"}])
+    monitors = module(BATCH).monitors
+    assert monitors["accuracy"] == monitors["softmax.accuracy"]
+    assert all(not value.requires_grad for value in monitors.values())
+
+
+@pytest.mark.parametrize(
+    ("count", "draws", "mean"),
+    # The empty complement, which keeps one branch, has the probabilities 0, 0.96875, 0.01543.
+    [(7, 6, 2.776), (2, 6, 0.03125 + 0.96875), (6, 6, 2.009 + 0.01543)],
+)
+def test_random_keep_has_the_known_statistics(count, draws, mean):
+    generator = torch.Generator().manual_seed(0)
+    kept = torch.stack([kept_branches(count, draws, generator) for _ in range(10_000)])
+    assert set(kept.unique().tolist()) == {0.0, 1.0}
+    assert (kept.sum(1) >= 1).all()
+    assert abs(float(kept.sum(1).mean()) - mean) < 0.04
+    torch.testing.assert_close(kept.mean(0), torch.full((count,), mean / count), atol=0.03, rtol=0)
+
+
+RANDOM_KEEP = {"name": "softmax", "reduce": {"name": "random_keep", "draws": 2}}
+
+
+def classifier_gradients(module, progress):
+    """Return which classifiers get a gradient other than zero in a step; all must get one."""
+    module.zero_grad(set_to_none=True)
+    module.set_progress(progress)
+    module(BATCH).total.backward()
+    assert all(p.grad is not None for p in module.model.classifier.parameters())
+    # "parts" has the values of the stripes, so every reduction takes part as well.
+    assert all(p.grad is not None for p in module.model.heads.parameters() if p.requires_grad)
+    return tuple(
+        bool(layer.weight.grad.any()) for _, layer in sorted(module.model.classifier.items())
+    )
+
+
+def test_random_keep_trains_other_branches_in_other_steps_and_leaves_no_gradient_out(
+    tiny_params, tiny_catalog
+):
+    module = module_of(tiny_params, tiny_catalog, [RANDOM_KEEP], PCB)
+    start = Progress(epoch=0, epochs=1, step=0, steps_per_epoch=100, seed=3)
+    drawn = [classifier_gradients(module, replace(start, step=step)) for step in range(12)]
+    assert len(set(drawn)) > 2
+    assert all(any(kept) and not all(kept) for kept in drawn)
+
+
+def test_the_draw_of_a_step_depends_on_seed_step_and_loss_alone(tiny_params, tiny_catalog):
+    module = module_of(tiny_params, tiny_catalog, [RANDOM_KEEP], PCB)
+    start = Progress(epoch=0, epochs=1, step=0, steps_per_epoch=100, seed=3)
+    first = [classifier_gradients(module, replace(start, step=s)) for s in range(8)]
+    torch.manual_seed(99)
+    other_place = module_of(tiny_params, tiny_catalog, [RANDOM_KEEP], PCB)
+    torch.rand(17)
+    assert first == [classifier_gradients(other_place, replace(start, step=s)) for s in range(8)]
+    seeded = replace(start, seed=4)
+    assert first != [classifier_gradients(module, replace(seeded, step=s)) for s in range(8)]
+    both = [RANDOM_KEEP, {**RANDOM_KEEP, "branches": "stripe_*"}]
+    names = [
+        term.name for term in module_of(tiny_params, tiny_catalog, both, PCB).objectives[0].terms
+    ]
+    states = {start.generator(name).initial_seed() for name in names}
+    assert len(states) == 2
+
+
+def test_the_kept_losses_are_summed(tiny_params, catalog_with):
+    module, _, seen = probed(
+        tiny_params,
+        catalog_with,
+        [{"name": "probe", "reduce": {"name": "random_keep", "draws": 1}}],
+    )
+    kept = kept_branches(2, 1, module.progress.generator("probe"))
+    values = torch.stack([x.features.mean() for _, x in seen])
+    torch.testing.assert_close(module(BATCH).losses["probe"], (values * kept).sum())
+
+
+def test_a_dropped_branch_of_max_still_has_a_gradient_of_zero(tiny_params, tiny_catalog):
+    module = module_of(tiny_params, tiny_catalog, [{"name": "softmax", "reduce": "max"}], PCB)
+    module(BATCH).total.backward()
+    gradients = [layer.weight.grad for layer in module.model.classifier.values()]
+    assert all(g is not None for g in gradients)
+    assert sum(bool(g.any()) for g in gradients) == 1
+
+
+# ---- told what --------------------------------------------------------------------------
+
+
+class Listener(nn.Module):
+    """A loss module, or an objective, that notes what it is told."""
+
+    def __init__(self):
+        super().__init__()
+        self.told, self.steps = [], 0
+        self.register_buffer("count", torch.zeros(()))
+
+    def set_progress(self, progress):
+        self.told.append(progress.step)
+
+    def after_step(self):
+        self.count += 1
+
+    def forward(self, x):
+        return LossOutput(x.features.mean())
+
+
+class PlainListener:
+    """The same as plain objects."""
+
+    def __init__(self, value):
+        self.told, self.updates, self.value = [], 0, value
+
+    def set_progress(self, progress):
+        self.told.append(progress.step)
+
+    def after_step(self):
+        self.updates += 1
+
+    def __call__(self, x):
+        return self.value(x)
+
+
+def train(module, steps=3, schedule=lambda progress, history: 1.0):
+    """Run one epoch over the same batch; return what was reported."""
+    reports = []
+    parameters = [{"params": list(module.parameters()), "initial_lr": 0.1, "role": "new"}]
+    training = Training(
+        module=module,
+        optimizer=torch.optim.SGD(parameters, lr=0.1),
+        schedule=schedule,
+        loader=[BATCH] * steps,
+        batches=SimpleNamespace(set=lambda epoch, start: None),
+        device=torch.device("cpu"),
+        state=TrainState(),
+        start=Progress(epoch=0, epochs=1, step=0, steps_per_epoch=steps),
+        report=lambda progress, result, rates: reports.append((progress.step, rates["new"])),
+        after_step=lambda: None,
+    )
+    train_one_epoch(training)
+    return training.state, reports
+
+
+def test_losses_and_objectives_of_both_sorts_are_told_the_progress_and_the_end_of_a_step(
+    tiny_params,
+    catalog_with,
+):
+    module_loss, plain_loss = Listener(), PlainListener(lambda x: LossOutput(x.features.mean()))
+    losses = iter([module_loss, plain_loss])
+
+    def objective_value(step):
+        return {"extra": LossOutput(step.outputs.embedding.mean(), weight=2.0)}
+
+    plain_objective = PlainListener(objective_value)
+
+    class Objectives:
+        @hookimpl
+        def reid_objective(self):
+            return [Component(name="plain", build=lambda params: plain_objective, summary="-")]
+
+    catalog = catalog_with(seen_by(lambda branch: next(losses)), Objectives())
+    objectives = [{"name": "supervised"}, {"name": "plain"}]
+    module = module_of(tiny_params, catalog, [{"name": "probe"}], objective=objectives)
+    state, reports = train(module)
+    assert [step for step, _ in reports] == [0, 1, 2]
+    for part in (module_loss, plain_loss, plain_objective):
+        assert part.told == [0, 1, 2]
+    assert float(module_loss.count) == plain_loss.updates == plain_objective.updates == 3
+    assert any(name.endswith("count") for name in module.state_dict())
+    result = module(BATCH)
+    torch.testing.assert_close(result.total, result.losses["probe"] + 2 * result.losses["extra"])
+    assert (state.epoch, state.step, state.position) == (1, 3, 0)
+
+
+def test_objectives_see_the_progress_of_the_step(tiny_params, catalog_with):
+    steps = []
+
+    class Objectives:
+        @hookimpl
+        def reid_objective(self):
+            def objective(step):
+                steps.append((step.progress.epoch, step.progress.step, step.progress.accuracy))
+                return {"x": LossOutput(step.outputs.embedding.mean())}
+
+            return [Component(name="noting", build=lambda params: objective, summary="-")]
+
+    catalog = catalog_with(seen_by(Recorder()), Objectives())
+    losses, objective = [{"name": "probe"}], [{"name": "noting"}]
+    train(module_of(tiny_params, catalog, losses, objective=objective))
+    assert steps == [(0, 0, 0.0), (0, 1, 0.0), (0, 2, 0.0)]
+
+
+def test_the_schedule_sets_the_rate_of_each_step(tiny_params, tiny_catalog):
+    module = module_of(tiny_params, tiny_catalog, [{"name": "triplet"}])
+    _, reports = train(module, schedule=lambda progress, history: 0.5**progress.step)
+    assert reports == [(0, 0.1), (1, 0.05), (2, 0.025)]
+
+
+def test_the_running_accuracy_is_a_mean_that_forgets(tiny_params):
+    state = TrainState()
+    for value in (0.5, 1.0, *[1.0] * 8):
+        state.advance({"accuracy": torch.tensor(value)})
+    expected = 0.5
+    for _ in range(9):
+        expected = 0.9 * expected + 0.1
+    assert state.accuracy == pytest.approx(expected, abs=1e-6)
+    state.advance({})
+    assert state.step == 11

@@ -1,0 +1,249 @@
+"""The network: its branches, its classifiers, its joint embedding, and what freezing holds."""
+
+import pytest
+import torch
+from torch import nn
+
+from reid_core import ReidError
+from reid_core.assembly import build_module, check_on_meta
+from reid_core.contracts import Batch, Branch, BranchSpec, FeatureMap, HeadOutput
+from reid_core.model import ReIDModel, build_model
+from reid_core.optimization import build_optimizer, parameter_groups
+from reid_core.params import check_run_params
+from reid_core.schema import HeadEntry
+
+
+class Backbone(nn.Module):
+    out_channels, stride = 4, 1
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.bn = nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4)
+
+    def forward(self, images, side=None):
+        return FeatureMap(self.bn(self.conv(images)))
+
+
+class Head(nn.Module):
+    """Branches of given (name, dim, classifier, in_test)."""
+
+    def __init__(self, *branches, aux=None):
+        super().__init__()
+        self.branches = tuple(
+            BranchSpec(name, dim, classifier, frozenset({"id", "metric"}), in_test)
+            for name, dim, classifier, in_test in branches
+        )
+        self.layers = nn.ModuleList(nn.Linear(4, dim) for _, dim, _, _ in branches)
+        self.aux = aux
+
+    def forward(self, features):
+        pooled = features.map.mean((2, 3))
+        vectors = [layer(pooled) for layer in self.layers]
+        branches = {s.name: Branch(v, v + 1) for s, v in zip(self.branches, vectors, strict=True)}
+        return HeadOutput(branches, {self.aux: pooled.sum(1)} if self.aux else {})
+
+
+def model_of(*heads, num_pids=5, **entry):
+    """Return a model of heads; a head may come with the entry it has in the params."""
+    pairs = [h if isinstance(h, tuple) else (entry, h) for h in heads]
+    entries = [(HeadEntry(name="test", **e), head) for e, head in pairs]
+    torch.manual_seed(0)
+    return ReIDModel(Backbone(), entries, num_pids)
+
+
+images = torch.randn(6, 3, 5, 3, generator=torch.Generator().manual_seed(1))
+one = ("global", 3, "global", True)
+
+
+def run_params(catalog, tiny_params, **changes):
+    return check_run_params({**tiny_params, **changes}, catalog, "test")
+
+
+# ---- branches ---------------------------------------------------------------------------
+
+
+def test_an_alias_renames_branches_and_their_classifiers():
+    model = model_of(Head(one), ({"alias": "second"}, Head(one, ("free", 2, None, True))))
+    assert [(s.name, s.classifier) for s in model.branches] == [
+        ("global", "global"),
+        ("second_global", "second_global"),
+        ("second_free", None),
+    ]
+    output = model(images)
+    assert list(output.branches) == ["global", "second_global", "second_free"]
+    assert model.embedding_dim == 8 == output.embedding.shape[1]
+
+
+def test_two_heads_with_one_branch_name_need_an_alias():
+    with pytest.raises(ReidError, match=r"two heads declare branch global; give one of them an 'a"):
+        model_of(Head(one), Head(one))
+
+
+def test_an_alias_can_collide_too():
+    with pytest.raises(ReidError, match="two heads declare branch a_global"):
+        model_of(({"alias": "a"}, Head(one)), Head(("a_global", 2, None, True)))
+
+
+def test_a_model_without_a_test_branch_is_refused():
+    with pytest.raises(ReidError, match="no branch is part of the test embedding"):
+        model_of(Head(("only", 3, None, False)))
+
+
+def test_heads_of_real_params_collide_by_name(catalog, tiny_params):
+    params = run_params(catalog, tiny_params, head=[{"name": "global"}, {"name": "global"}])
+    with pytest.raises(ReidError, match="give one of them an 'alias'"):
+        check_on_meta(params, catalog)
+
+
+def test_aux_of_every_head_is_there():
+    model = model_of(Head(one, aux="uc"), ({"alias": "b"}, Head(one, aux="other")))
+    assert set(model(images).aux) == {"uc", "other"}
+
+
+# ---- the joint embedding ----------------------------------------------------------------
+
+
+def test_the_embedding_joins_the_test_branches_in_order():
+    model = model_of(Head(("a", 2, None, True), ("b", 3, None, False), ("c", 1, None, True)))
+    output = model(images)
+    for part in ("embedding", "feature"):
+        parts = [getattr(output.branches[name], part) for name in "ac"]
+        assert torch.equal(getattr(output, part), torch.cat(parts, dim=1))
+    assert model.embedding_dim == 3
+
+
+def test_part_norm_and_scale_act_on_each_branch_of_their_head():
+    head = Head(("a", 2, None, True), ("b", 3, None, True))
+    model = model_of(
+        ({"part_norm": "each", "scale": 2.0}, head),
+        ({"alias": "raw", "scale": 0.5}, Head(one)),
+    )
+    output = model(images)
+    for part in ("embedding", "feature"):
+        joined = getattr(output, part)
+        for start, end in ((0, 2), (2, 5)):
+            torch.testing.assert_close(joined[:, start:end].norm(dim=1), torch.full((6,), 2.0))
+        raw = getattr(output.branches["raw_global"], part)
+        assert torch.equal(joined[:, 5:], raw * 0.5)
+        a = getattr(output.branches["a"], part)
+        torch.testing.assert_close(joined[:, :2], 2 * a / a.norm(dim=1, keepdim=True))
+
+
+def test_the_output_is_the_same_record_in_training_and_evaluation():
+    model = model_of(Head(one))
+    model.add_classifiers(["global"], bias=False, init_std=0.001)
+    training, evaluation = model.train()(images), model.eval()(images)
+    assert training.branches.keys() == evaluation.branches.keys()
+    assert training.logits.keys() == evaluation.logits.keys() == {"global"}
+
+
+# ---- classifiers ------------------------------------------------------------------------
+
+
+def test_branches_of_one_key_share_one_classifier():
+    model = model_of(Head(("a", 3, "shared", True), ("b", 3, "shared", False)))
+    model.add_classifiers(["shared"], bias=False, init_std=0.001)
+    assert list(model.classifier) == ["shared"]
+    output = model(images)
+    layer = model.classifier["shared"]
+    for name in "ab":
+        assert torch.equal(output.logits[name], layer(output.branches[name].embedding))
+
+
+def test_the_spectral_head_shares_the_classifier_of_global(catalog, tiny_params):
+    params = run_params(catalog, tiny_params, head=[{"name": "spectral"}])
+    module, _ = build_module(params, catalog, num_pids=4)
+    assert list(module.model.classifier) == ["global"]
+    assert {s.name for s in module.model.branches} == {"global", "spectral"}
+
+
+def test_branches_of_one_key_must_agree_in_size():
+    model = model_of(Head(("a", 3, "shared", True), ("b", 2, "shared", True)))
+    with pytest.raises(ReidError, match=r"classifier 'shared' is shared by .* sizes: \[2, 3\]"):
+        model.add_classifiers(["shared"], bias=False, init_std=0.001)
+
+
+@pytest.mark.parametrize("bias", [False, True])
+def test_a_classifier_has_a_bias_only_if_asked_for(bias):
+    model = model_of(Head(("global", 400, "global", True)), num_pids=300)
+    model.add_classifiers(["global"], bias=bias, init_std=0.02)
+    layer = model.classifier["global"]
+    assert layer.weight.shape == (300, 400)
+    assert abs(float(layer.weight.detach().std()) - 0.02) < 1e-3
+    assert (layer.bias is not None) == bias
+    assert not bias or not layer.bias.any()
+
+
+def test_only_classifiers_that_a_loss_needs_are_made(catalog, tiny_params):
+    params = run_params(catalog, tiny_params, loss=[{"name": "triplet"}])
+    module, _ = build_module(params, catalog, num_pids=4)
+    assert len(module.model.classifier) == 0
+    assert module.model(torch.zeros(2, 3, 32, 16)).logits == {}
+
+
+# ---- freezing ---------------------------------------------------------------------------
+
+
+def test_fine_tuning_moves_heads_and_holds_the_backbone_bit_for_bit(catalog, tiny_params):
+    changed = {**tiny_params, "train": {**tiny_params["train"], "fine_tune": True}}
+    params = run_params(catalog, changed)
+    torch.manual_seed(0)
+    module, _ = build_module(params, catalog, num_pids=4)
+    optimizer = build_optimizer(
+        params.optimizer, parameter_groups(params.optimizer, module.named_parameters())
+    )
+    before = {name: t.clone() for name, t in module.state_dict().items()}
+    for mode in (True, False, True):
+        module.train(mode)
+    pids = torch.tensor([0, 0, 1, 1, 2, 3])
+    zeros = torch.zeros(6, dtype=torch.int64)
+    for _ in range(3):
+        batch = Batch(torch.randn(6, 3, 32, 16), pids, zeros, zeros, zeros)
+        optimizer.zero_grad()
+        module(batch).total.backward()
+        optimizer.step()
+    after = module.state_dict()
+    moved = {name for name in before if not torch.equal(before[name], after[name])}
+    assert not any(name.startswith("model.backbone.") for name in moved)
+    assert {"model.classifier.global.weight", "model.heads.0.neck.bn.running_mean"} <= moved
+
+
+def test_a_frozen_backbone_trains_nothing_but_stays_in_training_mode_elsewhere():
+    model = model_of(Head(one))
+    model.freeze_backbone()
+    assert not model.backbone.bn.training
+    assert model.heads.training
+    assert not any(p.requires_grad for p in model.backbone.parameters())
+    assert all(p.requires_grad for p in model.heads.parameters())
+    model.eval()
+    assert not model.heads.training
+
+
+# ---- checks without data ----------------------------------------------------------------
+
+
+def test_a_branch_that_is_not_as_large_as_declared_is_found_before_the_first_image(
+    catalog, tiny_params, monkeypatch
+):
+    from reid_plugins.head._global_head import GlobalHead
+
+    original = GlobalHead.__init__
+
+    def lying(self, *args, **kwargs):
+        original(self, *args, **kwargs)
+        (spec,) = self.branches
+        self.branches = (BranchSpec("global", spec.dim + 1, None, spec.roles),)
+
+    monkeypatch.setattr(GlobalHead, "__init__", lying)
+    params = run_params(catalog, tiny_params, loss=[{"name": "triplet"}])
+    with pytest.raises(ReidError, match=r"branch 'global' declares 513 values and gives \(512,\)"):
+        check_on_meta(params, catalog)
+
+
+def test_the_model_of_params_has_their_parts(catalog, tiny_params):
+    params = run_params(
+        catalog, tiny_params, head=[{"name": "global", "params": {"embedding_dim": 7}}]
+    )
+    model = build_model(params, catalog, num_pids=4)
+    assert model.embedding_dim == 7
+    assert model.eval()(torch.zeros(1, 3, 32, 16)).embedding.shape == (1, 7)

@@ -1,0 +1,231 @@
+"""Kill a training at random moments, resume it, and compare it with one that was left alone.
+
+    python tools/crash_test.py --kills 20 --seed 0
+
+The moments are spread over the whole life of the process: start, packing, training, evaluation,
+saving, end. Weights must be equal bit for bit, metrics.jsonl line for line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "REID_CORE_NO_THIRD_PARTY": "1"}
+MACHINE_KEYS = ("images_per_second", "memory_mb")
+"""What a line of metrics.jsonl says of the machine; it may differ between runs."""
+
+PARAMS: dict[str, Any] = {
+    "data": {
+        "train": [
+            {
+                "name": "synthetic_market",
+                "params": {
+                    "train_identities": 10,
+                    "test_identities": 6,
+                    "cameras": 3,
+                    "distractors": 4,
+                    "junk": 4,
+                    "height": 64,
+                    "width": 32,
+                },
+            }
+        ]
+    },
+    "backbone": {"name": "resnet18", "params": {"pretrained": "none"}},
+    "head": [{"name": "global", "params": {"dropout": 0.1}}],
+    "loss": [{"name": "softmax"}, {"name": "triplet"}],
+    "sampler": {"name": "class_balanced", "params": {"P": 4, "K": 2}},
+    "augmentation": [
+        {"name": "resize", "params": {"height": 32, "width": 16}},
+        {"name": "flip"},
+        {"name": "pad_crop", "params": {"padding": 2}},
+        {"name": "normalize"},
+        {"name": "random_erasing"},
+    ],
+    "optimizer": {"name": "sgd", "lr": 0.05},
+    "schedule": {"name": "cosine"},
+    "train": {
+        "epochs": 3,
+        "device": "cpu",
+        "log_every": 1,
+        "evaluate_every": 1,
+        "checkpoint_every_steps": 3,
+        "baselines": True,
+    },
+    "evaluation": [{"name": "market_evaluate"}],
+}
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """A folder with a params file, and the one run in it."""
+
+    folder: Path
+
+    @classmethod
+    def make(cls, folder: Path) -> Workplace:
+        """Write the params file into a new folder."""
+        folder.mkdir(parents=True)
+        params = {**PARAMS, "working_dir": str(folder / "runs")}
+        (folder / "params.json").write_text(json.dumps(params), encoding="utf-8")
+        return cls(folder)
+
+    @property
+    def run(self) -> Path:
+        """Return the run directory."""
+        return self.folder / "runs" / "run"
+
+    def launch(self) -> subprocess.Popen[str]:
+        """Start the training, or resume it where there is a run directory already."""
+        what = ["--operation", "start_train", "--config_path", str(self.folder / "params.json")]
+        name = "run"
+        if self.run.is_dir():
+            what, name = ["--operation", "resume_train"], str(self.run)
+        return subprocess.Popen(
+            [sys.executable, str(REPOSITORY / "train.py"), *what, "--sub_working_dir", name],
+            env=ENVIRONMENT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    def finish(self) -> float:
+        """Start or resume, wait for the end, and return how many seconds it took.
+
+        Raises:
+            RuntimeError: The training failed.
+        """
+        start = time.monotonic()
+        with self.launch() as process:
+            output, _ = process.communicate()
+        if process.returncode != 0:
+            raise RuntimeError(f"exit status {process.returncode}:\n{output}")
+        return time.monotonic() - start
+
+    def kill_after(self, seconds: float) -> bool:
+        """Start or resume, and kill the process; return False if it had ended before."""
+        with self.launch() as process:
+            try:
+                process.communicate(timeout=seconds)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.communicate()
+                return True
+        if process.returncode != 0:
+            raise RuntimeError(f"exit status {process.returncode} after a crash")
+        return False
+
+    def where(self) -> str:
+        """Say how far the run has come, from the traces on the disk."""
+        if any(self.folder.glob("runs/stores/.*.packing-*")):
+            return "while packing"
+        if not self.run.is_dir():
+            return "before the run directory"
+        parts = [f"step {line['step']}, {line['kind']}" for line in self.metrics()[-1:]]
+        parts += [f"half-written {path.name}" for path in self.run.rglob(".*.tmp")]
+        parts += ["after the last weights"] * (self.run / "weights/last.safetensors").is_file()
+        return "; ".join(parts) or "before the first line"
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """Return the whole lines of metrics.jsonl without what depends on the machine."""
+        path = self.run / "metrics.jsonl"
+        text = path.read_text(encoding="utf-8") if path.is_file() else ""
+        lines = [json.loads(line) for line in text.splitlines(True) if line.endswith("\n")]
+        return [{k: v for k, v in line.items() if k not in MACHINE_KEYS} for line in lines]
+
+    def differences(self, reference: Workplace) -> Iterator[str]:
+        """Yield where this finished run differs from another."""
+        for name in ("weights/last.safetensors", "weights/best.safetensors"):
+            if (self.run / name).read_bytes() != (reference.run / name).read_bytes():
+                yield f"{name} differs"
+        if self.metrics() != reference.metrics():
+            yield "metrics.jsonl differs"
+        ours, theirs = ({p.name for p in w.run.iterdir()} for w in (self, reference))
+        if ours != theirs:
+            yield f"other files in the run directory: {sorted(ours ^ theirs)}"
+        for leftover in [*self.run.rglob(".*.tmp"), *self.folder.glob("runs/stores/.*.packing-*")]:
+            yield f"left behind: {leftover}"
+
+
+def moments(kills: int, rng: random.Random) -> list[float]:
+    """Return random fractions of a life in random order, one in each of ``kills`` equal parts."""
+    spread = [(i + rng.random()) / kills for i in range(kills)]
+    rng.shuffle(spread)
+    return spread
+
+
+def crash_test(folder: Path, kills: int, seed: int) -> Iterator[str]:
+    """Kill and resume; every second kill hits a run that was killed before.
+
+    Args:
+        folder: An empty folder to work in.
+        kills: Number of kills.
+        seed: Of the moments.
+
+    Yields:
+        A line per kill and per comparison.
+
+    Raises:
+        RuntimeError: A run failed, or did not end like the one that was left alone.
+    """
+    reference = Workplace.make(folder / "reference")
+    seconds = reference.finish()
+    yield f"left alone: {seconds:.1f} s, {len(reference.metrics())} lines in metrics.jsonl"
+    places = (Workplace.make(folder / f"run-{number}") for number in itertools.count())
+    work = next(places)
+    for number, moment in enumerate(moments(kills, random.Random(seed)), 1):
+        while not work.kill_after(moment * seconds):
+            yield f"kill {number}: too late, {compared(work, reference)}"
+            work, seconds = next(places), seconds * 0.95
+        yield f"kill {number}: after {moment * seconds:.2f} s, {work.where()}"
+        if number % 2 == 0 or number == kills:
+            work.finish()
+            yield f"resumed to the end: {compared(work, reference)}"
+            work = next(places)
+
+
+def compared(work: Workplace, reference: Workplace) -> str:
+    """Return ``"equal"``.
+
+    Raises:
+        RuntimeError: The runs differ.
+    """
+    if found := list(work.differences(reference)):
+        raise RuntimeError(f"{work.folder}: {'; '.join(found)}")
+    return "equal"
+
+
+def main() -> int:
+    """Run the test and print its lines; the exit status is 1 if a run differed."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--kills", type=int, default=20, help="how often to kill (default: 20)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the moments (default: 0)")
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="crash-test-") as folder:
+        try:
+            for line in crash_test(Path(folder), args.kills, args.seed):
+                print(line, flush=True)
+        except RuntimeError as error:
+            print(f"FAILED: {error}", file=sys.stderr)
+            return 1
+    print(f"{args.kills} kills, seed {args.seed}: every run ended with the same bytes")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
