@@ -15,7 +15,8 @@ from reid_core.legacy import (
     translate_eval,
     translate_run,
 )
-from reid_core.params import apply_overrides, check_eval_params, check_run_params, read_json
+from reid_core.params import check_eval_params, check_run_params
+from reid_core.params_file import apply_overrides, read_json
 from reid_core.schema import EvalParams, RunParams
 
 

@@ -1,11 +1,8 @@
-"""Read a params file: every problem of the file in one run, each with its path."""
+"""Check params: every problem of the file in one run, each with its path."""
 
 from __future__ import annotations
 
-import json
-import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, cast
 
 from pydantic import PydanticUndefinedAnnotation, PydanticUserError
@@ -13,7 +10,8 @@ from pydantic import PydanticUndefinedAnnotation, PydanticUserError
 from reid_core.catalog import Catalog
 from reid_core.component import AugmentationComponent, call_build
 from reid_core.errors import ParamsError, ReidError, did_you_mean
-from reid_core.problems import Model, Place, dotted, read_params, shortened, validate
+from reid_core.params_file import Raw
+from reid_core.problems import Model, Place, dotted, read_params, validate
 from reid_core.schema import (
     OPTIMIZERS,
     DatasetEntry,
@@ -24,7 +22,6 @@ from reid_core.schema import (
     RunParams,
 )
 
-Raw = dict[str, Any]
 
 SECTION_KINDS: dict[str, str] = {
     "backbone": "backbone",
@@ -37,139 +34,6 @@ SECTION_KINDS: dict[str, str] = {
     "evaluation": "evaluator",
 }
 """Sections that name components (one entry, or a list of them) and their kinds."""
-
-
-# ---- the text ---------------------------------------------------------------------------
-
-
-def read_json(path: Path) -> Raw:
-    """Read a JSON object; refuse duplicate keys, NaN and infinities.
-
-    Raises:
-        ReidError: The file is missing, not JSON or not an object.
-        ParamsError: It has duplicate keys or numbers that JSON does not have.
-    """
-    twice: list[tuple[Raw, str]] = []
-
-    def pairs(items: list[tuple[str, Any]]) -> Raw:
-        keys = [key for key, _ in items]
-        node = dict(items)
-        twice.extend((node, key) for key in node if keys.count(key) > 1)
-        return node
-
-    try:
-        text = path.read_text(encoding="utf-8")
-        raw = json.loads(text, object_pairs_hook=pairs, parse_constant=_NoNumber)
-        problems = list(_text_problems((), raw, twice))
-    except FileNotFoundError:
-        raise ReidError(f"{path}: no such file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ReidError(f"{path}: cannot be read: {error}") from None
-    except json.JSONDecodeError as error:
-        raise ReidError(
-            f"{path}: not valid JSON: {error.msg} (line {error.lineno}, column {error.colno})"
-        ) from None
-    except RecursionError:
-        raise ReidError(f"{path}: lists or objects are nested too deep") from None
-    except ValueError as error:  # a whole number of thousands of digits
-        raise ReidError(f"{path}: cannot be read: {error}") from None
-    if not isinstance(raw, dict):
-        raise ReidError(f"{path}: expected a JSON object {{...}}, got {_json_type(raw)}")
-    if problems:
-        raise ParamsError(str(path), problems)
-    return raw
-
-
-class _NoNumber(str):
-    """``NaN``, ``Infinity`` or ``-Infinity``, which Python reads and JSON does not have."""
-
-
-def _text_problems(place: Place, node: Any, twice: list[tuple[Raw, str]]) -> Iterator[str]:
-    """Yield what is wrong with the text itself, each with its path."""
-    where = f"{dotted(place)}: " if place else ""
-    if isinstance(node, _NoNumber) or (isinstance(node, float) and not math.isfinite(node)):
-        word = node if isinstance(node, str) else "a number as large as this"
-        yield f"{where}{word} is not a JSON number; write a finite number"
-    elif isinstance(node, dict):
-        yield from (
-            f"{where}key '{key}' is given twice; keep one" for owner, key in twice if owner is node
-        )
-        for key, value in node.items():
-            yield from _text_problems((*place, key), value, twice)
-    elif isinstance(node, list):
-        for i, value in enumerate(node):
-            yield from _text_problems((*place, i), value, twice)
-
-
-def _json_type(value: Any) -> str:
-    """Name the type of a value as JSON does."""
-    if value is None or isinstance(value, bool):
-        return json.dumps(value)
-    if isinstance(value, _NoNumber):
-        return value
-    if isinstance(value, list):
-        return "a list"
-    return "a string" if isinstance(value, str) else "a number"
-
-
-def apply_overrides(raw: Raw, overrides: Sequence[str], source: str) -> Raw:
-    """Return a copy of the params with ``a.b.0.c=value`` overrides applied.
-
-    The value is read as JSON; what is not JSON is taken as a string.
-
-    Raises:
-        ParamsError: An override has no '=' or its path does not fit the params.
-    """
-    result = json.loads(json.dumps(raw))
-    problems = []
-    for override in overrides:
-        path, equals, text = override.partition("=")
-        try:
-            if not (path and equals):
-                raise LookupError("expected path=value")
-            _assign(result, path.split("."), _json_or_text(text))
-        except (LookupError, ValueError, TypeError) as error:
-            problems.append(
-                f"--set {shortened(override)}: {error.args[0] if error.args else error}"
-            )
-    if problems:
-        raise ParamsError(source, problems)
-    return cast(Raw, result)
-
-
-def _json_or_text(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError:
-        return text
-    except RecursionError:
-        raise ValueError("lists or objects are nested too deep") from None
-
-
-def _assign(node: Any, keys: Sequence[str], value: Any) -> None:
-    """Set one value deep in the params, making objects on the way where there are none."""
-    for position, key in enumerate(keys):
-        last = position == len(keys) - 1
-        if isinstance(node, list):
-            if not key.isdecimal() or int(key) > len(node) - (0 if last else 1):
-                raise LookupError(f"'{key}' is no position in a list of {len(node)}")
-            if int(key) == len(node):
-                node.append(value)
-                return
-            if last:
-                node[int(key)] = value
-            else:
-                node = node[int(key)]
-        elif isinstance(node, dict):
-            if last:
-                node[key] = value
-            else:
-                node = node.setdefault(key, {})
-        else:
-            raise LookupError(f"'{'.'.join(keys[:position])}' is not an object or a list")
-
-
-# ---- checking ---------------------------------------------------------------------------
 
 
 def check_run_params(raw: Raw, catalog: Catalog, source: str) -> RunParams:

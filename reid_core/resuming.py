@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import zip_longest
 from typing import Any
 
 from reid_core.catalog import Catalog
@@ -54,6 +55,9 @@ def _differences(before: Any, after: Any, path: str = "") -> Any:
         for key in dict.fromkeys([*before, *after]):
             inner = f"{path}.{key}" if path else key
             yield from _differences(before.get(key), after.get(key), inner)
+    elif isinstance(before, list) and isinstance(after, list):
+        for position, (old, new) in enumerate(zip_longest(before, after)):
+            yield from _differences(old, new, f"{path}.{position}")
     elif before != after:
         yield path, before, after
 

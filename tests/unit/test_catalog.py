@@ -369,6 +369,14 @@ def test_an_unknown_name_points_at_the_plugins_that_failed(install_plugin):
     )
 
 
+def test_a_name_of_one_distribution_points_at_the_faults_of_that_one(install_plugin):
+    install_plugin("reid-late", {"reid_late_plugin": "1 / 0"})
+    install_plugin("reid-worse", {"reid_worse_plugin": "1 / 0"})
+    with pytest.raises(ReidError, match=r"failed to load: reid-late 1\.0 ") as caught:
+        load_catalog().offer("loss", "reid-late:circle")
+    assert "reid-worse" not in str(caught.value)
+
+
 def test_a_name_of_another_kind_is_unknown():
     found = isolated_catalog(plugin_of([loss("global")]))
     with pytest.raises(ReidError, match="unknown head 'global'"):

@@ -11,7 +11,8 @@ from reid_core.errors import ParamsError
 from reid_core.legacy import is_legacy_eval, is_legacy_run, translate_eval, translate_run
 from reid_core.legacy.keys import EVAL_KEYS, RUN_KEYS
 from reid_core.legacy.reading import ANYTHING, FLAG, OBJECT, REQUIRED, TEXT
-from reid_core.params import apply_overrides, check_eval_params, check_run_params
+from reid_core.params import check_eval_params, check_run_params
+from reid_core.params_file import apply_overrides
 
 SHIPPED = json.loads((Path(__file__).parent / "legacy_params.json").read_text())
 SHIPPED_EVAL = json.loads((Path(__file__).parent / "legacy_eval_params.json").read_text())

@@ -14,14 +14,13 @@ from reid_core.catalog import isolated_catalog, load_catalog
 from reid_core.errors import ParamsError
 from reid_core.loading import load_eval_params, load_run_params
 from reid_core.params import (
-    apply_overrides,
     build,
     check_dataset_entry,
     check_eval_params,
     check_model_params,
     check_run_params,
-    read_json,
 )
+from reid_core.params_file import apply_overrides, read_json
 from reid_core.schema import RunParams
 
 SYNTHETIC = {"name": "synthetic_market"}

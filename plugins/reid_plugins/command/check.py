@@ -10,7 +10,7 @@ from reid_core import Component, Params, hookimpl
 from reid_core.catalog import Catalog
 from reid_core.legacy import is_legacy_eval
 from reid_core.loading import load_eval_params, load_run_params
-from reid_core.params import read_json
+from reid_core.params_file import read_json
 
 
 class CheckCommand:

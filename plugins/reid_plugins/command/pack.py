@@ -66,7 +66,8 @@ class PackCommand:
     def _pack_one(self, name: str, overrides: list[str], out: Path | None) -> None:
         """Pack one dataset by name."""
         from reid_core.datasets import Stores
-        from reid_core.params import apply_overrides, check_dataset_entry
+        from reid_core.params import check_dataset_entry
+        from reid_core.params_file import apply_overrides
 
         raw = apply_overrides(
             {"name": name, "params": {}}, [f"params.{o}" for o in overrides], name
