@@ -8,8 +8,9 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from reid_core.catalog import Catalog, Offer, load_catalog
+from reid_core.catalog import Catalog, Offer
 from reid_core.component import call_build
+from reid_core.discovery import load_catalog
 from reid_core.errors import ReidError
 from reid_core.interrupt import Interrupted
 

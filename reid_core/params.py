@@ -22,7 +22,6 @@ from reid_core.schema import (
     RunParams,
 )
 
-
 SECTION_KINDS: dict[str, str] = {
     "backbone": "backbone",
     "sampler": "sampler",

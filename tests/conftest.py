@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from reid_core import Component, hookimpl
-from reid_core.catalog import load_catalog
+from reid_core.discovery import load_catalog
 
 
 @pytest.fixture(scope="session")

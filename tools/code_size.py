@@ -30,8 +30,9 @@ def main() -> None:
         lines = [len(path.read_text(encoding="utf-8").splitlines()) for path in files]
         sizes = sorted((f for path in files for f in functions(path)), reverse=True)
         print(
-            f"{package}: {len(files)} files, {sum(lines)} lines (median {statistics.median(lines):.0f}, "
-            f"longest {max(lines)}); functions: median {statistics.median(s for s, _ in sizes):.0f}"
+            f"{package}: {len(files)} files, {sum(lines)} lines "
+            f"(median {statistics.median(lines):.0f}, longest {max(lines)}); "
+            f"functions: median {statistics.median(s for s, _ in sizes):.0f}"
         )
         for size, name in sizes[:3]:
             print(f"  {size:>4} lines  {name}")

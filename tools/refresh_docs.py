@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from reid_core import Component, hookspecs
-from reid_core.catalog import OUR_DISTRIBUTION, load_catalog
+from reid_core.discovery import OUR_DISTRIBUTION, load_catalog
 from reid_core.hookspecs import COMPONENT_TYPES, KINDS
 
 ROOT = Path(__file__).resolve().parents[1]

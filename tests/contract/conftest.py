@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 import torch
 
-from reid_core.catalog import Offer, load_catalog
+from reid_core.catalog import Offer
 from reid_core.component import Component, Params, call_build
+from reid_core.discovery import load_catalog
 from reid_core.hookspecs import KINDS
 
 MINIMAL_PARAMS = {

@@ -79,7 +79,7 @@ def test_the_check_for_heavy_imports_would_find_one(tmp_path, monkeypatch):
 def test_loading_and_checking_import_nothing_heavy(tiny_params):
     code = """
 import json, sys
-from reid_core.catalog import load_catalog
+from reid_core.discovery import load_catalog
 from reid_core.params import check_run_params
 catalog = load_catalog()
 assert not catalog.faults, catalog.faults

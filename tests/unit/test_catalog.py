@@ -6,7 +6,8 @@ import sys
 import pytest
 
 from reid_core import Component, LossComponent, Params, ReidError, hookimpl
-from reid_core.catalog import OFF_SWITCH, Catalog, Offer, isolated_catalog, load_catalog
+from reid_core.catalog import Catalog, Offer
+from reid_core.discovery import OFF_SWITCH, isolated_catalog, load_catalog
 from reid_core.errors import did_you_mean, name_list
 from reid_core.hookspecs import COMPONENT_TYPES, KINDS
 

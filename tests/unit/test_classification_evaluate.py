@@ -13,9 +13,9 @@ from hypothesis.extra.numpy import arrays
 from pydantic import ValidationError
 
 from reid_core import ReidError
-from reid_core.catalog import isolated_catalog
 from reid_core.component import call_build
 from reid_core.contracts import Features
+from reid_core.discovery import isolated_catalog
 from reid_evaluate import classification
 from reid_evaluate import classification_evaluate as plugin
 

@@ -10,9 +10,9 @@ import jsonschema
 import pytest
 
 from reid_core import Component, Params, ReidError, cli, hookimpl
-from reid_core.catalog import isolated_catalog, load_catalog
 from reid_core.cli import main, run_as
 from reid_core.console import duration
+from reid_core.discovery import isolated_catalog, load_catalog
 from reid_core.hookspecs import KINDS
 from reid_core.interrupt import Interrupted
 

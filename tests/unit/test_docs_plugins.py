@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from reid_core.catalog import isolated_catalog
+from reid_core.discovery import isolated_catalog
 from reid_core.hookspecs import KINDS
 
 CLONE = Path(__file__).resolve().parents[2]

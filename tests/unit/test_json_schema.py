@@ -7,7 +7,7 @@ import jsonschema
 import pytest
 
 from reid_core import LossComponent, Params, hookimpl
-from reid_core.catalog import isolated_catalog, load_catalog
+from reid_core.discovery import isolated_catalog, load_catalog
 from reid_core.json_schema import DRAFT, eval_params_schema, run_params_schema
 from reid_core.params import check_eval_params, check_run_params
 from reid_core.params_file import apply_overrides, read_json

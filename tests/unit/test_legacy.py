@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from reid_core.catalog import load_catalog
+from reid_core.discovery import load_catalog
 from reid_core.errors import ParamsError
 from reid_core.legacy import is_legacy_eval, is_legacy_run, translate_eval, translate_run
 from reid_core.legacy.keys import EVAL_KEYS, RUN_KEYS

@@ -10,9 +10,9 @@ import pytest
 from pydantic import ValidationError
 
 from reid_core import ReidError
-from reid_core.catalog import isolated_catalog
 from reid_core.component import call_build
 from reid_core.contracts import Features
+from reid_core.discovery import isolated_catalog
 from reid_evaluate import market_evaluate as plugin
 from reid_evaluate.ranking import JUNK, MATCH, TIE_RULE, WRONG
 

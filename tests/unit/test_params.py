@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydantic import Field, field_validator
 
 from reid_core import Component, LossComponent, Params, ReidError, hookimpl
-from reid_core.catalog import isolated_catalog, load_catalog
+from reid_core.discovery import isolated_catalog, load_catalog
 from reid_core.errors import ParamsError
 from reid_core.loading import load_eval_params, load_run_params
 from reid_core.params import (

@@ -8,8 +8,8 @@ import torch
 from reid_circle_loss import circle_logits, circle_loss, pair_masks
 
 from reid_core import ReidError
-from reid_core.catalog import isolated_catalog, load_catalog
 from reid_core.contracts import BranchSpec, LossInput, LossOutput, Progress
+from reid_core.discovery import isolated_catalog, load_catalog
 from reid_core.params import build, check_run_params
 from reid_core.schema import LossEntry
 

@@ -1,0 +1,421 @@
+"""A whole run: it learns, it is recorded, it repeats, and everything it leaves scores alike."""
+
+import copy
+import io
+import json
+import math
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from reid_core import Component, ReidError, hookimpl
+from reid_core.contracts import LossOutput
+from reid_core.evaluating import run_evaluation
+from reid_core.params import check_eval_params, check_run_params
+from reid_core.run_directory import RunDirectory
+from reid_core.runner import resume_train, start_train
+
+PEOPLE = {
+    "train_identities": 20,
+    "test_identities": 12,
+    "cameras": 3,
+    "train_images": 3,
+    "distractors": 6,
+    "junk": 6,
+    "height": 32,
+    "width": 16,
+}
+
+
+def people_params(folder, **train):
+    """Return params of a training that learns to tell drawn people apart."""
+    return {
+        "data": {"train": [{"name": "synthetic_market", "params": PEOPLE}]},
+        "backbone": {"name": "resnet18", "params": {"pretrained": "none"}},
+        "head": [{"name": "global"}],
+        "loss": [{"name": "softmax"}, {"name": "triplet"}],
+        "sampler": {"name": "class_balanced", "params": {"P": 8, "K": 4}},
+        "augmentation": [
+            {"name": "resize", "params": {"height": 32, "width": 16}},
+            {"name": "flip"},
+            {"name": "normalize"},
+        ],
+        "optimizer": {"name": "adam", "lr": 0.001},
+        "schedule": {"name": "cosine"},
+        "train": {"epochs": 10, "device": "cpu", "log_every": 1, "baselines": True, **train},
+        "evaluation": [{"name": "market_evaluate"}],
+        "working_dir": str(folder),
+    }
+
+
+@pytest.fixture(scope="module")
+def trained(catalog, tmp_path_factory):
+    """A finished run."""
+    folder = tmp_path_factory.mktemp("trained")
+    params = people_params(folder, evaluate_every=5, checkpoint_every_steps=4)
+    return start_train(check_run_params(params, catalog, "test"), catalog, "run")
+
+
+def lines_of(run, kind=None):
+    lines = [json.loads(line) for line in run.metrics.read_text().splitlines()]
+    return [line for line in lines if kind in (None, line["kind"])]
+
+
+@pytest.fixture
+def start(tiny_catalog, tiny_params):
+    """A function that trains a tiny network; it returns the run."""
+
+    def run(name="run", catalog=tiny_catalog, **changes):
+        raw = {**copy.deepcopy(tiny_params), "backbone": {"name": "tiny"}, **changes}
+        return start_train(check_run_params(raw, catalog, "test"), catalog, name)
+
+    return run
+
+
+# ---- learning ---------------------------------------------------------------------------
+
+
+def test_training_lowers_the_loss_and_beats_the_untrained_network(trained):
+    steps = lines_of(trained, "train")
+    first, last = (np.mean([s["total"] for s in part]) for part in (steps[:5], steps[-5:]))
+    assert last < 0.6 * first
+    assert steps[-1]["monitors"]["accuracy"] > 0.9
+    scores = {b["name"]: b["metrics"]["mAP"] for b in lines_of(trained, "baseline")}
+    best = max(e["metrics"]["mAP"] for e in lines_of(trained, "evaluation"))
+    assert best > scores["untrained network"] + 0.15
+    assert set(scores) == {"colour histogram", "untrained network"}
+
+
+# ---- the record -------------------------------------------------------------------------
+
+
+def test_the_run_directory_is_complete(trained):
+    for path in (
+        trained.params,
+        trained.environment,
+        trained.metrics,
+        trained.checkpoint,
+        trained.best_weights,
+        trained.last_weights,
+        trained.pictures / "curves.png",
+        trained.pictures / "ranked-market_evaluate-synthetic_market.png",
+        trained.evaluations / "market_evaluate-synthetic_market.json",
+        trained.evaluations / "market_evaluate-synthetic_market.npz",
+    ):
+        assert path.stat().st_size > 0, path
+    assert list(trained.tensorboard.glob("events.*"))
+    assert list(trained.path.rglob(".*.tmp")) == []
+    environment = json.loads(trained.environment.read_text())
+    assert environment["torch"] == torch.__version__
+    assert environment["device"] == "cpu"
+    assert set(environment["data"]) == {"synthetic_market"}
+
+
+def test_every_score_is_stored_with_its_card(trained):
+    stored = json.loads((trained.evaluations / "market_evaluate-synthetic_market.json").read_text())
+    assert stored["primary"] == "mAP"
+    assert {"ap", "junk_rule", "distance", "output", "normalization", "sizes", "data"} <= set(
+        stored["card"]
+    )
+    with np.load(trained.evaluations / "market_evaluate-synthetic_market.npz") as arrays:
+        assert len(arrays["per_query.ap"]) == stored["card"]["sizes"]["query"]
+
+
+def test_metrics_jsonl_has_every_step_once(trained):
+    steps = lines_of(trained, "train")
+    assert [line["step"] for line in steps] == list(range(1, len(steps) + 1))
+    assert steps[-1]["epoch"] == 10
+    line = steps[0]
+    assert set(line["losses"]) == {"softmax", "triplet"}
+    assert line["total"] == pytest.approx(sum(line["losses"].values()), rel=1e-5)
+    assert set(line["rates"]) == {"backbone", "new"}
+    assert {"accuracy", "softmax.accuracy", "triplet.active"} <= set(line["monitors"])
+    assert line["images_per_second"] > 0
+    assert line["memory_mb"] > 0
+    evaluations = lines_of(trained, "evaluation")
+    assert [(e["epoch"], e["target"]) for e in evaluations] == [
+        (5, "synthetic_market"),
+        (10, "synthetic_market"),
+    ]
+
+
+def test_without_an_evaluation_the_last_weights_are_the_best(start):
+    run = start(evaluation=[])
+    assert run.best_weights.read_bytes() == run.last_weights.read_bytes()
+
+
+# ---- again ------------------------------------------------------------------------------
+
+
+def test_the_resolved_params_run_again_to_the_same_bytes(start, tiny_catalog):
+    first = start()
+    resolved = json.loads(first.params.read_text())
+    again = start_train(check_run_params(resolved, tiny_catalog, "x"), tiny_catalog, "again")
+    assert again.last_weights.read_bytes() == first.last_weights.read_bytes()
+    assert again.params.read_bytes() == first.params.read_bytes()
+
+
+def test_workers_do_not_change_the_weights(start, tiny_params):
+    here = start()
+    there = start("there", data={**tiny_params["data"], "workers": 1})
+    assert here.last_weights.read_bytes() == there.last_weights.read_bytes()
+
+
+def test_evaluations_and_baselines_do_not_change_the_training(start, tiny_params):
+    plain = start()
+    busy = {**tiny_params["train"], "evaluate_every": 1, "baselines": True, "log_every": 1}
+    watched = start("watched", train=busy)
+    one, two = (torch.load(r.checkpoint, weights_only=True)["module"] for r in (plain, watched))
+    assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+def test_an_existing_run_directory_is_refused(start):
+    run = start()
+    before = run.params.stat().st_mtime_ns
+    with pytest.raises(
+        ReidError, match=r"run: exists already; choose another --sub_working_dir, o"
+    ):
+        start()
+    assert run.params.stat().st_mtime_ns == before
+
+
+def test_a_finished_run_can_be_made_longer_and_longer_again(start, tiny_catalog):
+    run = start()
+    for epochs in (3, 4):
+        raw = json.loads(run.params.read_text())
+        raw["train"]["epochs"] = epochs
+        resume_train(run.path, tiny_catalog, check_run_params(raw, tiny_catalog, "test"))
+        assert json.loads(run.params.read_text())["train"]["epochs"] == epochs
+    whole = start("whole", train={**raw["train"]})
+    assert run.last_weights.read_bytes() == whole.last_weights.read_bytes()
+
+
+def test_resuming_a_finished_run_leaves_the_same_weights_and_all_pictures(start, tiny_catalog):
+    run = start()
+    before = run.last_weights.read_bytes()
+    pictures = sorted(run.pictures.iterdir())
+    for picture in pictures:
+        picture.unlink()
+    params = check_run_params(json.loads(run.params.read_text()), tiny_catalog, "test")
+    resume_train(run.path, tiny_catalog, params)
+    assert run.last_weights.read_bytes() == before
+    assert sorted(run.pictures.iterdir()) == pictures
+
+
+def test_resuming_what_is_no_run_is_an_error(tmp_path, tiny_catalog, tiny_params):
+    params = check_run_params(tiny_params, tiny_catalog, "test")
+    with pytest.raises(ReidError, match=r"no run directory \(params\.json is not there\)"):
+        resume_train(tmp_path, tiny_catalog, params)
+
+
+def test_a_run_killed_before_its_first_checkpoint_still_starts_from_its_snapshot(
+    start, tiny_catalog, tiny_params
+):
+    snapshot = start("first")
+    train = {**tiny_params["train"], "seed": 1, "pretrain_snapshot": str(snapshot.last_weights)}
+    whole = start("whole", train=train)
+    plain = start("plain", train={**train, "pretrain_snapshot": None})
+    assert whole.last_weights.read_bytes() != plain.last_weights.read_bytes()
+    params = check_run_params(json.loads(whole.params.read_text()), tiny_catalog, "test")
+    killed = RunDirectory.create(whole.path.with_name("killed"), params, None)
+    resume_train(killed.path, tiny_catalog, params)
+    assert killed.last_weights.read_bytes() == whole.last_weights.read_bytes()
+
+
+# ---- what goes wrong --------------------------------------------------------------------
+
+
+def exploding(at_step):
+    """Return a plugin with the loss 'exploding', which is NaN from a step on."""
+
+    class Plugin:
+        @hookimpl
+        def reid_objective(self):
+            def objective(step):
+                factor = math.nan if step.progress.step >= at_step else 1.0
+                return {"exploding": LossOutput(step.outputs.embedding.square().mean() * factor)}
+
+            return [Component(name="exploding", build=lambda params: objective, summary="-")]
+
+    return Plugin()
+
+
+def test_a_loss_that_is_not_a_number_stops_the_run_and_names_every_loss(
+    start, catalog_with, tiny_params
+):
+    train = {**tiny_params["train"], "log_every": 1}
+    with pytest.raises(
+        ReidError,
+        match=r"the loss is nan at step 2 \(epoch 0\): exploding = nan\. Lower optimizer\.lr or "
+        r"lengthen the warm-up; the last checkpoint is kept",
+    ):
+        start(catalog=catalog_with(exploding(2)), objective=[{"name": "exploding"}], train=train)
+
+
+@pytest.mark.parametrize("every", [0, 1])
+def test_weights_that_are_not_numbers_never_reach_a_checkpoint(
+    start, catalog_with, tiny_params, every
+):
+    train = {**tiny_params["train"], "log_every": 100, "checkpoint_every_steps": every}
+    with pytest.raises(
+        ReidError, match=r"'model\..*' is NaN or infinite after step \d\. Lower opt"
+    ):
+        start(catalog=catalog_with(exploding(2)), objective=[{"name": "exploding"}], train=train)
+    run = Path(tiny_params["working_dir"]) / "run"
+    kept = torch.load(run / "checkpoints" / "last.pt", weights_only=True)
+    assert kept["state"]["step"] == (2 if every else 0)
+    assert all(t.isfinite().all() for t in kept["module"].values())
+
+
+LOCK = """
+    import sys, time
+    from pathlib import Path
+    from reid_core.run_directory import RunDirectory
+    with RunDirectory(Path(sys.argv[1])).locked():
+        print("locked", flush=True)
+        time.sleep(60)
+"""
+
+
+def test_a_second_process_in_a_run_directory_is_refused(start, tiny_catalog):
+    run = start()
+    before = run.params.read_bytes()
+    raw = {**json.loads(before), "plugins": {}}
+    raw["train"]["epochs"] = 9
+    params = check_run_params(raw, tiny_catalog, "test")
+    other = [sys.executable, "-c", textwrap.dedent(LOCK), str(run.path)]
+    with subprocess.Popen(other, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "locked\n"
+        with pytest.raises(ReidError, match="run: another process is training here"):
+            resume_train(run.path, tiny_catalog, params)
+        process.kill()
+    assert run.params.read_bytes() == before
+
+
+def test_a_target_without_the_splits_of_its_evaluator_is_refused_before_training(
+    start, tiny_params
+):
+    with pytest.raises(
+        ReidError,
+        match=r"evaluation: 'classification_evaluate' needs images in split 'val' of target "
+        r"'synthetic_market', which has: train, query, gallery",
+    ):
+        start(evaluation=[{"name": "classification_evaluate"}])
+    assert not (Path(tiny_params["working_dir"]) / "run").exists()
+
+
+# ---- scoring what is left ---------------------------------------------------------------
+
+
+def scores_of(catalog, **raw):
+    results = run_evaluation(check_eval_params(raw, catalog, "test"), catalog)
+    return [dict(result.scores.metrics) for result in results]
+
+
+def test_a_run_its_weights_alone_and_saved_features_score_alike(trained, catalog, tmp_path):
+    raw = json.loads(trained.params.read_text())
+    alone = tmp_path / "elsewhere.safetensors"
+    alone.write_bytes(trained.best_weights.read_bytes())
+    out = tmp_path / "out"
+    run = scores_of(catalog, run=str(trained.path), output_dir=str(out))
+    weights = scores_of(
+        catalog,
+        weights=str(alone),
+        targets={"synthetic_market": raw["data"]["train"][0]},
+        evaluation=raw["evaluation"],
+        working_dir=raw["working_dir"],
+        batch_size=128,
+    )
+    files = {s: str(out / "features" / f"synthetic_market-{s}.npz") for s in ("query", "gallery")}
+    features = scores_of(catalog, features=files, evaluation=raw["evaluation"])
+    assert run == weights == features
+    best = max((e["metrics"] for e in lines_of(trained, "evaluation")), key=lambda m: m["mAP"])
+    assert run == [best]
+    assert (out / "market_evaluate-synthetic_market.json").is_file()
+    assert (out / "ranked-market_evaluate-synthetic_market.png").is_file()
+
+
+def test_a_missing_features_file_of_a_split_is_named(trained, catalog, tmp_path):
+    scores_of(catalog, run=str(trained.path), output_dir=str(tmp_path))
+    files = {"query": str(tmp_path / "features" / "synthetic_market-query.npz")}
+    with pytest.raises(ReidError, match="features: no file is given for split 'gallery'"):
+        scores_of(catalog, features=files, evaluation=[{"name": "market_evaluate"}])
+
+
+@pytest.mark.parametrize("damage", ["missing", "cut", "text", "pickle"])
+def test_a_damaged_features_file_is_refused(catalog, tmp_path, damage):
+    path = tmp_path / "query.npz"
+    if damage == "pickle":
+        np.savez(path, pids=np.array([{}], dtype=object))
+    elif damage != "missing":
+        np.savez(path, pids=np.array(["1"]))
+        path.write_bytes(b"text" if damage == "text" else path.read_bytes()[:60])
+    with pytest.raises(ReidError, match=r"query\.npz: not a features file of reid-core: "):
+        scores_of(catalog, features={"query": str(path)}, evaluation=[{"name": "market_evaluate"}])
+
+
+@pytest.mark.parametrize("name", ["camids", "names", "junk", "distractor", "values.embedding"])
+def test_features_whose_arrays_differ_in_length_are_refused(catalog, tmp_path, name):
+    path = tmp_path / "query.npz"
+    np.savez(path, **{"pids": np.array(["1", "2"]), name: np.zeros(3)})
+    short = name.removeprefix("values.")
+    with pytest.raises(ReidError, match=rf"query\.npz: '{short}' has 3 rows, 'pids' has 2"):
+        scores_of(catalog, features={"query": str(path)}, evaluation=[{"name": "market_evaluate"}])
+
+
+def test_a_run_that_has_no_weights_yet_cannot_be_scored(catalog, tiny_params, tmp_path):
+    params = check_run_params(tiny_params, catalog, "test")
+    run = RunDirectory.create(tmp_path / "new", params, None)
+    with pytest.raises(ReidError, match=r"no weights/best\.safetensors; has it been trained\?"):
+        scores_of(catalog, run=str(run.path))
+
+
+def test_an_evaluation_in_which_no_query_has_a_match_names_the_rule(start, tmp_path):
+    one_camera = {"junk_rule": "cross_camera"}
+    folder = {"name": "market_evaluate", "params": one_camera}
+    with pytest.raises(ReidError, match=r"junk_rule 'cross_camera' leaves none of the \d+ queries"):
+        start(
+            data={
+                "train": [{"name": "synthetic_market", "params": {**PEOPLE, "cameras": 3}}],
+                "targets": {"faces": image_folder(tmp_path, ("query", "gallery"))},
+            },
+            evaluation=[folder],
+        )
+
+
+def image_folder(root, splits):
+    """Return a dataset entry of a folder with two people per split, without cameras."""
+    rng = np.random.default_rng(0)
+    for split in splits:
+        for person in ("anna", "ben"):
+            folder = root / split / person
+            folder.mkdir(parents=True)
+            for number in range(6):
+                pixels = rng.integers(0, 120, (32, 16, 3), dtype=np.uint8)
+                pixels[:16, :, 0 if person == "anna" else 2] += 120
+                buffer = io.BytesIO()
+                Image.fromarray(pixels).save(buffer, "PNG")
+                (folder / f"{split}-{number}.png").write_bytes(buffer.getvalue())
+    return {"name": "image_folder", "params": {"root": str(root)}}
+
+
+def test_known_people_are_classified_on_a_val_split(start, tiny_catalog, tiny_params, tmp_path):
+    run = start(
+        data={"train": [image_folder(tmp_path, ("train", "val"))]},
+        sampler={"name": "class_balanced", "params": {"P": 2, "K": 4}},
+        optimizer={"name": "adam", "lr": 0.05},
+        train={**tiny_params["train"], "epochs": 12},
+        evaluation=[{"name": "classification_evaluate"}],
+    )
+    (line,) = lines_of(run, "evaluation")
+    assert line["primary"] == "top1"
+    assert line["metrics"]["top1"] == 1.0
+    assert scores_of(tiny_catalog, run=str(run.path)) == [line["metrics"]]
+    with np.load(run.evaluations / "classification_evaluate-image_folder.npz") as arrays:
+        assert arrays["tables.classes"].tolist() == ["anna", "ben"]
