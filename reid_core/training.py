@@ -186,8 +186,9 @@ def check_finite(progress: Progress, result: StepResult) -> None:
     if not torch.isfinite(result.total):
         values = ", ".join(f"{name} = {float(value):.4g}" for name, value in result.losses.items())
         raise ReidError(
-            f"the loss is {float(result.total)} at step {progress.step} (epoch {progress.epoch}): "
-            f"{values}. Lower optimizer.lr or lengthen the warm-up; the last checkpoint is kept"
+            f"the loss is {float(result.total.detach())} at step {progress.step + 1} "
+            f"(epoch {progress.epoch + 1}): {values}. Lower optimizer.lr or lengthen the warm-up; "
+            "the last checkpoint is kept"
         )
 
 

@@ -169,13 +169,16 @@ def moments(kills: int, rng: random.Random) -> list[float]:
     return spread
 
 
-def crash_test(folder: Path, kills: int, seed: int) -> Iterator[str]:
+def crash_test(
+    folder: Path, kills: int, seed: int, reference: tuple[Workplace, float] | None = None
+) -> Iterator[str]:
     """Kill and resume; every second kill hits a run that was killed before.
 
     Args:
         folder: An empty folder to work in.
         kills: Number of kills.
         seed: Of the moments.
+        reference: A run that was left alone, and its seconds; None: make it now.
 
     Yields:
         A line per kill and per comparison.
@@ -183,19 +186,21 @@ def crash_test(folder: Path, kills: int, seed: int) -> Iterator[str]:
     Raises:
         RuntimeError: A run failed, or did not end like the one that was left alone.
     """
-    reference = Workplace.make(folder / "reference")
-    seconds = reference.finish()
-    yield f"left alone: {seconds:.1f} s, {len(reference.metrics())} lines in metrics.jsonl"
+    if reference is None:
+        alone = Workplace.make(folder / "reference")
+        reference = alone, alone.finish()
+    alone, seconds = reference
+    yield f"left alone: {seconds:.1f} s, {len(alone.metrics())} lines in metrics.jsonl"
     places = (Workplace.make(folder / f"run-{number}") for number in itertools.count())
     work = next(places)
     for number, moment in enumerate(moments(kills, random.Random(seed)), 1):
         while not work.kill_after(moment * seconds):
-            yield f"kill {number}: too late, {compared(work, reference)}"
+            yield f"kill {number}: too late, {compared(work, alone)}"
             work, seconds = next(places), seconds * 0.95
         yield f"kill {number}: after {moment * seconds:.2f} s, {work.where()}"
         if number % 2 == 0 or number == kills:
             work.finish()
-            yield f"resumed to the end: {compared(work, reference)}"
+            yield f"resumed to the end: {compared(work, alone)}"
             work = next(places)
 
 

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageColor
 
-from reid_core import curves
 from reid_core.errors import ReidError
+from reid_core.pictures import curves
 from reid_core.pictures.curves import draw_curves
 from reid_core.pictures.panels import PALETTE, Line, _spread, render_panels
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageColor
 
-from reid_core import ranked_lists
+from reid_core.pictures import ranked_lists
 from reid_core.pictures.ranked_lists import JUNK, MATCH, WRONG, choose_queries, draw_ranked_lists
 from reid_core.pictures.sheet import COLOURS
 
