@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import multiprocessing
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Generic, TypeVar, cast
 
 import numpy as np
 import torch
@@ -120,12 +121,54 @@ class TrainingImages:
         return len(self.labels)
 
 
+Item = TypeVar("Item")
+
+
+def _handing_errors_over(
+    load: Callable[[Any, Any], Item],
+) -> Callable[[Any, Any], Item | ReidError]:
+    """Return an error instead of raising it: the loader would wrap it in a worker's traceback."""
+
+    @functools.wraps(load)
+    def load_or_error(dataset: Any, keys: Any) -> Item | ReidError:
+        try:
+            return load(dataset, keys)
+        except ReidError as error:
+            return error
+
+    return load_or_error
+
+
+class Loader(Generic[Item]):
+    """A data loader whose errors arrive as they were raised, also from worker processes."""
+
+    def __init__(self, loader: DataLoader[Any]) -> None:
+        """Wrap a loader of items or errors."""
+        self._loader = loader
+
+    def __len__(self) -> int:
+        """Return the number of items."""
+        return len(self._loader)
+
+    def __iter__(self) -> Iterator[Item]:
+        """Yield the items.
+
+        Raises:
+            ReidError: An image cannot be read.
+        """
+        for item in self._loader:
+            if isinstance(item, ReidError):
+                raise item
+            yield item
+
+
 class _TrainingSet(Dataset[Any]):
     """Reads and augments training images; the loader asks for one batch of keys at a time."""
 
     def __init__(self, images: TrainingImages, pipeline: Pipeline, seed: int) -> None:
         self.images, self.pipeline, self.seed = images, pipeline, seed
 
+    @_handing_errors_over
     def __getitems__(self, keys: list[Key]) -> Batch:
         repeats: Counter[Key] = Counter()
         tensors = []
@@ -155,6 +198,7 @@ class _EvaluationSet(Dataset[Any]):
     def __len__(self) -> int:
         return len(self.positions)
 
+    @_handing_errors_over
     def __getitems__(self, keys: list[int]) -> Tensor:
         rng = np.random.default_rng(0)
         return _stack([self.pipeline(self.store.image(int(self.positions[k])), rng) for k in keys])
@@ -186,26 +230,28 @@ class EpochBatches:
 
 def training_loader(
     images: TrainingImages, pipeline: Pipeline, batches: EpochBatches, *, seed: int, workers: int
-) -> DataLoader[Any]:
-    """Return a loader of ``Batch``; its order and augmentations depend on the keys alone."""
-    return DataLoader(
+) -> Loader[Batch]:
+    """Return a loader of batches; its order and augmentations depend on the keys alone."""
+    loader = DataLoader(
         _TrainingSet(images, pipeline, seed),
         batch_sampler=cast(Any, batches),
         collate_fn=_as_it_is,
         **_worker_options(workers),
     )
+    return Loader(loader)
 
 
 def evaluation_loader(
     store: Store, positions: np.ndarray, pipeline: Pipeline, *, batch_size: int, workers: int
-) -> DataLoader[Any]:
+) -> Loader[Tensor]:
     """Return a loader of ``(B, 3, H, W)`` tensors in the order of the positions."""
-    return DataLoader(
+    loader = DataLoader(
         _EvaluationSet(store, positions, pipeline),
         batch_size=batch_size,
         collate_fn=_as_it_is,
         **_worker_options(workers),
     )
+    return Loader(loader)
 
 
 def _worker_options(workers: int) -> dict[str, Any]:

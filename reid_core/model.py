@@ -85,6 +85,8 @@ class ReIDModel(nn.Module):
         aux: dict[str, Tensor] = {}
         for specs, output in zip(self._specs, outputs, strict=True):
             branches |= {specs[name].name: branch for name, branch in output.branches.items()}
+            if twice := aux.keys() & output.aux.keys():
+                raise ReidError(f"head: two heads give an extra value named {name_list(twice)}")
             aux |= output.aux
         logits = {
             spec.name: self.classifier[spec.classifier](branches[spec.name].embedding)

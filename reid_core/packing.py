@@ -21,7 +21,8 @@ from reid_core.files import atomic_path, saving, write_json
 from reid_core.store import FORMAT, UNREADABLE, Index, Store, decode, record_key
 
 SHOWN_PROBLEMS = 20
-COMMIT_EVERY = 1000
+COMMIT_BYTES = 1 << 25
+"""Encoded images are written to the disk in portions of about this size."""
 FIRST_MAP_SIZE = 1 << 26
 
 Report = Callable[[int, int], None]
@@ -179,6 +180,7 @@ def _write_images(
     size = FIRST_MAP_SIZE
     environment = lmdb.open(str(folder / "images.lmdb"), map_size=size, sync=False)
     pending: list[tuple[bytes, bytes]] = []
+    needed = 0
     try:
         for position, record in enumerate(records):
             data, problem = _read_source(record)
@@ -187,14 +189,15 @@ def _write_images(
             else:
                 _update(digest, f"{record.split}/{record.name}", data)
                 pending.append((record_key(position), data))
-            if len(pending) == COMMIT_EVERY or position == len(records) - 1:
+                needed += len(data)
+            if needed >= COMMIT_BYTES or position == len(records) - 1:
                 size = _commit(environment, pending, size)
                 pending.clear()
+                needed = 0
             report(position + 1, len(records))
         environment.sync(True)
     except lmdb.Error as error:
         # A write that a full disk cuts short comes as a plain input/output error.
-        needed = sum(len(data) for _, data in pending)
         full = isinstance(error, lmdb.DiskError) or shutil.disk_usage(folder).free < needed
         raise OSError(errno.ENOSPC if full else errno.EIO, str(error)) from error
     finally:

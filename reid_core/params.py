@@ -34,6 +34,9 @@ SECTION_KINDS: dict[str, str] = {
 }
 """Sections that name components (one entry, or a list of them) and their kinds."""
 
+PATH = {"format": "path"}
+"""What a params field of a file name carries as ``json_schema_extra``."""
+
 
 def check_run_params(raw: Raw, catalog: Catalog, source: str) -> RunParams:
     """Check the params of a run and fill in every default.
@@ -100,6 +103,21 @@ def build(catalog: Catalog, kind: str, entry: Entry, **context: Any) -> Any:
     offer = catalog.offer(kind, entry.name)
     params = read_params(offer.component.params, entry.params)
     return call_build(offer.component, params, str(offer), **context)
+
+
+def without_paths(raw: Raw, catalog: Catalog) -> Raw:
+    """Return resolved params in which every component's file names are back at their default.
+
+    A param is a file name when its field says ``json_schema_extra={"format": "path"}``.
+    """
+    result = dict(raw)
+    for place, kind, entry in _entries(raw):
+        if kind != "optimizer":
+            fields = catalog.component(kind, entry["name"]).params.model_fields
+            paths = {n: f.default for n, f in fields.items() if f.json_schema_extra == PATH}
+            params = {**entry["params"], **{n: d for n, d in paths.items() if n in entry["params"]}}
+            _replace(result, place, {**entry, "params": params})
+    return result
 
 
 def _entries(raw: Raw) -> Iterator[tuple[Place, str, Any]]:

@@ -20,6 +20,7 @@ from reid_core.errors import ReidError
 from reid_core.evaluation import Evaluated, Extract, evaluate
 from reid_core.extraction import extract, labelled
 from reid_core.images import Pipeline
+from reid_core.params import without_paths
 from reid_core.schema import DatasetEntry, Entry, EvaluationEntry, RunParams
 from reid_core.store import Store
 
@@ -180,7 +181,7 @@ class Scorer:
 
     def weights_metadata(self) -> dict[str, Any]:
         """Return what a weights file says of itself: no time and no path, so its bytes repeat."""
-        dump = self.params.model_dump(mode="json")
+        dump = without_paths(self.params.model_dump(mode="json"), self.catalog)
         model = self.parts.module.model
         height, width = self.pipeline.input_size()
         evaluation = self.params.evaluation[0].params if self.params.evaluation else {}

@@ -35,8 +35,9 @@ DAMAGED = (
 )
 """What numpy raises for an npz file that is damaged or of another kind."""
 
-_environments: WeakValueDictionary[str, lmdb.Environment] = WeakValueDictionary()
-"""Open files of this process: LMDB allows one environment per file and process."""
+_environments: WeakValueDictionary[tuple[int, str], lmdb.Environment] = WeakValueDictionary()
+"""Open files by (process, path). The one global of the core: LMDB itself allows a process one
+environment per file, so stores of one path must share it."""
 
 
 @dataclass(frozen=True)
@@ -169,23 +170,15 @@ def record_key(position: int) -> bytes:
 
 def open_images(path: Path) -> lmdb.Environment:
     """Open a store's LMDB read-only, without a lock: a finished store never changes."""
-    place = os.path.realpath(path / "images.lmdb")
-    environment = _environments.get(place)
+    place, process = os.path.realpath(path / "images.lmdb"), os.getpid()
+    environment = _environments.get((process, place))
     if environment is None:
+        for (owner, opened), inherited in list(_environments.items()):
+            if opened == place and owner != process:
+                inherited.close()  # a fork has brought it along
         environment = lmdb.open(place, readonly=True, lock=False, readahead=False, create=False)
-        _environments[place] = environment
+        _environments[process, place] = environment
     return environment
-
-
-def _close_inherited() -> None:
-    """Close what a fork has brought along, so that the child can open its own."""
-    for environment in list(_environments.values()):
-        environment.close()
-    _environments.clear()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_close_inherited)
 
 
 def decode(data: bytes) -> Image.Image:

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from reid_core.contracts import Batch, Progress, Step, parts_with
-from reid_core.errors import ReidError
+from reid_core.contracts import Batch, LossOutput, Progress, Step, parts_with
+from reid_core.errors import ReidError, name_list
 from reid_core.losses import LossTerm
 from reid_core.model import ReIDModel
 from reid_core.optimization import rates_by_role, set_rates
@@ -54,11 +54,12 @@ class TrainingModule(nn.Module):
         """Run the model and every objective; the total is the weighted sum of their losses."""
         outputs = self.model(batch.images)
         step = Step(batch, self.model, outputs, self.progress)
-        results = {
-            name: result
-            for objective in self._objectives
-            for name, result in objective(step).items()
-        }
+        results: dict[str, LossOutput] = {}
+        for objective in self._objectives:
+            named = objective(step)
+            if twice := results.keys() & named.keys():
+                raise ReidError(f"objective: two objectives give a loss named {name_list(twice)}")
+            results |= named
         total = torch.stack([r.weight * r.value for r in results.values()]).sum()
         monitors = {
             f"{name}.{key}": value

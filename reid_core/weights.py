@@ -105,6 +105,11 @@ def load_model(weights: WeightsFile, catalog: Catalog) -> tuple[ReIDModel, Model
     except RuntimeError as error:
         first = " ".join(str(error).split())[:300]
         raise ReidError(f"{weights.path}: the tensors do not fit the model: {first}") from None
+    if unread := [n for n, b in model.named_buffers() if b.is_meta]:
+        raise ReidError(
+            f"{weights.path}: {name_list(unread)}: a plugin keeps this buffer out of the weights "
+            "(persistent=False), so it cannot be restored; its plugin must make it persistent"
+        )
     return model.eval(), params
 
 

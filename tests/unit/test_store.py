@@ -157,7 +157,7 @@ def test_the_content_hash_changes_with_what_is_known_of_an_image(tmp_path, chang
 
 def test_a_store_grows_beyond_its_first_size(tmp_path, monkeypatch):
     monkeypatch.setattr(packing, "FIRST_MAP_SIZE", 1 << 16)
-    monkeypatch.setattr(packing, "COMMIT_EVERY", 7)
+    monkeypatch.setattr(packing, "COMMIT_BYTES", 5000)
     data = [encoded("BMP", i, (64, 64)) for i in range(40)]
     store = packed(tmp_path, [record(f"{i}.bmp", d) for i, d in enumerate(data)])
     assert sum(map(len, data)) > 7 * (1 << 16)

@@ -34,6 +34,7 @@ class ResNetParams(Params):
         description='"imagenet": torchvision\'s IMAGENET1K_V1 weights; "none": random weights.',
     )
     weights_file: str | None = Field(
+        json_schema_extra={"format": "path"},
         default=None,
         min_length=1,
         description="Path of a .safetensors or state-dict file with torchvision's key names, "
