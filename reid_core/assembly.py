@@ -176,7 +176,8 @@ def _check_batches(batches: EpochBatches, images: TrainingImages, losses: Weight
     """Look at the first batch: return its size, and refuse one that a loss can learn nothing from.
 
     Raises:
-        ReidError: There is no batch, or a loss needs pairs and the batch has none.
+        ReidError: There is no batch, or a loss needs pairs and the batch has no identity with
+            two different images.
     """
     batches.set(0, 0)
     first = next(iter(batches), None)
@@ -184,11 +185,12 @@ def _check_batches(batches: EpochBatches, images: TrainingImages, losses: Weight
         raise ReidError(
             f"sampler: {len(images)} images make no batch; lower the batch size or P and K"
         )
-    labels = images.labels[[index for _, index in first]]
+    # A sampler may repeat an image; with itself it makes no pair.
+    labels = images.labels[np.unique([index for _, index in first])]
     if losses.needs_pairs and len(np.unique(labels)) == len(labels):
         raise ReidError(
-            f"loss: {', '.join(losses.needs_pairs)} compares images of one identity, and the first "
-            f"batch of {len(labels)} has {len(labels)} different identities; use the sampler "
-            "'class_balanced' with K >= 2"
+            f"loss: {', '.join(losses.needs_pairs)} compares different images of one identity, and "
+            f"no identity has two of the first batch's {len(labels)}; use the sampler "
+            "'class_balanced' with K >= 2 and data with several images of an identity"
         )
     return len(first)

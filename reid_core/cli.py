@@ -74,6 +74,8 @@ def _run(catalog: Catalog, arguments: list[str], prog: str | None) -> int:
             broken[name] = f"{offer} cannot be used: {type(error).__name__}: {error}"
     if arguments and arguments[0] in broken:
         raise ReidError(broken[arguments[0]])
+    if arguments and not arguments[0].startswith("-") and arguments[0] not in commands:
+        catalog.offer("command", arguments[0])  # says what there is and which plugins failed
     args = parser.parse_args(arguments)
     return int(commands[args.command].run(args) or 0)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -117,7 +117,8 @@ class Progress:
         epochs: Epochs in all.
         step: Optimizer steps done since the start, over all epochs.
         steps_per_epoch: Optimizer steps of one epoch.
-        accuracy: Running mean of the identity accuracy, 0 to 1; 0 before the first step.
+        accuracy: Running mean of the identity accuracy, 0 to 1, renewed every ten steps;
+            0 before that.
         seed: The run's seed.
     """
 
@@ -292,6 +293,18 @@ class Features:
     def __len__(self) -> int:
         """Return N."""
         return len(self.pids)
+
+    def rows(self, at: np.ndarray) -> Features:
+        """Return the features of some images, by position."""
+        return replace(
+            self,
+            values={name: array[at] for name, array in self.values.items()},
+            pids=self.pids[at],
+            camids=self.camids[at],
+            names=self.names[at],
+            junk=self.junk[at],
+            distractor=self.distractor[at],
+        )
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from reid_core.catalog import Catalog
@@ -9,7 +10,7 @@ from reid_core.console import progress_bar, say
 from reid_core.contracts import Listing
 from reid_core.errors import ReidError
 from reid_core.packing import fingerprint, pack, published_differences
-from reid_core.params import build
+from reid_core.params import build, path_params
 from reid_core.schema import DatasetEntry
 from reid_core.store import Store
 
@@ -31,7 +32,7 @@ class Stores:
 
         Raises:
             ReidError: The dataset cannot be read or packed, or the store at the entry's
-                own place was made from another dataset.
+                own place was made from another dataset or with other params.
         """
         key = entry.model_dump_json(exclude={"alias"})
         if key not in self._by_entry:
@@ -41,18 +42,47 @@ class Stores:
     def _found(self, entry: DatasetEntry) -> Store:
         """Find or pack the store of an entry that is asked for the first time."""
         name = entry.bare_name
-        if entry.store is not None and Path(entry.store).is_dir():
-            store = self._opened(Path(entry.store))
-            packed = store.manifest["source"]["name"]
-            if packed != name:
-                raise ReidError(f"{entry.store}: a store of '{packed}', not of '{name}'")
+        place = Path(entry.store).expanduser() if entry.store else None
+        if place is not None and place.is_dir():
+            store = self._opened(place)
+            self._check_source(store, entry)
             return store
         listing: Listing = build(self.catalog, "dataset", entry)
-        mark = fingerprint(name, entry.params, listing)
-        target = Path(entry.store) if entry.store else self.folder / f"{name}-{mark}"
+        offer = self.catalog.offer("dataset", entry.name)
+        mark = fingerprint(
+            name, entry.params, listing, distribution=offer.distribution, version=offer.version
+        )
+        target = place or self.folder / f"{name}-{mark}"
         if not target.is_dir():
             self._pack(entry, name, listing, target)
         return self._opened(target)
+
+    def _check_source(self, store: Store, entry: DatasetEntry) -> None:
+        """Refuse a store at an entry's own place that was packed from something else.
+
+        Params that name files may differ, because a store can be moved; params that were
+        added to the dataset since are not in the manifest.
+        """
+        source, name = store.manifest["source"], entry.bare_name
+        if source["name"] != name:
+            raise ReidError(f"{entry.store}: a store of '{source['name']}', not of '{name}'")
+        distribution = self.catalog.offer("dataset", entry.name).distribution
+        if source.get("distribution", distribution) != distribution:
+            raise ReidError(
+                f"{entry.store}: a store of '{source['distribution']}:{name}', not of "
+                f"'{distribution}:{name}'"
+            )
+        packed, paths = source.get("params", {}), path_params(self.catalog, "dataset", entry.name)
+        differences = [
+            f"{key} (packed with {json.dumps(packed[key])}, now {json.dumps(value)})"
+            for key, value in entry.params.items()
+            if key in packed and key not in paths and packed[key] != value
+        ]
+        if differences:
+            raise ReidError(
+                f"{entry.store}: a store of '{name}' with other params: {', '.join(differences)}; "
+                "take these params, or name another 'store' to pack into"
+            )
 
     def _opened(self, path: Path) -> Store:
         path = path.resolve()
@@ -62,7 +92,8 @@ class Stores:
 
     def _pack(self, entry: DatasetEntry, name: str, listing: Listing, target: Path) -> None:
         """Pack with progress; say what was packed and where it differs from published numbers."""
-        source = {"name": name, "params": entry.params}
+        distribution = self.catalog.offer("dataset", entry.name).distribution
+        source = {"name": name, "distribution": distribution, "params": entry.params}
         with progress_bar(f"packing {entry.label}") as tick:
             store = pack(listing, target, source, tick)
         say(f"packed {entry.label}: {len(store)} images into {target}")

@@ -24,8 +24,9 @@ from reid_core.images import Pipeline
 from reid_core.params import check_run_params
 from reid_core.run_directory import RunDirectory, read_params_of
 from reid_core.schema import DatasetEntry, EvalParams, EvaluationEntry
-from reid_core.scoring import ModelUnderTest, Targets, check_targets, target_entries
-from reid_core.weights import load_model, read_weights
+from reid_core.scoring import draw_ranking
+from reid_core.targets import ModelUnderTest, Targets, check_targets, target_entries
+from reid_core.weights import WeightsFile, load_model, read_weights
 
 
 def run_evaluation(params: EvalParams, catalog: Catalog) -> list[Evaluated]:
@@ -37,57 +38,72 @@ def run_evaluation(params: EvalParams, catalog: Catalog) -> list[Evaluated]:
     Raises:
         ReidError: Run, weights, features or data are missing or do not fit together.
     """
-    output = Path(params.output_dir) if params.output_dir else None
+    output = Path(params.output_dir).expanduser() if params.output_dir else None
     if params.features is not None:
-        files = {split: load_features(Path(file)) for split, file in params.features.items()}
+        files = {s: load_features(Path(f).expanduser()) for s, f in params.features.items()}
         targets, entries = None, list(params.evaluation or [])
+        if named := [e.target for e in entries if e.target]:
+            raise ReidError(
+                f"evaluation: target '{named[0]}' is named, and saved features have no targets; "
+                "leave 'target' out"
+            )
         extract, names = features_from_files(files), ["features"]
     else:
         targets, entries, weights = _what_to_score(params, catalog)
-        check_targets(entries, catalog, targets)
-        extract = targets.extractor(_model(weights, params, catalog))
-        names = list(targets.entries)
+        model = _model(weights, params, catalog)
+        has_classifier = any(name.startswith("classifier.") for name in weights.tensors)
+        check_targets(entries, catalog, targets, model.classes, has_classifier=has_classifier)
+        extract, names = targets.extractor(model), list(targets.entries)
     if output is not None and targets is not None:
         extract = _saving(extract, output / "features")
     results = evaluate(entries, catalog, names, extract)
     for result in results:
         print_scores(result)
         if output is not None:
-            save_scores(output, result)
-    if output is not None and targets is not None:
-        for picture in targets.pictures(results, output):
-            say(f"picture: {picture}")
+            model_name = model.name if targets is not None else "saved features"
+            saved = save_scores(output, result, "scores", model_name)
+            say(f"scores: {saved}.json")
+            if targets is not None:
+                picture = output / f"ranked-{result.name}-{result.target}.png"
+                for drawn in draw_ranking(saved, targets.store(result.target), picture):
+                    say(f"picture: {drawn}")
     return results
 
 
 def _what_to_score(
     params: EvalParams, catalog: Catalog
-) -> tuple[Targets, list[EvaluationEntry], Path]:
-    """Return targets, evaluators and the weights file, from the params or from the run."""
-    working_dir = Path(params.working_dir)
+) -> tuple[Targets, list[EvaluationEntry], WeightsFile]:
+    """Return targets, evaluators and weights, from the params or from the run."""
+    working_dir = Path(params.working_dir).expanduser()
     datasets: Mapping[str, DatasetEntry] = params.targets or {}
     entries = params.evaluation
     if params.run is not None:
-        directory = RunDirectory.open(Path(params.run))
+        directory = RunDirectory.open(Path(params.run).expanduser())
         run = check_run_params(read_params_of(directory), catalog, str(directory.params))
         datasets = datasets or target_entries(run)
         entries = run.evaluation if entries is None else entries
-        working_dir = Path(run.working_dir)
-        weights = directory.best_weights
-        if not weights.is_file():
-            raise ReidError(f"{directory.path}: no weights/best.safetensors; has it been trained?")
+        working_dir = Path(run.working_dir).expanduser()
+        weights = _weights_of(directory)
     else:
-        weights = Path(str(params.weights))
+        weights = Path(str(params.weights)).expanduser()
     if not entries:
         raise ReidError("evaluation: no evaluator is named; add one to 'evaluation'")
-    return Targets(dict(datasets), Stores(catalog, working_dir)), entries, weights
+    return Targets(dict(datasets), Stores(catalog, working_dir)), entries, read_weights(weights)
 
 
-def _model(path: Path, params: EvalParams, catalog: Catalog) -> ModelUnderTest:
-    """Load a weights file as a model on the device."""
-    weights = read_weights(path)
+def _weights_of(directory: RunDirectory) -> Path:
+    """Return a run's best weights; its last ones when none has been scored."""
+    for path in (directory.best_weights, directory.last_weights):
+        if path.is_file():
+            say(f"weights: {path}")
+            return path
+    raise ReidError(f"{directory.path}: no weights yet; the run has not ended an epoch to score")
+
+
+def _model(weights: WeightsFile, params: EvalParams, catalog: Catalog) -> ModelUnderTest:
+    """Put the model of a weights file on the device."""
     model, model_params = load_model(weights, catalog)
-    device = choose_device(params.device)
+    device = choose_device(params.device, key="device")
     return ModelUnderTest(
         module=model.to(device),
         pipeline=Pipeline(catalog, model_params.augmentation, training=False),
@@ -95,7 +111,7 @@ def _model(path: Path, params: EvalParams, catalog: Catalog) -> ModelUnderTest:
         device=device,
         batch_size=params.batch_size,
         workers=params.workers,
-        name=f"{model_params.backbone.name} ({path.name})",
+        name=f"{model_params.backbone.name} ({weights.path.name})",
     )
 
 

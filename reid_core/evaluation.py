@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from reid_core.errors import ReidError
 from reid_core.files import atomic_path, write_json
 from reid_core.params import build
 from reid_core.schema import EvaluationEntry, numbered_names
+from reid_core.store import DAMAGED
 
 Extract = Callable[[str, str, frozenset[str]], Features]
 """``extract(target, split, outputs)`` gives the features of one split of a target."""
@@ -97,20 +98,65 @@ def print_scores(result: Evaluated) -> None:
         say(f"    {key}: {text}")
 
 
-def save_scores(folder: Path, result: Evaluated) -> None:
-    """Write metrics and card as JSON, per-query arrays and tables as npz (no pickle)."""
-    stem = f"{result.name}-{result.target}"
+def print_briefly(result: Evaluated) -> None:
+    """Print an evaluation on one line, and its card in short on a second."""
+    metrics, primary = result.scores.metrics, result.scores.primary
+    names = [primary, *(n for n in ("rank1", "top5", "mINP") if n in metrics)]
+    numbers = ", ".join(f"{name} {metrics[name]:.4f}" for name in names)
+    say(f"  {result.name} on {result.target}: {numbers}")
+    say(f"    {card_line(result.scores)}")
+
+
+def card_line(scores: Scores) -> str:
+    """Return a protocol card in short: the first words of every choice, and the sizes."""
+    choices = [f"{k} {_first_words(v)}" for k, v in scores.card.items() if isinstance(v, str)]
+    return ", ".join([*choices, json.dumps(scores.card.get("sizes", {}))])
+
+
+def _first_words(text: str) -> str:
+    return text.partition(":")[0].partition(";")[0]
+
+
+def save_scores(folder: Path, result: Evaluated, kind: str, model: str) -> Path:
+    """Write metrics and card as JSON, per-query arrays and tables as npz (no pickle).
+
+    Args:
+        folder: Where to write.
+        result: The scores.
+        kind: First part of the files' name: ``best``, ``last``, ``baseline-<name>``.
+        model: What was scored, for people, e.g. ``"best model, epoch 10"``.
+
+    Returns:
+        The files' path without its ending; see ``read_scores``.
+    """
+    path = folder / f"{kind}-{result.name}-{result.target}"
     scores = result.scores
     arrays = {f"per_query.{name}": array for name, array in scores.per_query.items()}
     arrays |= {f"tables.{name}": array for name, array in scores.tables.items()}
-    with atomic_path(folder / f"{stem}.npz") as temporary, temporary.open("wb") as file:
+    with atomic_path(path.with_name(f"{path.name}.npz")) as temporary, temporary.open("wb") as file:
         np.savez(file, **arrays)  # type: ignore[arg-type]
-    write_json(
-        folder / f"{stem}.json",
-        {
-            **result.label,
-            "primary": scores.primary,
-            "metrics": {name: float(value) for name, value in scores.metrics.items()},
-            "card": dict(scores.card),
-        },
-    )
+    facts = {
+        **result.label,
+        "model": model,
+        "primary": scores.primary,
+        "metrics": {name: float(value) for name, value in scores.metrics.items()},
+        "card": dict(scores.card),
+    }
+    write_json(path.with_name(f"{path.name}.json"), facts)
+    return path
+
+
+def read_scores(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Return the per-query arrays and the facts that ``save_scores`` wrote.
+
+    Raises:
+        ReidError: The files are missing or damaged.
+    """
+    try:
+        with np.load(path.with_name(f"{path.name}.npz"), allow_pickle=False) as file:
+            prefix = "per_query."
+            arrays = {n[len(prefix) :]: file[n] for n in file.files if n.startswith(prefix)}
+        text = path.with_name(f"{path.name}.json").read_text(encoding="utf-8")
+        return arrays, dict(json.loads(text))
+    except DAMAGED as error:
+        raise ReidError(f"{path}: saved scores are missing or damaged: {error}") from None

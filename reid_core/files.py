@@ -12,6 +12,22 @@ from typing import Any
 
 from reid_core.errors import ReidError
 
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_ADVICE = {
+    **dict.fromkeys(_FULL, "Make room or choose another place"),
+    **dict.fromkeys(
+        (errno.EEXIST, errno.ENOTDIR),
+        "A file stands where a folder is needed: move it away or choose another place",
+    ),
+    errno.EISDIR: "A folder stands where a file is needed: move it away or choose another place",
+    **dict.fromkeys(
+        (errno.EACCES, errno.EPERM, errno.EROFS),
+        "Make the place writable for you or choose another one",
+    ),
+    errno.ENAMETOOLONG: "Choose a shorter name",
+}
+"""What to do about an error number of the system."""
+
 
 @contextlib.contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
@@ -23,21 +39,21 @@ def atomic_path(path: Path) -> Iterator[Path]:
     Raises:
         ReidError: The disk is full or not writable; the old file is untouched.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with saving(path):
+    with saving(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
             yield temporary
             with temporary.open("rb") as file:
                 os.fsync(file.fileno())
             temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
 def saving(path: Path) -> Iterator[None]:
-    """Turn a full or read-only disk into one clear error about ``path``.
+    """Turn what the disk refuses into one clear error about ``path``.
 
     Raises:
         ReidError: An OS error occurred inside the block.
@@ -45,11 +61,12 @@ def saving(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        full = error.errno in _FULL
         reason = "the disk is full" if full else error.strerror or str(error)
+        advice = _ADVICE.get(error.errno or 0, "Choose another place")
         raise ReidError(
             f"{path}: cannot be written: {reason}; what was saved before is still whole. "
-            "Make room or choose another place, and run again"
+            f"{advice}, and run again"
         ) from error
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import multiprocessing
+import signal
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -119,6 +120,10 @@ class TrainingImages:
     def __len__(self) -> int:
         """Return N."""
         return len(self.labels)
+
+    def content_hashes(self) -> dict[str, str]:
+        """Return the content hash of every dataset by its label."""
+        return {label: store.manifest["content_hash"] for label, store in self.stores}
 
 
 Item = TypeVar("Item")
@@ -236,7 +241,7 @@ def training_loader(
         _TrainingSet(images, pipeline, seed),
         batch_sampler=cast(Any, batches),
         collate_fn=_as_it_is,
-        **_worker_options(workers),
+        **_worker_options(workers, persistent=True),
     )
     return Loader(loader)
 
@@ -249,12 +254,12 @@ def evaluation_loader(
         _EvaluationSet(store, positions, pipeline),
         batch_size=batch_size,
         collate_fn=_as_it_is,
-        **_worker_options(workers),
+        **_worker_options(workers, persistent=False),
     )
     return Loader(loader)
 
 
-def _worker_options(workers: int) -> dict[str, Any]:
+def _worker_options(workers: int, *, persistent: bool) -> dict[str, Any]:
     """Return the loader options that keep randomness, processes and memory under control."""
     options: dict[str, Any] = {
         "num_workers": workers,
@@ -265,13 +270,18 @@ def _worker_options(workers: int) -> dict[str, Any]:
     if workers:
         # fork is unsafe once torch or LMDB have started threads.
         options["multiprocessing_context"] = multiprocessing.get_context("spawn")
-        options["persistent_workers"] = True
-        options["worker_init_fn"] = _one_thread
+        options["persistent_workers"] = persistent
+        options["worker_init_fn"] = _start_worker
     return options
 
 
-def _one_thread(worker: int) -> None:
-    """Keep workers from fighting the main process for the cores."""
+def _start_worker(worker: int) -> None:
+    """Keep workers from fighting the main process for the cores, and deaf to Ctrl-C.
+
+    The terminal sends Ctrl-C to all of them; the main process needs its workers to finish
+    the step.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
 
 

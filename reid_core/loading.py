@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from reid_core.catalog import Catalog
 from reid_core.console import say
+from reid_core.errors import ParamsError
 from reid_core.legacy import (
     Translation,
     is_legacy_eval,
@@ -16,7 +18,7 @@ from reid_core.legacy import (
     translate_run,
 )
 from reid_core.params import check_eval_params, check_run_params
-from reid_core.params_file import apply_overrides, read_json
+from reid_core.params_file import overridden, parse_json
 from reid_core.schema import EvalParams, RunParams
 
 
@@ -39,13 +41,15 @@ def load_run_params(path: Path, catalog: Catalog, overrides: Sequence[str] = ())
     Raises:
         ReidError: With all problems of the file.
     """
-    raw, translation = read_json(path), None
-    if is_legacy_run(raw):
-        translation = translate_run(raw, str(path))
-        raw = translation.params
-        _say_notes(path, translation)
-    recorded = raw.get("plugins")
-    params = check_run_params(apply_overrides(raw, overrides, str(path)), catalog, str(path))
+    problems: list[str] = []
+    raw, translation = parse_json(path, problems), None
+    with _joined(path, problems):
+        if is_legacy_run(raw):
+            translation = translate_run(raw, str(path))
+            raw = translation.params
+            _say_notes(path, translation)
+        recorded = raw.get("plugins")
+        params = check_run_params(overridden(raw, overrides, problems), catalog, str(path))
     if isinstance(recorded, dict):
         for name, version in params.plugins.items():
             if recorded.get(name, version) != version:
@@ -55,12 +59,33 @@ def load_run_params(path: Path, catalog: Catalog, overrides: Sequence[str] = ())
 
 def load_eval_params(path: Path, catalog: Catalog, overrides: Sequence[str] = ()) -> EvalParams:
     """Read, translate, override and check an eval_params.json; see ``load_run_params``."""
-    raw = read_json(path)
-    if is_legacy_eval(raw):
-        translation = translate_eval(raw, str(path))
-        raw = translation.params
-        _say_notes(path, translation)
-    return check_eval_params(apply_overrides(raw, overrides, str(path)), catalog, str(path))
+    problems: list[str] = []
+    raw = parse_json(path, problems)
+    with _joined(path, problems):
+        if is_legacy_eval(raw):
+            translation = translate_eval(raw, str(path))
+            raw = translation.params
+            _say_notes(path, translation)
+        params = check_eval_params(overridden(raw, overrides, problems), catalog, str(path))
+    return params
+
+
+@contextmanager
+def _joined(path: Path, problems: list[str]) -> Iterator[None]:
+    """Report the problems that were found before together with those of the block.
+
+    Of a place that has a problem already, such as a key given twice, nothing more is said.
+
+    Raises:
+        ParamsError: There are problems.
+    """
+    try:
+        yield
+    except ParamsError as error:
+        places = {problem.partition(": ")[0] for problem in problems}
+        problems += [p for p in error.problems if p.partition(": ")[0] not in places]
+    if problems:
+        raise ParamsError(str(path), problems)
 
 
 def _say_notes(path: Path, translation: Translation) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -21,10 +22,16 @@ class ReIDModel(nn.Module):
     Attributes:
         branches: Every branch of every head, in the order of the params.
         embedding_dim: D, the size of the joint test embedding.
+        backbone_name: Name of the backbone's component.
+        head_names: Likewise of every head.
     """
 
     def __init__(
-        self, backbone: nn.Module, heads: list[tuple[HeadEntry, nn.Module]], num_pids: int
+        self,
+        backbone: nn.Module,
+        heads: list[tuple[HeadEntry, nn.Module]],
+        num_pids: int,
+        backbone_name: str = "",
     ) -> None:
         """Join the parts; classifiers are added by ``add_classifiers``."""
         super().__init__()
@@ -32,6 +39,8 @@ class ReIDModel(nn.Module):
         self.heads = nn.ModuleList(head for _, head in heads)
         self.classifier = nn.ModuleDict()
         self.num_pids = num_pids
+        self.backbone_name = backbone_name
+        self.head_names = tuple(entry.bare_name for entry, _ in heads)
         self.backbone_is_frozen = False
         self._entries = [entry for entry, _ in heads]
         self._specs = [
@@ -83,11 +92,15 @@ class ReIDModel(nn.Module):
         outputs = [head(feature_map) for head in self.heads]
         branches: dict[str, Branch] = {}
         aux: dict[str, Tensor] = {}
-        for specs, output in zip(self._specs, outputs, strict=True):
+        for entry, specs, output in zip(self._entries, self._specs, outputs, strict=True):
             branches |= {specs[name].name: branch for name, branch in output.branches.items()}
-            if twice := aux.keys() & output.aux.keys():
-                raise ReidError(f"head: two heads give an extra value named {name_list(twice)}")
-            aux |= output.aux
+            extra = {_prefixed(name, entry.alias): value for name, value in output.aux.items()}
+            if twice := aux.keys() & extra.keys():
+                raise ReidError(
+                    f"head: two heads give an extra value named {name_list(twice)}; give one of "
+                    "them an 'alias'"
+                )
+            aux |= extra
         logits = {
             spec.name: self.classifier[spec.classifier](branches[spec.name].embedding)
             for spec in self.branches
@@ -135,14 +148,16 @@ def build_model(params: ModelParams, catalog: Catalog, num_pids: int) -> ReIDMod
         )
         for entry in params.head
     ]
-    return ReIDModel(backbone, heads, num_pids)
+    return ReIDModel(backbone, heads, num_pids, params.backbone.bare_name)
 
 
 def _renamed(spec: BranchSpec, alias: str | None) -> BranchSpec:
-    if alias is None:
-        return spec
-    key = None if spec.classifier is None else f"{alias}_{spec.classifier}"
-    return BranchSpec(f"{alias}_{spec.name}", spec.dim, key, spec.roles, spec.in_test)
+    key = None if spec.classifier is None else _prefixed(spec.classifier, alias)
+    return replace(spec, name=_prefixed(spec.name, alias), classifier=key)
+
+
+def _prefixed(name: str, alias: str | None) -> str:
+    return name if alias is None else f"{alias}_{name}"
 
 
 def _check_branches(branches: tuple[BranchSpec, ...]) -> None:

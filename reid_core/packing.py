@@ -113,12 +113,29 @@ def published_differences(listing: Listing) -> list[str]:
     return differences
 
 
-def fingerprint(dataset: str, params: dict[str, Any], listing: Listing) -> str:
+def fingerprint(
+    dataset: str,
+    params: dict[str, Any],
+    listing: Listing,
+    *,
+    distribution: str = "",
+    version: str = "",
+) -> str:
     """Return 16 hex digits that change when the dataset's params or files change.
 
-    Files are compared by name, size and time of change; they are not read.
+    Files are compared by name, size and time of change; they are not read. Images that code
+    makes may change with its release.
+
+    Args:
+        dataset: The dataset's name.
+        params: Its resolved params.
+        listing: Its images.
+        distribution: Who offers the dataset.
+        version: Of the distribution; it counts only where code makes images.
     """
-    digest = hashlib.sha256(repr((FORMAT, dataset, sorted(params.items()))).encode())
+    release = version if any(callable(r.source) for r in listing.records) else ""
+    facts = (FORMAT, distribution, release, dataset, sorted(params.items()))
+    digest = hashlib.sha256(repr(facts).encode())
     for record in listing.records:
         digest.update(repr(_facts(record)).encode())
         if isinstance(record.source, Path):

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any, cast
 
-from pydantic import PydanticUndefinedAnnotation, PydanticUserError
+from pydantic import (
+    PydanticUndefinedAnnotation,
+    PydanticUserError,
+    TypeAdapter,
+    ValidationError,
+)
 
 from reid_core.catalog import Catalog
-from reid_core.component import AugmentationComponent, call_build
+from reid_core.component import AugmentationComponent, Params, call_build
 from reid_core.errors import ParamsError, ReidError, did_you_mean
 from reid_core.params_file import Raw
 from reid_core.problems import Model, Place, dotted, read_params, validate
 from reid_core.schema import (
     OPTIMIZERS,
+    DataParams,
     DatasetEntry,
     Entry,
     EvalParams,
@@ -58,8 +66,14 @@ def check_run_params(raw: Raw, catalog: Catalog, source: str) -> RunParams:
 
 def check_model_params(raw: Raw, catalog: Catalog, source: str) -> ModelParams:
     """Check the sections of a weights file that make the network, and no others."""
-    sections = {key: raw[key] for key in ModelParams.model_fields if key in raw}
-    return _checked(ModelParams, sections, catalog, source, lambda params, catalog: ())
+    sections = {key: raw[key] for key in _NetworkParams.model_fields if key in raw}
+    return _checked(_NetworkParams, sections, catalog, source, lambda sections, catalog: ())
+
+
+class _NetworkParams(ModelParams):
+    """A network as its weights file describes it; it may need no preprocessing."""
+
+    augmentation: list[Entry]
 
 
 def check_eval_params(raw: Raw, catalog: Catalog, source: str) -> EvalParams:
@@ -72,7 +86,7 @@ def _checked(
     raw: Raw,
     catalog: Catalog,
     source: str,
-    cross_checks: Callable[[Model, Catalog], Iterable[str]],
+    cross_checks: Callable[[Mapping[str, Any], Catalog], Iterable[str]],
 ) -> Model:
     """Check the sections and every component that they name; fill in all defaults."""
     problems: list[str] = []
@@ -81,11 +95,19 @@ def _checked(
     resolved = dict(raw) if params is None else params.model_dump(mode="json")
     for place, kind, entry in _entries(resolved):
         _replace(resolved, place, _check_entry(place, kind, entry, catalog, problems))
-    if params is not None:
-        problems += cross_checks(params, catalog)
+    problems += cross_checks(dict(params or _right_sections(model, raw)), catalog)
     if params is None or problems:
         raise ParamsError(source, problems)
     return read_params(model, resolved)
+
+
+def _right_sections(model: type[Params], raw: Raw) -> Iterator[tuple[str, Any]]:
+    """Yield the sections that are right on their own, by name, when others are not."""
+    for name, field in model.model_fields.items():
+        if name in raw:
+            with suppress(ValidationError):
+                section: TypeAdapter[Any] = TypeAdapter(cast(Any, field.annotation))
+                yield name, section.validate_json(json.dumps(raw[name]))
 
 
 def check_dataset_entry(raw: Raw, catalog: Catalog, source: str) -> DatasetEntry:
@@ -106,7 +128,7 @@ def build(catalog: Catalog, kind: str, entry: Entry, **context: Any) -> Any:
 
 
 def without_paths(raw: Raw, catalog: Catalog) -> Raw:
-    """Return resolved params in which every component's file names are back at their default.
+    """Return resolved params in which file names are back at their default, or gone without one.
 
     A param is a file name when its field says ``json_schema_extra={"format": "path"}``.
     """
@@ -114,10 +136,20 @@ def without_paths(raw: Raw, catalog: Catalog) -> Raw:
     for place, kind, entry in _entries(raw):
         if kind != "optimizer":
             fields = catalog.component(kind, entry["name"]).params.model_fields
-            paths = {n: f.default for n, f in fields.items() if f.json_schema_extra == PATH}
-            params = {**entry["params"], **{n: d for n, d in paths.items() if n in entry["params"]}}
+            paths = path_params(catalog, kind, entry["name"])
+            params = {
+                name: fields[name].default if name in paths else value
+                for name, value in entry["params"].items()
+                if not (name in paths and fields[name].is_required())
+            }
             _replace(result, place, {**entry, "params": params})
     return result
+
+
+def path_params(catalog: Catalog, kind: str, name: str) -> set[str]:
+    """Return which params of a component are file names."""
+    fields = catalog.component(kind, name).params.model_fields
+    return {name for name, field in fields.items() if field.json_schema_extra == PATH}
 
 
 def _entries(raw: Raw) -> Iterator[tuple[Place, str, Any]]:
@@ -175,14 +207,16 @@ def _replace(root: Any, place: Place, value: Any) -> None:
         root[head] = value
 
 
-def _run_cross_checks(params: RunParams, catalog: Catalog) -> Iterator[str]:
-    """Yield problems between sections that are each right on their own."""
-    labels = [entry.label for entry in params.data.train]
-    for label in sorted({label for label in labels if labels.count(label) > 1}):
-        yield f"data.train: two datasets are called '{label}'; give each its own 'alias'"
-    yield from _target_checks(params.evaluation, list(params.data.targets) or labels)
+def _run_cross_checks(sections: Mapping[str, Any], catalog: Catalog) -> Iterator[str]:
+    """Yield problems within and between the sections that are each right on their own."""
+    if "data" in sections:
+        data: DataParams = sections["data"]
+        labels = [entry.label for entry in data.train]
+        for label in sorted({label for label in labels if labels.count(label) > 1}):
+            yield f"data.train: two datasets are called '{label}'; give each its own 'alias'"
+        yield from _target_checks(sections.get("evaluation", []), list(data.targets) or labels)
     last_on_tensors = ""
-    for i, entry in enumerate(params.augmentation):
+    for i, entry in enumerate(sections.get("augmentation", [])):
         stage = _stage(catalog, entry)
         if stage == "pil" and last_on_tensors:
             yield (
@@ -192,12 +226,13 @@ def _run_cross_checks(params: RunParams, catalog: Catalog) -> Iterator[str]:
         last_on_tensors = entry.name if stage == "tensor" else last_on_tensors
 
 
-def _eval_cross_checks(params: EvalParams, catalog: Catalog) -> Iterator[str]:
-    """Yield problems between sections that are each right on their own."""
-    if params.evaluation == []:
+def _eval_cross_checks(sections: Mapping[str, Any], catalog: Catalog) -> Iterator[str]:
+    """Yield problems within and between the sections that are each right on their own."""
+    evaluation, targets = sections.get("evaluation"), sections.get("targets")
+    if evaluation == []:
         yield "evaluation: no evaluator is named; add one, or leave 'evaluation' out"
-    if params.targets and params.features is None:
-        yield from _target_checks(params.evaluation or [], list(params.targets))
+    if targets and sections.get("features") is None:
+        yield from _target_checks(evaluation or [], list(targets))
 
 
 def _target_checks(evaluation: Iterable[EvaluationEntry], targets: list[str]) -> Iterator[str]:

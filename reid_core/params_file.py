@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -16,24 +17,43 @@ Raw = dict[str, Any]
 
 
 def read_json(path: Path) -> Raw:
-    """Read a JSON object; refuse duplicate keys, NaN and infinities.
+    """Read a JSON object; see ``parse_json``.
 
     Raises:
         ReidError: The file is missing, not JSON or not an object.
         ParamsError: It has duplicate keys or numbers that JSON does not have.
     """
+    problems: list[str] = []
+    raw = parse_json(path, problems)
+    if problems:
+        raise ParamsError(str(path), problems)
+    return raw
+
+
+def parse_json(path: Path, problems: list[str]) -> Raw:
+    """Read a JSON object that may have problems which do not hide those of its values.
+
+    Args:
+        path: The file.
+        problems: Receives one line per key that is given twice (the last one is returned) and
+            per number that JSON does not have (its text is returned).
+
+    Raises:
+        ReidError: The file is missing, not JSON or not an object.
+    """
     twice: list[tuple[Raw, str]] = []
 
     def pairs(items: list[tuple[str, Any]]) -> Raw:
-        keys = [key for key, _ in items]
         node = dict(items)
-        twice.extend((node, key) for key in node if keys.count(key) > 1)
+        twice.extend((node, key) for key in _repeated(items))
         return node
 
     try:
         text = path.read_text(encoding="utf-8")
-        raw = json.loads(text, object_pairs_hook=pairs, parse_constant=_NoNumber)
-        problems = list(_text_problems((), raw, twice))
+        raw = json.loads(
+            text, object_pairs_hook=pairs, parse_constant=_NoNumber, parse_float=_number
+        )
+        found = list(_text_problems((), raw, twice))
     except FileNotFoundError:
         raise ReidError(f"{path}: no such file") from None
     except (OSError, UnicodeDecodeError) as error:
@@ -48,24 +68,34 @@ def read_json(path: Path) -> Raw:
         raise ReidError(f"{path}: cannot be read: {error}") from None
     if not isinstance(raw, dict):
         raise ReidError(f"{path}: expected a JSON object {{...}}, got {_json_type(raw)}")
-    if problems:
-        raise ParamsError(str(path), problems)
+    problems += found
     return raw
 
 
 class _NoNumber(str):
-    """``NaN``, ``Infinity`` or ``-Infinity``, which Python reads and JSON does not have."""
+    """``NaN``, ``Infinity`` and the like, which Python reads and JSON does not have."""
+
+
+def _number(text: str) -> float | _NoNumber:
+    """Read a number with a point or an exponent."""
+    value = float(text)
+    return value if math.isfinite(value) else _NoNumber("a number as large as this")
+
+
+def _repeated(items: list[tuple[str, Any]]) -> list[str]:
+    """Return the keys that an object is given more than once."""
+    return [key for key, count in Counter(key for key, _ in items).items() if count > 1]
 
 
 def _text_problems(place: Place, node: Any, twice: list[tuple[Raw, str]]) -> Iterator[str]:
     """Yield what is wrong with the text itself, each with its path."""
-    where = f"{dotted(place)}: " if place else ""
-    if isinstance(node, _NoNumber) or (isinstance(node, float) and not math.isfinite(node)):
-        word = node if isinstance(node, str) else "a number as large as this"
-        yield f"{where}{word} is not a JSON number; write a finite number"
+    if isinstance(node, _NoNumber):
+        yield f"{dotted(place)}: {node} is not a JSON number; write a finite number"
     elif isinstance(node, dict):
         yield from (
-            f"{where}key '{key}' is given twice; keep one" for owner, key in twice if owner is node
+            f"{dotted((*place, key))}: given twice; keep one"
+            for owner, key in twice
+            if owner is node
         )
         for key, value in node.items():
             yield from _text_problems((*place, key), value, twice)
@@ -86,15 +116,30 @@ def _json_type(value: Any) -> str:
 
 
 def apply_overrides(raw: Raw, overrides: Sequence[str], source: str) -> Raw:
+    """Return a copy of the params with overrides applied; see ``overridden``.
+
+    Raises:
+        ParamsError: With all overrides that cannot be applied.
+    """
+    problems: list[str] = []
+    result = overridden(raw, overrides, problems)
+    if problems:
+        raise ParamsError(source, problems)
+    return result
+
+
+def overridden(raw: Raw, overrides: Sequence[str], problems: list[str]) -> Raw:
     """Return a copy of the params with ``a.b.0.c=value`` overrides applied.
 
     The value is read as JSON; what is not JSON is taken as a string.
 
-    Raises:
-        ParamsError: An override has no '=' or its path does not fit the params.
+    Args:
+        raw: The params; they are not changed.
+        overrides: The overrides in order.
+        problems: Receives one line per override that has no '=', a path that does not fit the
+            params, or an object with a key given twice; it is not applied.
     """
     result = json.loads(json.dumps(raw))
-    problems = []
     for override in overrides:
         path, equals, text = override.partition("=")
         try:
@@ -105,14 +150,17 @@ def apply_overrides(raw: Raw, overrides: Sequence[str], source: str) -> Raw:
             problems.append(
                 f"--set {shortened(override)}: {error.args[0] if error.args else error}"
             )
-    if problems:
-        raise ParamsError(source, problems)
     return cast(Raw, result)
 
 
 def _json_or_text(text: str) -> Any:
+    def pairs(items: list[tuple[str, Any]]) -> Raw:
+        if twice := _repeated(items):
+            raise LookupError(f"key '{twice[0]}' is given twice; keep one")
+        return dict(items)
+
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=pairs)
     except json.JSONDecodeError:
         return text
     except RecursionError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from itertools import zip_longest
 from typing import Any
@@ -9,8 +10,9 @@ from typing import Any
 from reid_core.catalog import Catalog
 from reid_core.checkpoint import read_checkpoint
 from reid_core.contracts import Progress
-from reid_core.errors import ParamsError
+from reid_core.errors import ParamsError, ReidError, name_list
 from reid_core.params import build
+from reid_core.params_file import read_json
 from reid_core.run_directory import RunDirectory
 from reid_core.schema import RunParams
 
@@ -24,8 +26,12 @@ FREE = (
     "train.baselines",
     "train.epochs",
     "plugins",
+    "working_dir",
 )
 """Params that may differ; ``train.epochs`` and the schedule are looked at more closely."""
+
+SCORING = ("evaluation", "data.targets")
+"""Params that may differ until the first evaluation: the best score is measured by them."""
 
 
 def check_same_past(
@@ -37,14 +43,18 @@ def check_same_past(
         ParamsError: A changed param would alter what was trained already.
     """
     changed = list(_differences(before, params.model_dump(mode="json")))
+    checkpoint = read_checkpoint(directory.checkpoint) if directory.checkpoint.is_file() else None
+    scored = checkpoint is not None and bool(checkpoint["state"]["history"])
+    free = (*FREE, "schedule.") if scored else (*FREE, "schedule.", *SCORING)
     problems = [
         f"{path}: was {old!r}, is {new!r}; a resumed run keeps it (start a new run to change it)"
         for path, old, new in changed
-        if not path.startswith(FREE) and not path.startswith("schedule.")
+        if not path.startswith(free) and not _is_store(path)
     ]
-    if directory.checkpoint.is_file() and not problems:
-        old_params = RunParams.model_validate(before)
-        problems += _schedule_problems(directory, old_params, params, catalog)
+    if checkpoint is not None and not problems:
+        problems += _schedule_problems(
+            checkpoint, RunParams.model_validate(before), params, catalog
+        )
     if problems:
         raise ParamsError(str(directory.path), problems)
 
@@ -62,11 +72,36 @@ def _differences(before: Any, after: Any, path: str = "") -> Any:
         yield path, before, after
 
 
+def _is_store(path: str) -> bool:
+    """Return whether a changed param only says where a packed store lies."""
+    return path.startswith("data.") and path.endswith(".store")
+
+
+def check_same_data(directory: RunDirectory, hashes: Mapping[str, str]) -> None:
+    """Compare the data with what the run was started on.
+
+    Args:
+        directory: The run; its environment record holds the hashes of the start.
+        hashes: Content hash of every store in use now, by the dataset's name in the run.
+
+    Raises:
+        ReidError: A dataset's content differs.
+    """
+    if not directory.environment.is_file():
+        return  # stopped before it was written: nothing is trained
+    before = read_json(directory.environment).get("data", {})
+    changed = [name for name, found in hashes.items() if before.get(name, found) != found]
+    if changed:
+        raise ReidError(
+            f"{directory.path}: the images of {name_list(changed)} are not those that the run was "
+            "started on; restore the data (or name its packed store with 'store'), or start anew"
+        )
+
+
 def _schedule_problems(
-    directory: RunDirectory, before: RunParams, after: RunParams, catalog: Catalog
+    checkpoint: Mapping[str, Any], before: RunParams, after: RunParams, catalog: Catalog
 ) -> list[str]:
     """Schedules are pure functions: compare them on every step that is done."""
-    checkpoint = read_checkpoint(directory.checkpoint)
     state, steps = checkpoint["state"], checkpoint["steps_per_epoch"]
     done, epoch = state["step"], state["epoch"]
     begun = epoch + (state["position"] > 0)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import json
+import os
 import platform
+import shlex
 import shutil
 import subprocess
 import sys
@@ -21,9 +22,17 @@ from filelock import FileLock, Timeout
 from reid_core.errors import ReidError
 from reid_core.files import saving, write_json
 from reid_core.legacy import Translation
+from reid_core.params_file import read_json
+from reid_core.problems import shortened
 from reid_core.schema import RunParams
 
 PARAMS = "params.json"
+
+STORES = "stores"
+"""Folder of the packed datasets, beside the runs."""
+
+LONGEST_NAME = 240
+"""Bytes of a run's name: file systems take 255, and its temporary name is a little longer."""
 
 
 class RunDirectory:
@@ -56,7 +65,7 @@ class RunDirectory:
             translation: Of a params file in the predecessor's vocabulary, to be kept.
 
         Raises:
-            ReidError: The directory cannot be made.
+            ReidError: The directory cannot be made, or another process was faster.
         """
         with saving(path):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -66,7 +75,7 @@ class RunDirectory:
                 cls(temporary).write_params(params)
                 if translation is not None:
                     write_json(temporary / "translation.json", asdict(translation))
-                temporary.rename(path)
+                _rename(temporary, path)
             finally:
                 shutil.rmtree(temporary, ignore_errors=True)
         return cls(path)
@@ -82,7 +91,7 @@ class RunDirectory:
         Raises:
             ReidError: There is none.
         """
-        if not (path / PARAMS).is_file():
+        if not os.path.isfile(path / PARAMS):  # unlike Path, no error for a name too long
             raise ReidError(f"{path}: no run directory ({PARAMS} is not there)")
         return cls(path)
 
@@ -96,13 +105,14 @@ class RunDirectory:
         """Keep other processes from training here.
 
         Raises:
-            ReidError: Another process does already.
+            ReidError: Another process does already, or the directory cannot be written.
         """
         lock = FileLock(self.path / ".lock")
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            raise ReidError(f"{self.path}: another process is training here") from None
+        with saving(self.path):
+            try:
+                lock.acquire(timeout=0)
+            except Timeout:
+                raise ReidError(f"{self.path}: another process is training here") from None
         try:
             yield
         finally:
@@ -113,15 +123,52 @@ def new_run_path(params: RunParams, name: str) -> Path:
     """Return the path of a new run: a name below the working directory, or the time.
 
     Raises:
-        ReidError: It exists already.
+        ReidError: It exists already, or the name cannot be that of a run.
     """
-    path = Path(params.working_dir) / (name or time.strftime("%Y%m%d-%H%M%S"))
-    if path.exists():
+    parts = Path(name or time.strftime("%Y%m%d-%H%M%S")).parts
+    if not parts or Path(name).is_absolute() or ".." in parts or parts[0] == STORES:
         raise ReidError(
-            f"{path}: exists already; choose another --sub_working_dir, or continue that run "
-            f"with: python train.py --operation resume_train --sub_working_dir {path}"
+            f"--sub_working_dir: '{name}' cannot name a new run: it must be a name below "
+            f"working_dir, and not '{STORES}', where the datasets are"
         )
-    return path
+    if any(len(os.fsencode(part)) > LONGEST_NAME for part in parts):
+        raise ReidError(
+            f"--sub_working_dir: '{shortened(name)}' is too long to name a new run; "
+            f"give it {LONGEST_NAME} characters or fewer"
+        )
+    try:
+        path = Path(params.working_dir).expanduser().joinpath(*parts)
+        path.lstat()
+    except FileNotFoundError:
+        return path
+    except (OSError, RuntimeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise ReidError(
+            f"working_dir: no run '{name}' can be made in '{shortened(params.working_dir)}': "
+            f"{reason}; choose another place"
+        ) from None
+    raise _exists_already(path)
+
+
+def _rename(temporary: Path, path: Path) -> None:
+    """Give a directory its name unless another one has it.
+
+    Raises:
+        ReidError: It has been taken since ``new_run_path``.
+    """
+    try:
+        temporary.rename(path)
+    except OSError:
+        if path.exists():
+            raise _exists_already(path) from None
+        raise
+
+
+def _exists_already(path: Path) -> ReidError:
+    return ReidError(
+        f"{path}: exists already; choose another --sub_working_dir, or continue that run with: "
+        f"python train.py --operation resume_train --sub_working_dir {shlex.quote(str(path))}"
+    )
 
 
 def write_environment(directory: RunDirectory, device: torch.device, data: dict[str, str]) -> None:
@@ -167,5 +214,9 @@ def _git_state() -> dict[str, Any] | None:
 
 
 def read_params_of(directory: RunDirectory) -> dict[str, Any]:
-    """Return the resolved params of a run as read from its directory."""
-    return dict(json.loads(directory.params.read_text(encoding="utf-8")))
+    """Return the resolved params of a run as read from its directory.
+
+    Raises:
+        ReidError: The file is missing or damaged.
+    """
+    return read_json(directory.params)

@@ -79,9 +79,8 @@ class RunLog:
     def scores(self, kind: str, label: Mapping[str, Any], step: int, scores: Scores) -> None:
         """Record the scores of one evaluation or baseline."""
         metrics = {name: float(value) for name, value in scores.metrics.items()}
-        self._write(
-            {"kind": kind, "step": step, **label, "primary": scores.primary, "metrics": metrics}
-        )
+        facts = {"primary": scores.primary, "metrics": metrics, "card": dict(scores.card)}
+        self._write({"kind": kind, "step": step, **label, **facts})
         if kind == "evaluation":
             for name, value in metrics.items():
                 self._events.add_scalar(f"{label['evaluation']}/{name}", value, step)

@@ -2,15 +2,32 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from reid_core.component import Params
 
+DEVICE = "^(auto|cpu|cuda(:[0-9]+)?)$"
+"""What a device may be called."""
+
+
+def _file_name(name: str) -> str:
+    """Refuse what could lead a file that is called after it to another folder."""
+    if not re.fullmatch("[A-Za-z0-9_-][A-Za-z0-9_.-]*", name):
+        raise ValueError(
+            "the name becomes part of file names: use letters, digits, '_', '-' and '.', "
+            "not '.' first"
+        )
+    return name
+
+
 Rate = Annotated[float, Field(ge=0)]
 Positive = Annotated[int, Field(ge=1)]
+PathText = Annotated[str, Field(min_length=1)]
+FileName = Annotated[str, AfterValidator(_file_name)]
 
 
 class Entry(Params):
@@ -35,10 +52,10 @@ def numbered_names(entries: Sequence[Entry]) -> list[str]:
 class DatasetEntry(Entry):
     """A dataset and, if wanted, where its packed store lies."""
 
-    alias: str | None = Field(
+    alias: FileName | None = Field(
         default=None, description="Name of this dataset within the run; default: its 'name'."
     )
-    store: str | None = Field(
+    store: PathText | None = Field(
         default=None,
         description="Directory of the packed store; default: <working_dir>/stores/<dataset>-"
         "<fingerprint>. An existing store is used as it is.",
@@ -54,7 +71,7 @@ class DataParams(Params):
     """Images: what to train on, what to score on."""
 
     train: list[DatasetEntry] = Field(min_length=1, description="Datasets to train on.")
-    targets: dict[str, DatasetEntry] = Field(
+    targets: dict[FileName, DatasetEntry] = Field(
         default={}, description="Datasets to score on by name; default: the train datasets."
     )
     workers: int = Field(default=0, ge=0, description="Loader processes; 0 loads in the main one.")
@@ -94,7 +111,7 @@ class LossEntry(Entry):
     """A loss, its weight and the branches that it is applied to."""
 
     weight: float = Field(default=1.0, ge=0, description="Factor in the total loss.")
-    branches: str | list[str] | None = Field(
+    branches: str | Annotated[list[str], Field(min_length=1)] | None = Field(
         default=None, description="Glob or globs of branch names; default: by the loss's role."
     )
     on: Literal["feature", "embedding"] | None = Field(
@@ -107,11 +124,21 @@ class LossEntry(Entry):
         default="mean", description="How the values of several branches become one."
     )
 
+    @field_validator("branches", mode="before")
+    @classmethod
+    def _some_branch(cls, value: Any) -> Any:
+        if value == []:
+            raise ValueError("names no branch; name one, or leave 'branches' out")
+        return value
+
 
 class GroupRule(Params):
     """Rates of the parameters whose name matches; later rules win."""
 
-    match: str = Field(description="Glob on the parameter's name, e.g. 'model.backbone.layer4.*'.")
+    match: str = Field(
+        description="Glob on the parameter's name, e.g. 'model.backbone.layer4.*'. Later rules "
+        "win; lr_scale multiplies the rate that earlier rules have set."
+    )
     lr: Rate | None = Field(default=None, description="Learning rate of the group.")
     lr_scale: Rate | None = Field(default=None, description="Factor on the rate it had.")
     weight_decay: Rate | None = Field(default=None, description="Weight decay of the group.")
@@ -156,9 +183,11 @@ class OptimizerParams(Entry):
 class TrainParams(Params):
     """The training run."""
 
-    epochs: Positive = Field(description="Epochs in all.")
+    epochs: int = Field(ge=1, le=1_000_000, description="Epochs in all.")
     seed: int = Field(default=0, ge=0, lt=2**63, description="Seed of everything random.")
-    device: str = Field(default="auto", description="'auto', 'cpu', 'cuda' or 'cuda:<n>'.")
+    device: str = Field(
+        default="auto", pattern=DEVICE, description="'auto', 'cpu', 'cuda' or 'cuda:<n>'."
+    )
     deterministic: bool = Field(
         default=False, description="Ask torch for deterministic algorithms on a GPU (slower)."
     )
@@ -174,8 +203,10 @@ class TrainParams(Params):
         description="Before training, score the untrained network and a colour histogram.",
     )
     fine_tune: bool = Field(default=False, description="Freeze the backbone and its BN statistics.")
-    pretrain_snapshot: str | None = Field(
-        default=None, description="Weights file to start from; see the README for classifiers."
+    pretrain_snapshot: PathText | None = Field(
+        default=None,
+        description="Weights file to start from. Its classifiers are used only if it was trained "
+        "on the same identities in the same order; otherwise they start anew.",
     )
 
 
@@ -207,7 +238,9 @@ class RunParams(ModelParams):
     schedule: Entry = Field(default=Entry(name="constant"), description="Learning rate over time.")
     train: TrainParams
     evaluation: list[EvaluationEntry] = Field(default=[], description="Evaluators.")
-    working_dir: str = Field(default="runs", description="Folder of run directories and stores.")
+    working_dir: PathText = Field(
+        default="runs", description="Folder of run directories and stores."
+    )
     plugins: dict[str, str] = Field(
         default={}, description="Record in resolved params: distributions and versions in use."
     )
@@ -216,12 +249,12 @@ class RunParams(ModelParams):
 class EvalParams(Params):
     """eval_params.json: exactly one of run, weights and features says what is scored."""
 
-    run: str | None = Field(default=None, description="A run directory; its best weights.")
-    weights: str | None = Field(default=None, description="A weights file alone.")
-    features: dict[str, str] | None = Field(
+    run: PathText | None = Field(default=None, description="A run directory; its best weights.")
+    weights: PathText | None = Field(default=None, description="A weights file alone.")
+    features: dict[str, PathText] | None = Field(
         default=None, description="Saved features: file by split, e.g. query and gallery."
     )
-    targets: dict[str, DatasetEntry] | None = Field(
+    targets: dict[FileName, DatasetEntry] | None = Field(
         default=None, description="Datasets by name; default: those of the run."
     )
     evaluation: list[EvaluationEntry] | None = Field(
@@ -229,9 +262,11 @@ class EvalParams(Params):
     )
     batch_size: Positive = Field(default=128, description="Images per batch.")
     workers: int = Field(default=0, ge=0, description="Loader processes.")
-    device: str = Field(default="auto", description="'auto', 'cpu', 'cuda' or 'cuda:<n>'.")
-    working_dir: str = Field(default="runs", description="Folder of the stores.")
-    output_dir: str | None = Field(
+    device: str = Field(
+        default="auto", pattern=DEVICE, description="'auto', 'cpu', 'cuda' or 'cuda:<n>'."
+    )
+    working_dir: PathText = Field(default="runs", description="Folder of the stores.")
+    output_dir: PathText | None = Field(
         default=None, description="Folder for scores, features and pictures; default: none."
     )
 

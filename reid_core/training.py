@@ -93,6 +93,7 @@ class TrainState:
         accuracy_mean: Running mean, 0-d float32 on the device.
         history: (epoch, primary score) of every evaluation so far.
         best: Best score so far; None before the first evaluation.
+        unscored: The epoch that has ended is still to be evaluated.
     """
 
     epoch: int = 0
@@ -102,6 +103,7 @@ class TrainState:
     accuracy_mean: Tensor = field(default_factory=lambda: torch.zeros(()))
     history: list[tuple[int, float]] = field(default_factory=list)
     best: float | None = None
+    unscored: bool = False
 
     def advance(self, monitors: Mapping[str, Tensor]) -> None:
         """Count one step and update the running accuracy."""

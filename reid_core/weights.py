@@ -3,25 +3,54 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import ConfigDict
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
 from reid_core.catalog import Catalog
+from reid_core.component import Params
 from reid_core.errors import ReidError, name_list
 from reid_core.files import atomic_path
 from reid_core.model import ReIDModel, build_model
 from reid_core.params import check_model_params
+from reid_core.problems import validate
 from reid_core.schema import ModelParams
 
 FORMAT = 1
 KEY = "reid_core"
 """The one metadata key: safetensors writes several in no fixed order, and our bytes repeat."""
+
+
+class _Part(Params):
+    """A part of the metadata: what loading needs of it; there is more in the file."""
+
+    model_config = ConfigDict(extra="ignore")
+
+
+class _Component(_Part):
+    name: str
+
+
+class _Network(_Part):
+    backbone: _Component
+    head: list[_Component]
+
+
+class _Preprocessing(_Part):
+    operations: list[dict[str, Any]]
+
+
+class _Metadata(_Part):
+    params: _Network
+    preprocessing: _Preprocessing
+    classes: list[tuple[str, str]]
 
 
 @dataclass(frozen=True)
@@ -51,7 +80,11 @@ def save_weights(path: Path, model: ReIDModel, metadata: dict[str, Any]) -> None
     Raises:
         ReidError: The disk is full; the previous file is untouched.
     """
-    tensors = {n: t.detach().cpu().contiguous() for n, t in model.state_dict().items()}
+    # Copies, because tensors of two names may share their memory, which the format refuses.
+    tensors = {
+        name: tensor.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
+        for name, tensor in model.state_dict().items()
+    }
     text = json.dumps({"format": FORMAT, **metadata}, sort_keys=True, ensure_ascii=False)
     content = save(tensors, metadata={KEY: text})
     with atomic_path(path) as temporary:
@@ -62,8 +95,8 @@ def read_weights(path: Path) -> WeightsFile:
     """Read a weights file.
 
     Raises:
-        ReidError: The file is missing, damaged, no safetensors file, or was not written
-            by this version of reid-core.
+        ReidError: The file is missing, damaged, no safetensors file, was not written by this
+            version of reid-core, or its metadata lack what loading needs.
     """
     if not path.is_file():
         raise ReidError(f"{path}: no such weights file")
@@ -78,11 +111,16 @@ def read_weights(path: Path) -> WeightsFile:
         ) from None
     try:
         content = json.loads(metadata[KEY])
-    except (KeyError, ValueError):
+        version = content["format"]
+    except (KeyError, ValueError, TypeError, RecursionError):
         raise ReidError(f"{path}: a safetensors file, but not one of reid-core") from None
-    if content.get("format") != FORMAT:
+    if version != FORMAT:
+        raise ReidError(f"{path}: weights of format {version}; this version reads {FORMAT}")
+    problems: list[str] = []
+    if validate(_Metadata, content, (), problems) is None:
         raise ReidError(
-            f"{path}: weights of format {content.get('format')}; this version reads {FORMAT}"
+            f"{path}: its metadata cannot be used: {'; '.join(problems)}. Take another copy of the "
+            "file, or train again"
         )
     return WeightsFile(path, tensors, content)
 
@@ -90,10 +128,17 @@ def read_weights(path: Path) -> WeightsFile:
 def load_model(weights: WeightsFile, catalog: Catalog) -> tuple[ReIDModel, ModelParams]:
     """Build the model that a weights file describes, with its weights, in evaluation mode.
 
+    Only the parts in use need to be installed: no augmentation but the preprocessing, no loss.
+
+    Returns:
+        The model, and its params with the preprocessing as their ``augmentation``.
+
     Raises:
         ReidError: A component is not installed, or the tensors do not fit.
     """
-    params = check_model_params(weights.metadata["params"], catalog, str(weights.path))
+    operations = weights.metadata["preprocessing"]["operations"]
+    sections = {**weights.metadata["params"], "augmentation": operations}
+    params = check_model_params(sections, catalog, str(weights.path))
     with torch.device("meta"):
         model = build_model(params, catalog, len(weights.classes))
         keys = {n.split(".")[1] for n in weights.tensors if n.startswith("classifier.")}
@@ -118,7 +163,8 @@ def load_snapshot(
 ) -> list[str]:
     """Start a new training from a weights file (``pretrain_snapshot``).
 
-    Classifiers are taken only when the class lists are equal: a row means a person.
+    The backbone must be the file's. A head or a classifier is taken whole or not at all;
+    classifiers only when the class lists are equal: a row means a person.
 
     Args:
         weights: The file.
@@ -129,34 +175,79 @@ def load_snapshot(
         What was loaded and what was not, as lines to print.
 
     Raises:
-        ReidError: Nothing fits, or tensors of one name differ in shape.
+        ReidError: The backbone is another one.
     """
+    params = weights.metadata["params"]
+    heads = [_bare_name(entry) for entry in params["head"]]
+    theirs = _by_part(weights.tensors, _bare_name(params["backbone"]), heads)
+    own = _by_part(model.state_dict(), model.backbone_name, model.head_names)
+    _check_backbone(weights, model, theirs, own)
     same_classes = weights.classes == classes
-    tensors = {
-        name: tensor
-        for name, tensor in weights.tensors.items()
-        if same_classes or not name.startswith("classifier.")
-    }
-    own = model.state_dict()
-    common = sorted(set(tensors) & set(own))
-    wrong = [n for n in common if tensors[n].shape != own[n].shape]
-    if wrong:
-        n = wrong[0]
-        raise ReidError(
-            f"{weights.path}: {len(wrong)} tensors differ in shape, e.g. {n}: the file has "
-            f"{tuple(tensors[n].shape)}, the model {tuple(own[n].shape)}; use the same backbone "
-            "and head params as the file's"
-        )
-    if not common:
-        raise ReidError(f"{weights.path}: no tensor of the file fits this model")
-    model.load_state_dict({name: tensors[name] for name in common}, strict=False)
-    lines = [f"{weights.path}: loaded {len(common)} tensors"]
-    missing = sorted(set(own) - set(common))
-    if missing:
-        lines.append(f"  newly initialised: {name_list(missing, 4)}")
+    if not same_classes:
+        theirs = {p: t for p, t in theirs.items() if not p.startswith("classifier.")}
+    differences = {part: _difference(theirs[part], own[part]) for part in theirs.keys() & own}
+    fitting = [part for part in own if differences.get(part) == ""]
+    tensors = {name: tensor for part in fitting for name, tensor in theirs[part].items()}
+    model.load_state_dict(tensors, strict=False)
+    lines = [f"{weights.path}: loaded {len(tensors)} tensors: {', '.join(fitting)}"]
+    for part in [part for part in theirs if part not in fitting]:
+        reason = f": {differences[part]}" if part in differences else ""
+        lines.append(f"  left out: {part}{reason}")
+    if fresh := [part for part in own if part not in fitting]:
+        lines.append(f"  newly initialised: {', '.join(fresh)}")
     if not same_classes:
         lines.append(
             f"  classifiers left out: the file knows {len(weights.classes)} identities, this "
             f"training {len(classes)}, and the lists differ"
         )
     return lines
+
+
+_Parts = dict[str, dict[str, Tensor]]
+"""Tensors by the part that they belong to: ``backbone (resnet18)``, ``heads.0 (global)``, ..."""
+
+
+def _by_part(tensors: Mapping[str, Tensor], backbone: str, heads: Sequence[str]) -> _Parts:
+    """Group a model's tensors by part."""
+    names = {"backbone": backbone, **{f"heads.{i}": name for i, name in enumerate(heads)}}
+    parts: _Parts = {}
+    for name, tensor in tensors.items():
+        part = ".".join(name.split(".")[: 1 if name.startswith("backbone.") else 2])
+        label = f"{part} ({names[part]})" if part in names else part
+        parts.setdefault(label, {})[name] = tensor
+    return parts
+
+
+def _bare_name(entry: Mapping[str, Any]) -> str:
+    return str(entry["name"]).rpartition(":")[2]
+
+
+def _check_backbone(weights: WeightsFile, model: ReIDModel, theirs: _Parts, own: _Parts) -> None:
+    """Refuse a file of another backbone, also where some or all of its tensors would fit."""
+    name = _bare_name(weights.metadata["params"]["backbone"])
+    if name != model.backbone_name:
+        raise ReidError(
+            f"{weights.path}: weights of the backbone '{name}', and this training's is "
+            f"'{model.backbone_name}'; name another file, or train '{name}'"
+        )
+    part = f"backbone ({name})"
+    if difference := _difference(theirs.get(part, {}), own.get(part, {})):
+        raise ReidError(
+            f"{weights.path}: {part}: {difference}; use the same backbone params as the file's"
+        )
+
+
+def _difference(theirs: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> str:
+    """Say why a part's tensors in the file do not fit the model's; empty: they do."""
+    if unknown := theirs.keys() - own.keys():
+        return f"the model lacks {name_list(unknown, 4)}"
+    if missing := own.keys() - theirs.keys():
+        return f"the file lacks {name_list(missing, 4)}"
+    wrong = [name for name in own if theirs[name].shape != own[name].shape]
+    if not wrong:
+        return ""
+    n = wrong[0]
+    return (
+        f"{len(wrong)} tensors differ in shape, e.g. {n}: the file has {tuple(theirs[n].shape)}, "
+        f"the model {tuple(own[n].shape)}"
+    )

@@ -30,14 +30,22 @@ AP_TEXT = {
 JUNK_TEXT = {
     "cross_camera": "cross_camera: images of the query's pid are removed unless both cameras "
     "are known and differ; images flagged junk are removed",
-    "exclude_self": "exclude_self: the image with the query's name is removed; images flagged "
-    "junk are removed",
+    "exclude_self": "exclude_self: the image with the query's name is removed, a copy under "
+    "another name is not; images flagged junk are removed",
     "none": "none: only images flagged junk are removed",
 }
 DENOMINATOR_TEXT = {
     "valid": "valid: left out of every mean",
     "all": "all: count as 0 in every mean",
 }
+
+MADE_UP = "row numbers"
+"""``meta["names"]`` of features that were saved without names."""
+
+COPIES_TEXT = (
+    "matches are at distance 0: if they are copies of the query under another name, the scores "
+    "are too good; if not, the model maps different images to one point"
+)
 
 
 class MarketParams(Params):
@@ -47,7 +55,8 @@ class MarketParams(Params):
         "cross_camera",
         description="Gallery images that a query is not scored on. cross_camera: of the "
         "query's pid, unless known to be from another camera; exclude_self: the query's own "
-        "image (same name), for data without cameras and all-against-all; none: no image. "
+        "image, for data without cameras and all-against-all: the one with the same name, which "
+        "a copy in another folder has not; none: no image. "
         "Images flagged junk are removed under every rule.",
     )
     ap: Literal["standard", "trapezoid"] = Field(
@@ -99,10 +108,12 @@ def market_evaluate(splits: Mapping[str, Features], params: MarketParams) -> Sco
         fractions; per query the arrays of ``ranking.Ranking`` with name, pid and camid.
 
     Raises:
-        ReidError: A split or the chosen output is missing, features cannot be ranked, or
-            the junk rule leaves no query a match.
+        ReidError: A split, the chosen output or names that the junk rule needs are missing,
+            features cannot be ranked, or the junk rule leaves no query a match.
     """
     images = {name: _images(splits, name, params.output) for name in ("query", "gallery")}
+    if params.junk_rule == "exclude_self":
+        _check_names(splits["query"], splits["gallery"])
     try:
         ranking = rank_queries(
             images["query"],
@@ -149,6 +160,18 @@ def _images(splits: Mapping[str, Features], split: str, output: str) -> ImageSet
     )
 
 
+def _check_names(query: Features, gallery: Features) -> None:
+    """Refuse to look for a query's name in the gallery where each file has made up its own."""
+    splits = {"query": query, "gallery": gallery}
+    made_up = [name for name, split in splits.items() if split.meta.get("names") == MADE_UP]
+    if made_up and not np.array_equal(query.names, gallery.names):
+        raise ReidError(
+            f"{NAME}: junk_rule 'exclude_self' needs names, and the features of "
+            f"{' and '.join(made_up)} have none: add 'names', the same name for an image in both "
+            "files, or set junk_rule to 'none' if query and gallery share no image"
+        )
+
+
 def _metrics(ranking: Ranking, params: MarketParams) -> dict[str, float]:
     """Average over the queries that count."""
     counted = np.flatnonzero((ranking.num_matches > 0) | (params.denominator == "all"))
@@ -171,6 +194,7 @@ def _card(
 ) -> dict[str, Any]:
     """State every choice and size behind the numbers."""
     data = _merged_meta(query.meta, gallery.meta)
+    identical = int(ranking.num_identical.sum())
     return {
         "evaluator": NAME,
         "ap": AP_TEXT[params.ap],
@@ -187,6 +211,8 @@ def _card(
         "flip": data.get("flip", "none"),
         "postprocessing": "none",
         "sizes": _sizes(query, gallery, ranking),
+        "identical_matches": identical,
+        **({"warning": f"{identical} {COPIES_TEXT}"} if identical else {}),
         "data": data,
     }
 

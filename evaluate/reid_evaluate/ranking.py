@@ -26,6 +26,10 @@ WRONG, MATCH, JUNK = 0, 1, 2
 
 TIE_RULE = "pessimistic: a wrong image at the same float32 distance ranks before the match"
 
+ROUNDING = 1e-5
+"""Distances up to this are 0 but for the rounding of float32 dot products. Of Euclidean ones it
+is a fraction: of the square of the vector's length where they are squared."""
+
 _NORMALIZED_ROWS_AT_ONCE = 1024
 
 Floats = npt.NDArray[np.float32]
@@ -56,7 +60,7 @@ class ImageSet:
 
 @dataclass(frozen=True)
 class Ranking:
-    """The scores of every query; a query without a match has zeros in the first five.
+    """The scores of every query; a query without a match has zeros in the first six.
 
     Attributes:
         ap: ``(Q,)`` float64, standard average precision, 0 to 1.
@@ -64,6 +68,7 @@ class Ranking:
         inp: ``(Q,)`` float64, inverse negative penalty, 0 to 1.
         first_rank: ``(Q,)`` int64, 1-based rank of the first match.
         num_matches: ``(Q,)`` int64, matches that the junk rule leaves.
+        num_identical: ``(Q,)`` int64, those of them at distance 0 but for rounding.
         top_indices: ``(Q, k)`` int64, the nearest gallery images, junk included.
         top_flags: ``(Q, k)`` int8, ``WRONG``, ``MATCH`` or ``JUNK``.
         top_distances: ``(Q, k)`` float32, ascending.
@@ -74,6 +79,7 @@ class Ranking:
     inp: npt.NDArray[np.float64]
     first_rank: Integers
     num_matches: Integers
+    num_identical: Integers
     top_indices: Integers
     top_flags: Flags
     top_distances: Floats
@@ -229,7 +235,8 @@ def rank_queries(
 
     Rules for junk, which is removed before ranks are counted:
     ``"cross_camera"``: images of the query's pid unless both cameras are known and differ;
-    ``"exclude_self"``: images with the query's name, which may be of any pid;
+    ``"exclude_self"``: images with the query's name, which may be of any pid; a copy under
+    another name stays;
     ``"none"``: nothing. Under every rule, gallery images flagged junk are removed, and
     those flagged distractor are wrong even if their pid is the query's.
 
@@ -258,10 +265,11 @@ def rank_queries(
         )
     flagger = _Flagger(query, gallery, junk_rule)
     k = min(top_k, len(gallery.features))
+    zeros = zero_distances(query.features, distance)
     rows = []
     blocks = distance_blocks(query.features, gallery.features, distance, block_size)
     for i, distances in enumerate(row for block in blocks for row in block):
-        rows.append(_scores_of_query(distances, flagger.flags(i), k))
+        rows.append(_scores_of_query(distances, flagger.flags(i), k, zeros[i]))
     columns = zip(*rows, strict=True)
     return Ranking(*(np.array(c) for c in columns))
 
@@ -305,6 +313,29 @@ def distance_blocks(
         yield np.take(found, column, axis=1)
 
 
+def zero_distances(query: Floats, distance: Distance) -> npt.NDArray[np.float64]:
+    """Return up to which distance an image counts as identical to each query.
+
+    Dot products in float32 seldom give the distance of a vector to itself as exactly 0.
+
+    Args:
+        query: ``(Q, D)`` float32, finite.
+        distance: What is compared, see ``rank_queries``.
+
+    Returns:
+        ``(Q,)`` limits, see ``ROUNDING``.
+
+    >>> zero_distances(np.array([[0.0, 2.0]]), "squared_euclidean").tolist()
+    [4e-05]
+    """
+    if distance == "cosine":
+        return np.full(len(query), ROUNDING)
+    squares: npt.NDArray[np.float64] = ROUNDING * np.einsum(
+        "nd,nd->n", query, query, dtype=np.float64
+    )
+    return squares if distance == "squared_euclidean" else np.sqrt(squares)
+
+
 def l2_normalized(features: npt.NDArray[Any]) -> Floats:
     """Return the rows divided by their L2 norm; rows of zeros stay zero.
 
@@ -337,7 +368,7 @@ def _distinct_rows(features: Floats) -> tuple[Floats, Integers]:
     return rows[first], inverse
 
 
-def _scores_of_query(distances: Floats, flags: Flags, k: int) -> tuple[Any, ...]:
+def _scores_of_query(distances: Floats, flags: Flags, k: int, zero: float) -> tuple[Any, ...]:
     """Return one query's row of ``Ranking``, in the order of its fields."""
     ranks = match_ranks(distances, flags)
     top = top_of_ranking(distances, flags, k)
@@ -347,6 +378,7 @@ def _scores_of_query(distances: Floats, flags: Flags, k: int) -> tuple[Any, ...]
         inverse_negative_penalty(ranks),
         int(ranks[0]) if len(ranks) else 0,
         len(ranks),
+        int(np.count_nonzero(distances[flags == MATCH] <= zero)),
         top,
         flags[top],
         distances[top],

@@ -166,9 +166,6 @@ RUN_KEYS: dict[str, Key] = {
     "working_dir": Key(TEXT),
 }
 
-RUN_ONLY = frozenset(name.split(".")[0] for name in RUN_KEYS) - {"optimizer", "working_dir"}
-"""Top-level keys that only the predecessor's params.json has."""
-
 RUN_EXPLAINED = {
     "tri_loss_margin": "the README's old name; write tri_loss_params.margin",
     "tri_loss_lambda_cls": "the README's old name; write tri_loss_params.lambda_cls",
@@ -201,5 +198,10 @@ EVAL_KEYS: dict[str, Key] = {
     "targets": Key(OBJECT, None),
 }
 
-EVAL_ONLY = frozenset(EVAL_KEYS) - {"batch_size", "targets"}
+_OF_RUNS = frozenset(name.split(".")[0] for name in RUN_KEYS)
+
+RUN_ONLY = _OF_RUNS - set(EVAL_KEYS) - {"optimizer", "working_dir"}
+"""Top-level keys that only the predecessor's params.json has."""
+
+EVAL_ONLY = frozenset(EVAL_KEYS) - _OF_RUNS - {"batch_size", "targets"}
 """Top-level keys that only the predecessor's eval_params.json has."""

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import os
 import signal
 import sys
 import time
@@ -62,6 +63,22 @@ def test_a_signal_finishes_the_step_saves_and_says_how_to_resume(tool, reference
     assert not (work.run / "weights" / "last.safetensors").exists()
     work.finish()
     assert list(work.differences(reference[0])) == []
+
+
+def test_ctrl_c_reaches_loader_processes_too_and_still_saves(tool, tmp_path):
+    work = tool.Workplace.make(tmp_path / "work")
+    raw = json.loads((work.folder / "params.json").read_text())
+    raw["data"]["workers"] = 2
+    (work.folder / "params.json").write_text(json.dumps(raw))
+    with work.launch() as process:
+        while not any(line["kind"] == "train" for line in work.metrics()):
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.01)
+        os.killpg(process.pid, signal.SIGINT)  # what a terminal does
+        output, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, output
+    assert "everything is saved" in output
+    assert "Traceback" not in output
 
 
 def test_a_signal_during_packing_stops_at_once_and_leaves_no_half_packed_store(tool, tmp_path):

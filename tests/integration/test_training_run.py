@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 
 from reid_core import Component, ReidError, hookimpl
+from reid_core.cli import main
 from reid_core.contracts import LossOutput
 from reid_core.evaluating import run_evaluation
 from reid_core.params import check_eval_params, check_run_params
@@ -115,8 +116,8 @@ def test_the_run_directory_is_complete(trained):
         trained.last_weights,
         trained.pictures / "curves.png",
         trained.pictures / "ranked-market_evaluate-synthetic_market.png",
-        trained.evaluations / "market_evaluate-synthetic_market.json",
-        trained.evaluations / "market_evaluate-synthetic_market.npz",
+        trained.evaluations / "best-market_evaluate-synthetic_market.json",
+        trained.evaluations / "best-market_evaluate-synthetic_market.npz",
     ):
         assert path.stat().st_size > 0, path
     assert list(trained.tensorboard.glob("events.*"))
@@ -128,12 +129,14 @@ def test_the_run_directory_is_complete(trained):
 
 
 def test_every_score_is_stored_with_its_card(trained):
-    stored = json.loads((trained.evaluations / "market_evaluate-synthetic_market.json").read_text())
+    stored = json.loads(
+        (trained.evaluations / "best-market_evaluate-synthetic_market.json").read_text()
+    )
     assert stored["primary"] == "mAP"
     assert {"ap", "junk_rule", "distance", "output", "normalization", "sizes", "data"} <= set(
         stored["card"]
     )
-    with np.load(trained.evaluations / "market_evaluate-synthetic_market.npz") as arrays:
+    with np.load(trained.evaluations / "best-market_evaluate-synthetic_market.npz") as arrays:
         assert len(arrays["per_query.ap"]) == stored["card"]["sizes"]["query"]
 
 
@@ -315,7 +318,7 @@ def test_a_target_without_the_splits_of_its_evaluator_is_refused_before_training
 ):
     with pytest.raises(
         ReidError,
-        match=r"evaluation: 'classification_evaluate' needs images in split 'val' of target "
+        match=r"evaluation\.0: 'classification_evaluate' needs images in split 'val' of target "
         r"'synthetic_market', which has: train, query, gallery",
     ):
         start(evaluation=[{"name": "classification_evaluate"}])
@@ -349,7 +352,7 @@ def test_a_run_its_weights_alone_and_saved_features_score_alike(trained, catalog
     assert run == weights == features
     best = max((e["metrics"] for e in lines_of(trained, "evaluation")), key=lambda m: m["mAP"])
     assert run == [best]
-    assert (out / "market_evaluate-synthetic_market.json").is_file()
+    assert (out / "scores-market_evaluate-synthetic_market.json").is_file()
     assert (out / "ranked-market_evaluate-synthetic_market.png").is_file()
 
 
@@ -384,7 +387,7 @@ def test_features_whose_arrays_differ_in_length_are_refused(catalog, tmp_path, n
 def test_a_run_that_has_no_weights_yet_cannot_be_scored(catalog, tiny_params, tmp_path):
     params = check_run_params(tiny_params, catalog, "test")
     run = RunDirectory.create(tmp_path / "new", params, None)
-    with pytest.raises(ReidError, match=r"no weights/best\.safetensors; has it been trained\?"):
+    with pytest.raises(ReidError, match=r"no weights yet; the run has not ended an epoch to score"):
         scores_of(catalog, run=str(run.path))
 
 
@@ -429,5 +432,79 @@ def test_known_people_are_classified_on_a_val_split(start, tiny_catalog, tiny_pa
     assert line["primary"] == "top1"
     assert line["metrics"]["top1"] == 1.0
     assert scores_of(tiny_catalog, run=str(run.path)) == [line["metrics"]]
-    with np.load(run.evaluations / "classification_evaluate-image_folder.npz") as arrays:
+    with np.load(run.evaluations / "best-classification_evaluate-image_folder.npz") as arrays:
         assert arrays["tables.classes"].tolist() == ["anna", "ben"]
+
+
+# ---- scores and their cards -------------------------------------------------------------
+
+
+def test_every_recorded_score_carries_its_protocol_card(trained):
+    lines = [json.loads(line) for line in trained.metrics.read_text().splitlines()]
+    scored = [line for line in lines if line["kind"] in ("baseline", "evaluation")]
+    assert {line["kind"] for line in scored} == {"baseline", "evaluation"}
+    assert all(line["card"]["junk_rule"].startswith("cross_camera") for line in scored)
+
+
+@pytest.mark.parametrize(
+    "name", ["best", "last", "baseline-colour-histogram", "baseline-untrained-network"]
+)
+def test_scores_of_every_model_are_kept(trained, name):
+    facts = json.loads(
+        (trained.evaluations / f"{name}-market_evaluate-synthetic_market.json").read_text()
+    )
+    assert set(facts) >= {"model", "metrics", "card", "primary"}
+
+
+def test_an_evaluation_that_cannot_work_is_found_before_the_first_step(start, tmp_path):
+    folder = tmp_path / "people"
+    for split in ("train", "val"):
+        for pid in ("anna", "ben", "cleo"):
+            (folder / split / pid).mkdir(parents=True)
+            for shot in range(2):
+                Image.new("RGB", (16, 32), (shot, 0, 9)).save(folder / split / pid / f"{shot}.png")
+    data = {"train": [{"name": "image_folder", "params": {"root": str(folder)}}]}
+    evaluation = [{"name": "classification_evaluate"}]
+    with pytest.raises(ReidError, match=r"evaluation\.0: 'classification_evaluate' needs logits"):
+        start(data=data, loss=[{"name": "triplet"}], evaluation=evaluation)
+    runs = [path for path in (tmp_path / "runs").iterdir() if path.name != "stores"]
+    assert runs == []
+
+
+def test_a_run_is_not_continued_on_other_images(start, tiny_catalog):
+    directory = start()
+    facts = json.loads(directory.environment.read_text())
+    facts["data"]["synthetic_market"] = "0" * 64
+    directory.environment.write_text(json.dumps(facts))
+    params = check_run_params(json.loads(directory.params.read_text()), tiny_catalog, "x")
+    with pytest.raises(ReidError, match="the images of synthetic_market are not those"):
+        resume_train(directory.path, tiny_catalog, params)
+
+
+def test_a_failing_evaluation_loses_nothing(start, tiny_params, tiny_catalog, monkeypatch):
+    monkeypatch.setattr(
+        "reid_core.scoring.Scorer.scores", lambda self: (_ for _ in ()).throw(ReidError("broken"))
+    )
+    with pytest.raises(ReidError, match="broken"):
+        start(evaluation=[{"name": "market_evaluate"}])
+    (run,) = [p for p in Path(tiny_params["working_dir"]).iterdir() if p.name != "stores"]
+    directory = RunDirectory.open(run)
+    assert directory.last_weights.is_file()
+    monkeypatch.undo()
+    params = check_run_params(json.loads(directory.params.read_text()), tiny_catalog, "x")
+    resume_train(run, tiny_catalog, params)
+    assert directory.best_weights.is_file()
+    lines = [json.loads(line) for line in directory.metrics.read_text().splitlines()]
+    assert sum(line["kind"] == "evaluation" for line in lines) == 1
+
+
+def test_a_run_is_found_by_its_name_and_scored_with_changed_params(
+    trained, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    Path("runs").symlink_to(trained.path.parent, target_is_directory=True)
+    arguments = ["train", "--operation", "evaluate", "--sub_working_dir", trained.path.name]
+    assert main([*arguments, "--set", "evaluation.0.params.ap=trapezoid"]) == 0
+    assert "ap: trapezoid" in capsys.readouterr().out
+    assert main([*arguments[:-1], "nowhere"]) == 2
+    assert "looked for params.json in nowhere and runs/nowhere" in capsys.readouterr().err

@@ -149,7 +149,7 @@ def test_reid_alone_says_that_a_command_is_needed(answer):
 def test_an_unknown_command_lists_those_there_are(answer, catalog):
     status, _, err = answer("trian")
     assert status == 2
-    assert "invalid choice: 'trian'" in err
+    assert "unknown command 'trian'; did you mean 'train'?" in err
     assert all(name in err for name in catalog.names("command"))
 
 
@@ -401,6 +401,37 @@ def test_check_knows_eval_params_that_lack_their_source(answer, tmp_path):
     assert answer("check", path, "--set", "weights=w")[0] == 0
 
 
+def test_check_translates_a_run_of_the_predecessor(answer):
+    path = ROOT / "tests" / "unit" / "legacy_params.json"
+    status, out, err = answer("check", path)
+    assert (status, err) == (0, "")
+    assert out.startswith(f"{path}: written for pytorch-reid-lite; translated:\n")
+    assert f"{path}: right: resnet50, pcb, 1 softmax (" in out
+
+
+def test_check_refuses_the_predecessors_evaluation_for_its_refinement_alone(answer):
+    path = ROOT / "tests" / "unit" / "legacy_eval_params.json"
+    assert answer("check", path) == (
+        2,
+        "",
+        f"error: {path}: spectral_transform: expected 0, got 0.7; the refinement of the ranking is "
+        "not in reid-core; write 0\n",
+    )
+
+
+def test_check_reports_the_text_the_overrides_and_the_values_at_once(answer, tmp_path, tiny_params):
+    path = tmp_path / "p.json"
+    path.write_text(json.dumps(tiny_params).replace('"epochs": 2', '"epochs": NaN, "seed": 1'))
+    status, out, err = answer("check", path, "--set", "x", "--set", "loss.0.branches=[]")
+    assert (status, out) == (2, "")
+    assert err.removeprefix("error: ").splitlines() == [
+        f"{path}: train.seed: given twice; keep one",
+        f"{path}: train.epochs: NaN is not a JSON number; write a finite number",
+        f"{path}: --set x: expected path=value",
+        f"{path}: loss.0.branches: names no branch; name one, or leave 'branches' out",
+    ]
+
+
 @pytest.mark.parametrize(
     ("option", "title"), [((), "params.json"), (("--eval",), "eval_params.json")]
 )
@@ -425,19 +456,17 @@ def test_going_on_with_a_run_needs_its_name(answer, operation):
 
 
 def test_a_folder_without_params_is_no_run(answer, tmp_path, params_file, tiny_params):
-    run = tmp_path / "empty"
     arguments = ["train", "--operation", "resume_train", "--sub_working_dir"]
-    assert answer(*arguments, run) == (
-        2,
-        "",
-        f"error: {run}: no run directory (params.json is not there)\n",
-    )
     below = Path(tiny_params["working_dir"], "gone")
-    assert answer(*arguments, "gone", "--config_path", params_file) == (
-        2,
-        "",
-        f"error: {below}: no run directory (params.json is not there)\n",
-    )
+    for place, words in (
+        (tmp_path / "empty", [tmp_path / "empty"]),
+        (below, ["gone", "--config_path", params_file]),
+    ):
+        status, out, err = answer(*arguments, *words)
+        assert (status, out) == (2, "")
+        assert err.startswith("error: ")
+        assert "no run directory" in err
+        assert str(place) in err
 
 
 def test_training_looks_for_params_json(answer, tmp_path, monkeypatch):
@@ -452,6 +481,44 @@ def test_packing_needs_one_thing_to_pack(answer, arguments):
         "",
         "error: reid pack: give a params file, --dataset NAME or --verify STORE\n",
     )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["p.json", "--out", "x"], "--out has no meaning with a params file; leave it out"),
+        (
+            ["p.json", "--set", "a=1", "--working_dir", "x"],
+            "--working_dir has no meaning with a params file; leave it out",
+        ),
+        (
+            ["--verify", "s", "--set", "a=1", "--out", "x"],
+            "--set, --out has no meaning with --verify; leave it out",
+        ),
+        (
+            ["--dataset", "d", "--out", "x", "--working_dir", "y"],
+            "give --out or --working_dir, not both: --out is the store",
+        ),
+    ],
+)
+def test_packing_refuses_options_without_meaning(answer, arguments, problem):
+    assert answer("pack", *arguments) == (2, "", f"error: reid pack: {problem}\n")
+
+
+@pytest.mark.parametrize("place", [None, "elsewhere"])
+def test_a_dataset_is_packed_below_the_working_directory(
+    answer, tmp_path, tiny_params, monkeypatch, place
+):
+    monkeypatch.chdir(tmp_path)
+    people = tiny_params["data"]["train"][0]["params"]
+    settings = [word for k, v in people.items() for word in ("--set", f"{k}={v}")]
+    where = ["--working_dir", place] if place else []
+    status, out, err = answer("pack", "--dataset", "synthetic_market", *settings, *where)
+    assert (status, err) == (0, "")
+    (store,) = (path for path in tmp_path.glob("*/stores/*") if path.is_dir())
+    assert store.relative_to(tmp_path).parts[0] == (place or "runs")
+    assert out.endswith(f"synthetic_market: {store}\n")
+    assert answer("pack", "--verify", store)[0] == 0
 
 
 @pytest.mark.parametrize(

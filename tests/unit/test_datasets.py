@@ -100,7 +100,9 @@ def test_market_reads_multiple_queries_on_demand(market):
 @pytest.mark.parametrize(
     "name",
     [
-        "0002_c1_f0046985.jpg",
+        "0002_c1_0046985.jpg",
+        "0002_c1s1_f0046985.jpg",
+        f"0002_c{2**64}s1_000451_03.jpg",
         "0002.jpg",
         "-2_c1s1_000451_03.jpg",
         "0002_cs1_000451_03.jpg",
@@ -115,6 +117,13 @@ def test_market_names_a_wrong_file_and_a_right_one(market, name):
     assert f"'{name}'" in text
     assert str(market / "query") in text
     assert "a right one is '0002_c1s1_000451_03.jpg'" in text
+
+
+def test_market_reads_the_names_of_duke(market):
+    touch(market, "query/0001_c2_f0046182.jpg", "query/0005_c8_f0001.jpg.jpg")
+    records = [r for r in listing(market1501, root=market).records if r.split == "query"]
+
+    assert [(r.pid, r.camid) for r in records] == [("0001", 2), ("0003", 1), ("0005", 8)]
 
 
 def test_market_shows_ten_wrong_files_and_counts_the_rest(market):
@@ -155,6 +164,12 @@ def test_a_root_that_is_no_folder_is_named(module, tmp_path):
     assert f"root '{tmp_path / 'nothing'}' is not a folder" in message(
         module, root=tmp_path / "nothing"
     )
+
+
+@pytest.mark.parametrize("module", [market1501, image_folder])
+@pytest.mark.parametrize("root", ["~nobody-of-this-name/x", "n" * 300])
+def test_a_root_that_cannot_be_is_named(module, root):
+    assert f"root '{root}' is not a folder" in message(module, root=root)
 
 
 @pytest.mark.skipif(not OMNIGLOT.is_dir(), reason=f"no Omniglot images at {OMNIGLOT}")
@@ -233,6 +248,13 @@ def test_image_folder_follows_other_folder_names(folders):
     assert records[0].name == "train_all/anna/1_c1.jpg"
     assert message(image_folder, root=folders, train="all") == (
         f"dataset image_folder: folder 'all' is missing in '{folders}'"
+    )
+
+
+def test_a_split_folder_of_a_name_too_long_is_missing(folders):
+    name = "n" * 300
+    assert f"folder '{name}' is missing in '{folders}'" in message(
+        image_folder, root=folders, train=name
     )
 
 
@@ -416,6 +438,8 @@ def test_a_manifest_needs_only_three_columns_and_may_name_its_root(images):
         ("a/1.jpg,anna,c1,train,0", "camid 'c1' is not a whole number >= 0"),
         ("a/1.jpg,anna,-2,train,0", "camid '-2' is not a whole number >= 0"),
         ("a/1.jpg,anna,²,train,0", "camid '²' is not a whole number >= 0"),
+        (f"a/1.jpg,anna,{2**63},train,0", f"camid '{2**63}' is not a whole number >= 0 of at mo"),
+        (f"{'n' * 300},anna,1,train,0", f"no file '{'n' * 300}' in root"),
         ("a/1.jpg,anna,1,train,yes", "junk 'yes' is neither 0 nor 1"),
         ("a/1.jpg,anna,1,train", "expected 5 values, got 4"),
         ("a/1.jpg,anna,1,train,0,0", "expected 5 values, got 6"),
@@ -471,6 +495,16 @@ def test_a_manifest_that_cannot_be_read_is_named(images):
 
     file = write(images, "path,pid,split", 'a/1.jpg,"anna,train')
     assert "unexpected end of data" in message(manifest, file=file)
+
+
+@pytest.mark.parametrize("name", ["~nobody-of-this-name/x.csv", "n" * 300])
+def test_a_manifest_of_a_name_that_cannot_be_is_named(images, name):
+    file = write(images, "path,pid,split", "a/1.jpg,anna,train")
+
+    assert f"cannot read '{name}'" in message(manifest, file=name)
+    assert message(manifest, file=file, root=name) == (
+        f"dataset manifest: root '{name}' is not a folder"
+    )
 
 
 def test_a_manifests_root_must_be_a_folder(images):

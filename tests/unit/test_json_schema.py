@@ -117,6 +117,7 @@ def test_the_schema_accepts_what_the_check_accepts(catalog, tiny_params, run_sch
         "backbone=resnet18",
         "head={}",
         "head=[]",
+        "loss.0.branches=[]",
         "data.train=[]",
         "loss.1.params.margn=1",
         "loss.1.params.margin=-1",

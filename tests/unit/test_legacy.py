@@ -9,7 +9,7 @@ import pytest
 from reid_core.discovery import load_catalog
 from reid_core.errors import ParamsError
 from reid_core.legacy import is_legacy_eval, is_legacy_run, translate_eval, translate_run
-from reid_core.legacy.keys import EVAL_KEYS, RUN_KEYS
+from reid_core.legacy.keys import EVAL_KEYS, EVAL_ONLY, RUN_KEYS, RUN_ONLY
 from reid_core.legacy.reading import ANYTHING, FLAG, OBJECT, REQUIRED, TEXT
 from reid_core.params import check_eval_params, check_run_params
 from reid_core.params_file import apply_overrides
@@ -681,6 +681,14 @@ def test_files_of_the_predecessor_are_recognised():
     assert is_legacy_run({"batches_dir": "x"})
     assert is_legacy_eval(SHIPPED_EVAL)
     assert is_legacy_eval({"model_path": "x", "targets": {}})
+
+
+def test_each_of_the_predecessors_files_is_recognised_as_what_it_is():
+    assert not is_legacy_eval(SHIPPED)
+    assert not is_legacy_run(SHIPPED_EVAL)
+    of_runs = {name.split(".")[0] for name in RUN_KEYS}
+    assert not EVAL_ONLY & of_runs
+    assert not RUN_ONLY & EVAL_KEYS.keys()
 
 
 def test_our_files_are_not_taken_for_the_predecessors():

@@ -5,11 +5,14 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 from reid_core import Component, LossComponent, ReidError, hookimpl
-from reid_core.assembly import build_module
+from reid_core.assembly import build_module, build_parts
 from reid_core.contracts import Batch, LossOutput, Progress
+from reid_core.datasets import Stores
+from reid_core.images import TrainingImages
 from reid_core.losses import kept_branches
 from reid_core.params import check_run_params
 from reid_core.training import Training, TrainState, train_one_epoch
@@ -216,6 +219,37 @@ def test_losses_see_float32_outside_autocast(tiny_params, catalog_with):
     assert dtypes == {torch.float32}
     assert inside == [False, False]
     assert result.total.dtype == torch.float32
+
+
+# ---- pairs ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("images_of_each", "is_refused"), [([1, 1, 1], True), ([1, 1, 2], False), ([2, 2, 2], False)]
+)
+def test_an_image_makes_no_pair_with_itself(
+    tiny_params, catalog_with, tmp_path, images_of_each, is_refused
+):
+    for person, count in enumerate(images_of_each):
+        folder = tmp_path / "data" / "train" / str(person)
+        folder.mkdir(parents=True)
+        for i in range(count):
+            Image.new("RGB", (16, 32), (60 * person, 40 * i, 0)).save(folder / f"{i}.png")
+    catalog = catalog_with()
+    data = {"name": "image_folder", "params": {"root": str(tmp_path / "data")}}
+    raw = {**tiny_params, "data": {"train": [data]}, "backbone": {"name": "tiny"}}
+    params = check_run_params(raw, catalog, "test")
+    store = Stores(catalog, tmp_path / "runs").open(params.data.train[0])
+    images = TrainingImages.of([("people", store)])
+    if is_refused:
+        with pytest.raises(
+            ReidError,
+            match=r"loss: triplet compares different images of one identity, and no identity has "
+            r"two of the first batch's 3; use the sampler 'class_balanced' with K >= 2 and data",
+        ):
+            build_parts(params, catalog, images, torch.device("cpu"))
+    else:
+        assert build_parts(params, catalog, images, torch.device("cpu")).images_per_step == 6
 
 
 # ---- joined -----------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from reid_core import ReidError
 from reid_core.component import call_build
 from reid_core.contracts import Features
 from reid_core.discovery import isolated_catalog
+from reid_core.feature_files import load_features
 from reid_evaluate import market_evaluate as plugin
 from reid_evaluate.ranking import JUNK, MATCH, TIE_RULE, WRONG
 
@@ -121,6 +122,7 @@ def test_per_query_arrays():
     got = evaluate(top_k=3, block_size=1).per_query
     assert {name: values.shape for name, values in got.items()} == {
         **dict.fromkeys(("ap", "ap_trapezoid", "inp", "first_rank", "num_matches"), (2,)),
+        "num_identical": (2,),
         **dict.fromkeys(("top_indices", "top_flags", "top_distances"), (2, 3)),
         **dict.fromkeys(("name", "pid", "camid"), (2,)),
     }
@@ -169,6 +171,7 @@ def test_card_states_every_choice():
             "identities": 2,
             "cameras": 4,
         },
+        "identical_matches": 0,
         "data": {"dataset": "toy", "version": "1", "images": {"query": 2, "gallery": 6}},
     }
 
@@ -188,6 +191,31 @@ def test_card_follows_the_params():
     assert card["queries_without_match"].startswith("all: ")
     assert card["distance"] == "cosine"
     assert card["normalization"].startswith("L2")
+
+
+def copies():
+    """Ann's picture lies in both folders under two names; her other one only in the gallery."""
+    query = features([[0.3, 0.4], [1, 0]], ["ann", "bob"], [-1, -1], split="query")
+    gallery = features(
+        [[0.3, 0.4], [0.5, 0.4], [0.9, 0.1], [1, 0]], ["ann", "ann", "bob", "cy"], [-1] * 4
+    )
+    return {"query": query, "gallery": gallery}
+
+
+@pytest.mark.parametrize("distance", ["cosine", "euclidean", "squared_euclidean"])
+def test_card_warns_of_copies_under_another_name(distance):
+    scores = evaluate(copies(), junk_rule="exclude_self", distance=distance)
+    assert scores.per_query["num_identical"].tolist() == [1, 0]
+    assert scores.card["identical_matches"] == 1
+    assert scores.card["warning"].startswith("1 matches are at distance 0: if they are copies")
+    assert "a copy under another name is not" in scores.card["junk_rule"]
+
+
+def test_card_does_not_warn_of_an_image_that_is_removed_by_its_name():
+    split = copies()["gallery"]
+    card = evaluate({"query": split, "gallery": split}, junk_rule="exclude_self").card
+    assert card["identical_matches"] == 0
+    assert "warning" not in card
 
 
 def test_card_repeats_what_the_features_say_about_flips():
@@ -223,6 +251,25 @@ def test_features_that_cannot_be_ranked():
         "market_evaluate: gallery features: 1 of 6 rows are NaN or infinite in float32; "
         "the first is row 4 (counted from 0)"
     )
+
+
+def test_exclude_self_needs_names_that_both_files_share(tmp_path):
+    for name in SPLITS:
+        np.savez(tmp_path / f"{name}.npz", **{"pids": ["a", "a"], "values.embedding": np.eye(2)})
+    query, gallery = (load_features(tmp_path / f"{name}.npz") for name in SPLITS)
+    assert message({"query": query, "gallery": gallery}, junk_rule="exclude_self") == (
+        "market_evaluate: junk_rule 'exclude_self' needs names, and the features of query and "
+        "gallery have none: add 'names', the same name for an image in both files, or set "
+        "junk_rule to 'none' if query and gallery share no image"
+    )
+    named = replace(QUERY, values={"embedding": np.eye(2)})
+    text = message({"query": named, "gallery": gallery}, junk_rule="exclude_self")
+    assert "the features of gallery have none" in text
+
+    evaluate({"query": query, "gallery": gallery}, junk_rule="none")
+    one_file = evaluate({"query": query, "gallery": query}, junk_rule="exclude_self")
+    assert one_file.per_query["num_matches"].tolist() == [1, 1]
+    assert one_file.card["data"]["names"] == "row numbers"
 
 
 def test_no_match_without_cameras():

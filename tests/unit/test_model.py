@@ -95,9 +95,15 @@ def test_heads_of_real_params_collide_by_name(catalog, tiny_params):
         check_on_meta(params, catalog)
 
 
-def test_aux_of_every_head_is_there():
-    model = model_of(Head(one, aux="uc"), ({"alias": "b"}, Head(one, aux="other")))
-    assert set(model(images).aux) == {"uc", "other"}
+def test_aux_of_every_head_is_there_under_its_alias():
+    model = model_of(Head(one, aux="uc"), ({"alias": "b"}, Head(one, aux="uc")))
+    assert set(model(images).aux) == {"uc", "b_uc"}
+
+
+def test_two_heads_with_one_aux_name_need_an_alias():
+    model = model_of(Head(one, aux="uc"), Head(("other", 2, None, True), aux="uc"))
+    with pytest.raises(ReidError, match=r"an extra value named uc; give one of them an 'alias'"):
+        model(images)
 
 
 # ---- the joint embedding ----------------------------------------------------------------

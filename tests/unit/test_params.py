@@ -3,6 +3,7 @@
 import copy
 import json
 import random
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -112,15 +113,12 @@ def test_anything_but_an_object_is_refused(file, text, got):
 def test_keys_given_twice_are_all_reported_with_their_paths(file):
     text = '{"a": 1, "a": 2, "loss": [{}, {"params": {"margin": 1, "x": 2, "margin": 1}}]}'
     assert refusal(path := file(text)) == (
-        f"key 'a' is given twice; keep one\n"
-        f"{path}: loss.1.params: key 'margin' is given twice; keep one"
+        f"a: given twice; keep one\n{path}: loss.1.params.margin: given twice; keep one"
     )
 
 
 def test_a_key_given_three_times_is_one_problem(file):
-    assert refusal(file('{"a": {"b": 1, "b": 2, "b": 3}}')) == (
-        "a: key 'b' is given twice; keep one"
-    )
+    assert refusal(file('{"a": {"b": 1, "b": 2, "b": 3}}')) == "a.b: given twice; keep one"
 
 
 @pytest.mark.parametrize("word", ["NaN", "Infinity", "-Infinity"])
@@ -212,6 +210,8 @@ def test_later_overrides_win_and_see_earlier_ones(tiny_params):
         ("loss.²=1", "'²' is no position in a list of 2"),
         ("train.epochs.x=1", "'train.epochs' is not an object or a list"),
         ("head.0.name.x.y=1", "'head.0.name' is not an object or a list"),
+        ('loss.0={"name": "softmax", "name": 1}', "key 'name' is given twice; keep one"),
+        ('head=[{"params": {"a": 1, "b": 2, "a": 3}}]', "key 'a' is given twice; keep one"),
     ],
 )
 def test_an_override_that_does_not_fit_is_refused(tiny_params, override, problem):
@@ -320,6 +320,10 @@ def test_a_mistake_in_an_override_is_found_by_the_check(problems):
         ("loss.0.branches=5", "loss.0.branches: expected a string or a list, got 5"),
         ('loss.0.branches=["a", 5]', "loss.0.branches.1: expected a string, got 5"),
         (
+            "loss.0.branches=[]",
+            "loss.0.branches: names no branch; name one, or leave 'branches' out",
+        ),
+        (
             "loss.0.reduce=avg",
             "loss.0.reduce: expected 'mean', 'sum' or 'max' or an object, got \"avg\"",
         ),
@@ -426,8 +430,99 @@ def test_all_mistakes_of_a_file_are_found_in_one_run(problems):
             "data.train.0.params.cameras",
             "optimizer.params.beta1",
             "sampler",
+            "evaluation.0.target",
         ]
     )
+
+
+MISTAKES_BETWEEN = {
+    "evaluation.0.target": ["evaluation.0.target=nobody"],
+    "data.train": ['data.train.1={"name": "synthetic_market"}'],
+    "augmentation.3.name": ['augmentation.3={"name": "flip"}'],
+}
+
+
+@pytest.mark.parametrize("elsewhere", ["train.epochs=0", "optimizer.lr=x", "losss=1", "head=[]"])
+def test_mistakes_between_sections_are_found_beside_those_of_other_sections(problems, elsewhere):
+    overrides = [override for given in MISTAKES_BETWEEN.values() for override in given]
+    paths = {problem.partition(":")[0] for problem in problems(*overrides, elsewhere)}
+    assert paths == {*MISTAKES_BETWEEN, elsewhere.partition("=")[0]}
+
+
+@pytest.mark.parametrize(
+    ("broken", "section"), [("data.workers=-1", "data"), ('evaluation.1={"nam": 1}', "evaluation")]
+)
+def test_a_section_that_is_wrong_itself_is_not_compared_with_others(problems, broken, section):
+    found = problems("evaluation.0.target=nobody", broken)
+    assert found
+    assert all(problem.startswith(f"{section}.") for problem in found)
+    assert not any("nobody" in problem for problem in found)
+
+
+def test_targets_of_eval_params_are_compared_beside_other_mistakes(catalog):
+    raw = {
+        "weights": "w",
+        "targets": {"mine": SYNTHETIC},
+        "evaluation": [{**MARKET, "target": "minee"}],
+        "batch_size": 0,
+    }
+    with pytest.raises(ParamsError) as caught:
+        check_eval_params(raw, catalog, "e")
+    assert [problem.partition(":")[0] for problem in caught.value.problems] == [
+        "batch_size",
+        "evaluation.0.target",
+    ]
+
+
+def problems_of_loading(load, path, catalog, overrides=()):
+    with pytest.raises(ParamsError) as caught:
+        load(path, catalog, overrides)
+    assert str(caught.value).splitlines() == [f"{path}: {p}" for p in caught.value.problems]
+    return caught.value.problems
+
+
+def test_the_text_the_overrides_and_the_values_are_reported_together(file, catalog, tiny_params):
+    text = json.dumps({**tiny_params, "x": 1, "train": {"epochs": "@"}})
+    text = text.replace('"@"', 'NaN, "seed": -1, "seed": -2, "device": 1e999')
+    assert problems_of_loading(load_run_params, file(text), catalog, ["loss.9=1", "y=1"]) == [
+        "train.seed: given twice; keep one",
+        "train.epochs: NaN is not a JSON number; write a finite number",
+        "train.device: a number as large as this is not a JSON number; write a finite number",
+        "--set loss.9=1: '9' is no position in a list of 2",
+        "x: unknown key",
+        "y: unknown key",
+    ]
+
+
+def test_a_problem_of_the_text_alone_is_enough(file, catalog, tiny_params):
+    text = json.dumps(tiny_params).replace('"seed": 0', '"seed": 0, "seed": 0')
+    assert problems_of_loading(load_run_params, file(text), catalog) == [
+        "train.seed: given twice; keep one"
+    ]
+    assert problems_of_loading(
+        load_run_params, file(json.dumps(tiny_params)), catalog, ["train.epochs"]
+    ) == ["--set train.epochs: expected path=value"]
+
+
+def test_problems_of_eval_params_are_reported_together(file, catalog):
+    path = file('{"run": "a", "run": "b", "batch_size": 0, "workers": Infinity}')
+    assert problems_of_loading(load_eval_params, path, catalog, ["nothing"]) == [
+        "run: given twice; keep one",
+        "workers: Infinity is not a JSON number; write a finite number",
+        "--set nothing: expected path=value",
+        "batch_size: must be >= 1, got 0",
+    ]
+
+
+def test_problems_of_an_older_file_are_reported_together(file, catalog):
+    old = json.loads((Path(__file__).parent / "legacy_params.json").read_text())
+    text = json.dumps({**old, "focal_loss": True, "weight_decay": "@"})
+    path = file(text.replace('"@"', 'NaN, "img_h": 384'))
+    assert problems_of_loading(load_run_params, path, catalog) == [
+        "img_h: given twice; keep one",
+        "weight_decay: NaN is not a JSON number; write a finite number",
+        "focal_loss: expected false, got true; the focal loss is not in reid-core; write false",
+    ]
 
 
 def test_mistakes_between_sections_are_listed_beside_those_of_components(problems):

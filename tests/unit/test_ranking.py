@@ -26,7 +26,7 @@ from reid_evaluate.ranking import (
     rank_queries,
 )
 
-SCORES = ("ap", "ap_trapezoid", "inp", "first_rank", "num_matches")
+SCORES = ("ap", "ap_trapezoid", "inp", "first_rank", "num_matches", "num_identical")
 RULES = ("cross_camera", "exclude_self", "none")
 
 unhurried = settings(deadline=None)  # a busy machine must not fail a property
@@ -232,6 +232,24 @@ def test_the_distance_of_an_image_to_itself_is_not_negative(distance):
     assert (got.top_distances < 1).all()  # the vectors are about 240 long
 
 
+@pytest.mark.parametrize("distance", ["cosine", "euclidean", "squared_euclidean"])
+@pytest.mark.parametrize("scale", [1e-3, 1, 1e3])
+def test_copies_are_counted_although_rounding_moves_them(distance, scale):
+    """Of these vectors, few have the distance 0 to themselves in float32."""
+    rng = np.random.default_rng(0)
+    rows = np.maximum(rng.standard_normal((60, 512)), 0).astype(np.float32) * np.float32(scale)
+    near = rows * rng.uniform(0.98, 1.02, rows.shape)
+    query = image_set(rows, [str(i) for i in range(60)])
+    gallery = image_set(
+        np.concatenate([rows, near]),
+        [str(i % 60) for i in range(120)],
+        names=np.array([f"copy/{i}" for i in range(120)]),
+        junk=np.arange(120) < 10,
+    )
+    got = rank_queries(query, gallery, junk_rule="exclude_self", distance=distance)
+    assert got.num_identical.tolist() == [0] * 10 + [1] * 50
+
+
 def test_rules_for_junk():
     query = image_set([[0.0]], ["a"], [1], names=np.array(["me.jpg"]))
     gallery = image_set(
@@ -264,7 +282,7 @@ def test_the_top_is_cut_to_the_gallery_and_may_be_empty():
 
 def test_a_query_without_a_match_has_zeros():
     got = rank_queries(image_set([[1.0]], ["x"]), image_set([[1.0]], ["y"]))
-    assert [getattr(got, name).tolist() for name in SCORES] == [[0.0], [0.0], [0.0], [0], [0]]
+    assert [getattr(got, name).tolist() for name in SCORES] == [[0.0], [0.0], [0.0], [0], [0], [0]]
     assert average_precision([]) == average_precision_trapezoid([]) == 0
     assert inverse_negative_penalty([]) == 0
     assert len(match_ranks(np.array([1.0]), np.array([WRONG]))) == 0

@@ -17,7 +17,7 @@ from reid_core.run_directory import RunDirectory
 def check(tiny_catalog, tiny_params, tmp_path):
     """A function: may a run of ``before`` at (epoch, position) go on with these overrides?"""
 
-    def run(*overrides, epoch=None, position=0, before=()):
+    def run(*overrides, epoch=None, position=0, before=(), history=()):
         raw = {**copy.deepcopy(tiny_params), "backbone": {"name": "tiny"}}
         old = check_run_params(apply_overrides(raw, before, "x"), tiny_catalog, "x")
         changed = apply_overrides(old.model_dump(mode="json"), overrides, "x")
@@ -25,7 +25,7 @@ def check(tiny_catalog, tiny_params, tmp_path):
         directory = RunDirectory.create(tmp_path / f"{len(list(tmp_path.iterdir()))}", old, None)
         if epoch is not None:
             step = epoch * 4 + position
-            state = {"epoch": epoch, "step": step, "position": position, "history": []}
+            state = {"epoch": epoch, "step": step, "position": position, "history": list(history)}
             content = {"format": FORMAT, "state": state, "steps_per_epoch": 4}
             directory.checkpoint.parent.mkdir()
             torch.save(content, directory.checkpoint)
@@ -45,10 +45,25 @@ def check(tiny_catalog, tiny_params, tmp_path):
         "train.device=cpu",
         "train.baselines=true",
         "train.epochs=9",
+        "working_dir=elsewhere",
+        "data.train.0.store=elsewhere",
     ],
 )
 def test_what_cannot_alter_the_past_may_change(check, override):
     check(override, epoch=1, position=2)
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "evaluation.0.params.junk_rule=exclude_self",
+        'data.targets={"own": {"name": "synthetic_market"}}',
+    ],
+)
+def test_evaluations_may_change_until_a_score_was_measured_by_them(check, override):
+    check(override, epoch=2)
+    with pytest.raises(ReidError, match="a resumed run keeps it"):
+        check(override, epoch=2, history=[(1, 0.5)])
 
 
 def test_nothing_has_to_change(check):

@@ -12,6 +12,7 @@ import sys
 import textwrap
 import time
 from dataclasses import fields, replace
+from pathlib import Path
 
 import lmdb
 import numpy as np
@@ -21,9 +22,12 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from reid_core import ReidError, packing
+from reid_core.catalog import Catalog
 from reid_core.contracts import SPLITS, ImageRecord, Listing
 from reid_core.datasets import Stores
+from reid_core.discovery import load_catalog
 from reid_core.packing import check_listing, fingerprint, pack, published_differences, verify
+from reid_core.params import check_dataset_entry, path_params
 from reid_core.schema import DatasetEntry
 from reid_core.store import Index, Store
 
@@ -594,6 +598,20 @@ def test_the_fingerprint_changes_with_files_and_params(tmp_path):
     assert len(marks) == 11
 
 
+def test_the_fingerprint_of_images_made_by_code_changes_with_the_release(tmp_path):
+    (tmp_path / "a.jpg").write_bytes(encoded())
+    made, read = Listing([record()]), Listing([record(source=tmp_path / "a.jpg")])
+
+    def mark(listing, distribution="one", version="1.0"):
+        return fingerprint("test", {}, listing, distribution=distribution, version=version)
+
+    assert mark(made) == mark(made)
+    assert mark(made) != mark(made, version="1.1")
+    assert mark(read) == mark(read, version="1.1")
+    for listing in (made, read):
+        assert mark(listing) != mark(listing, distribution="two")
+
+
 def test_the_fingerprint_of_a_missing_file_is_an_error(tmp_path):
     with pytest.raises(ReidError, match=r"gone\.jpg: cannot be read: No such file"):
         fingerprint("test", {}, Listing([record(source=tmp_path / "gone.jpg")]))
@@ -646,6 +664,93 @@ def test_a_store_of_another_dataset_is_refused(catalog, tmp_path):
     packed(tmp_path)
     with pytest.raises(ReidError, match=r"a store of 'test', not of 'synthetic_market'"):
         Stores(catalog, tmp_path).open(entry(store=str(tmp_path / "store")))
+
+
+def test_a_store_of_other_params_is_refused(catalog, tmp_path):
+    place = str(tmp_path / "here")
+    Stores(catalog, tmp_path).open(entry(store=place))
+    other = entry(store=place, params={**PEOPLE, "cameras": 3, "height": 20})
+    with pytest.raises(
+        ReidError,
+        match=r"here: a store of 'synthetic_market' with other params: cameras \(packed with 2, "
+        r"now 3\), height \(packed with 16, now 20\); take these params, or name another 'store'",
+    ):
+        Stores(catalog, tmp_path).open(other)
+    newer = entry(store=place, params={**PEOPLE, "newer": 1})
+    assert Stores(catalog, tmp_path).open(newer).path == Path(place)
+
+
+def test_a_store_is_meant_to_be_moved(catalog, tmp_path):
+    """It serves an entry whose raw data lie elsewhere, or nowhere."""
+    folder = tmp_path / "data" / "train" / "anna"
+    folder.mkdir(parents=True)
+    (folder / "1.png").write_bytes(encoded("PNG"))
+
+    def images(root, **params):
+        raw = {"name": "image_folder", "params": {"root": str(root), "seed": 0, **params}}
+        return check_dataset_entry({**raw, "store": str(tmp_path / "store")}, catalog, "test")
+
+    store = Stores(catalog, tmp_path).open(images(tmp_path / "data"))
+    assert Stores(catalog, tmp_path).open(images("gone")).path == store.path
+    with pytest.raises(ReidError, match=r"other params: seed \(packed with 0, now 1\)"):
+        Stores(catalog, tmp_path).open(images("gone", seed=1))
+
+
+@pytest.mark.parametrize("name", ["market1501", "image_folder", "manifest"])
+def test_where_raw_data_lie_is_marked_as_a_path(catalog, name):
+    assert "root" in path_params(catalog, "dataset", name)
+
+
+DRAWN = """
+import io
+
+from PIL import Image
+
+from reid_core import Component, hookimpl
+from reid_core.contracts import ImageRecord, Listing
+
+def draw():
+    buffer = io.BytesIO()
+    Image.new("RGB", (4, 8), "{color}").save(buffer, "PNG")
+    return buffer.getvalue()
+
+@hookimpl
+def reid_dataset():
+    records = [ImageRecord("a.png", "train", "1", 0, draw)]
+    return [Component(name="drawn", build=lambda params: Listing(records), summary="-")]
+"""
+
+
+def test_two_packages_with_a_dataset_of_one_name_share_no_store(install_plugin, tmp_path):
+    for color in ("red", "blue"):
+        install_plugin(f"reid-{color}", {f"reid_{color}": DRAWN.format(color=color)})
+    catalog = load_catalog()
+
+    def drawn(color, **more):
+        return DatasetEntry.model_validate({"name": f"reid-{color}:drawn", **more})
+
+    stores = Stores(catalog, tmp_path)
+    red, blue = (stores.open(drawn(color)) for color in ("red", "blue"))
+    assert red.path != blue.path
+    assert (red.image(0).getpixel((0, 0)), blue.image(0).getpixel((0, 0))) == (
+        (255, 0, 0),
+        (0, 0, 255),
+    )
+    with pytest.raises(ReidError, match="a store of 'reid-red:drawn', not of 'reid-blue:drawn'"):
+        stores.open(drawn("blue", store=str(red.path)))
+
+
+def test_a_release_that_draws_differently_packs_again(install_plugin, tmp_path):
+    colors = []
+    for version, color in (("1.0", "red"), ("1.1", "blue")):
+        source = {f"reid_{color}": DRAWN.format(color=color)}
+        install_plugin(f"reid-{color}", source, version=version)
+        offers = [o for o in load_catalog().offers if o.component.name == "drawn"]
+        offer = next(o for o in offers if o.version == version)
+        catalog = Catalog([replace(offer, distribution="reid-drawn")])
+        store = Stores(catalog, tmp_path).open(DatasetEntry.model_validate({"name": "drawn"}))
+        colors.append(store.image(0).getpixel((0, 0)))
+    assert colors == [(255, 0, 0), (0, 0, 255)]
 
 
 def test_raw_files_may_vanish_once_a_run_has_opened_its_store(catalog, tmp_path):

@@ -7,17 +7,22 @@ import pickle
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import save_file
+from torch import nn
 
-from reid_core import ReidError
+from reid_core import Component, ReidError, hookimpl
+from reid_core.assembly import build_module
+from reid_core.contracts import Branch, BranchSpec, HeadOutput
 from reid_core.datasets import Stores
+from reid_core.images import Pipeline
 from reid_core.params import check_run_params
 from reid_core.runner import start_train
 from reid_core.weights import (
     KEY,
-    WeightsFile,
     load_model,
     load_snapshot,
     read_weights,
@@ -35,8 +40,6 @@ def raw(tiny_params):
 @pytest.fixture
 def model(tiny_catalog, raw):
     """A model with all that a training would have given it, and its metadata."""
-    from reid_core.assembly import build_module
-
     params = check_run_params(raw, tiny_catalog, "test")
     module, _ = build_module(params, tiny_catalog, num_pids=len(CLASSES))
     module.model.train()(torch.randn(8, 3, 32, 16))
@@ -46,7 +49,11 @@ def model(tiny_catalog, raw):
 @pytest.fixture
 def metadata(tiny_catalog, raw):
     dump = check_run_params(raw, tiny_catalog, "test").model_dump(mode="json")
-    return {"params": dump, "classes": [list(c) for c in CLASSES]}
+    return {
+        "params": dump,
+        "classes": [list(c) for c in CLASSES],
+        "preprocessing": {"operations": [dump["augmentation"][0], dump["augmentation"][2]]},
+    }
 
 
 @pytest.fixture
@@ -106,6 +113,115 @@ def test_a_training_leaves_no_path_and_no_time_in_its_weights(tiny_catalog, raw,
     assert metadata["data"]["synthetic_market"] == store.manifest["content_hash"]
 
 
+def test_what_cannot_change_the_weights_is_not_in_the_file(tiny_catalog, raw):
+    others = {"log_every": 1, "checkpoint_every_steps": 1, "baselines": True, "evaluate_every": 1}
+    contents = []
+    for name, train in (("plain", {}), ("watched", others)):
+        params = check_run_params({**raw, "train": {**raw["train"], **train}}, tiny_catalog, "test")
+        contents.append(start_train(params, tiny_catalog, name).last_weights.read_bytes())
+    assert contents[0] == contents[1]
+
+
+class Tied(nn.Module):
+    """A head with one layer under two names, and a part of the backbone."""
+
+    def __init__(self, backbone):
+        super().__init__()
+        self.branches = (BranchSpec("tied", 8, "tied", frozenset({"id", "metric"})),)
+        self.one, self.bn = nn.Linear(8, 8), backbone.bn
+        self.two = nn.Linear(8, 8)
+        self.two.weight = self.one.weight
+
+    def forward(self, features):
+        vectors = self.two(self.one(self.bn(features.map).mean((2, 3))))
+        return HeadOutput({"tied": Branch(vectors, vectors)})
+
+
+class TiedPlugin:
+    @hookimpl
+    def reid_head(self):
+        def build(params, *, backbone):
+            return Tied(backbone)
+
+        return [Component(name="tied", build=build, summary="-")]
+
+
+def test_tensors_of_two_names_are_saved_and_come_back(catalog_with, raw, metadata, tmp_path):
+    catalog = catalog_with(TiedPlugin())
+    params = check_run_params({**raw, "head": [{"name": "tied"}]}, catalog, "test")
+    model = build_module(params, catalog, num_pids=len(CLASSES))[0].model
+    model.train()(torch.randn(8, 3, 32, 16))
+    model.eval()
+    paths = tmp_path / "one.safetensors", tmp_path / "two.safetensors"
+    for path in paths:
+        save_weights(path, model, {**metadata, "params": params.model_dump(mode="json")})
+    assert paths[0].read_bytes() == paths[1].read_bytes()
+    weights = read_weights(paths[0])
+    assert {"heads.0.one.weight", "heads.0.two.weight", "heads.0.bn.weight"} <= set(weights.tensors)
+    again, _ = load_model(weights, catalog)
+    images = torch.randn(4, 3, 32, 16)
+    assert torch.equal(model(images).embedding, again(images).embedding)
+
+
+def test_saving_leaves_the_model_as_it_was(model, metadata, tmp_path):
+    before = {n: (t.data_ptr(), t.clone()) for n, t in model.state_dict().items()}
+    save_weights(tmp_path / "a.safetensors", model, metadata)
+    after = model.state_dict()
+    assert all(p == after[n].data_ptr() and t.equal(after[n]) for n, (p, t) in before.items())
+
+
+NOISE = """
+from reid_core import AugmentationComponent, hookimpl
+
+@hookimpl
+def reid_augmentation():
+    return [
+        AugmentationComponent(
+            name=name,
+            build=lambda params: lambda image, rng: image,
+            stage="pil",
+            at_test=at_test,
+            summary="-",
+        )
+        for name, at_test in (("noise", False), ("dist_crop", True))
+    ]
+"""
+
+
+@pytest.mark.parametrize("name", ["noise", "dist_crop"])
+def test_only_the_preprocessing_must_be_installed_where_the_file_is_used(
+    install_plugin, tiny_catalog, catalog_with, raw, name
+):
+    install_plugin("reid-noise", {"reid_noise": NOISE})
+    augmentation = [raw["augmentation"][0], {"name": name}, *raw["augmentation"][1:]]
+    there = catalog_with()
+    params = check_run_params({**raw, "augmentation": augmentation}, there, "test")
+    weights = read_weights(start_train(params, there, "run").last_weights)
+    if name == "noise":
+        _, loaded = load_model(weights, tiny_catalog)
+        assert [e.name for e in loaded.augmentation] == ["resize", "normalize"]
+        image = Image.new("RGB", (9, 30), "red")
+        one, two = (
+            Pipeline(catalog, entries, training=False)(image, np.random.default_rng(0))
+            for catalog, entries in (
+                (there, params.augmentation),
+                (tiny_catalog, loaded.augmentation),
+            )
+        )
+        assert torch.equal(one, two)
+    else:
+        with pytest.raises(
+            ReidError, match=r"augmentation\.1\.name: unknown augmentation 'dist_cr"
+        ):
+            load_model(weights, tiny_catalog)
+
+
+def test_a_file_may_need_no_preprocessing(saved, model, metadata, tiny_catalog):
+    save_weights(saved, model, {**metadata, "preprocessing": {"operations": []}})
+    _, params = load_model(read_weights(saved), tiny_catalog)
+    assert params.augmentation == []
+
+
 def test_a_full_disk_leaves_the_old_file(saved, model, metadata, monkeypatch):
     before = saved.read_bytes()
 
@@ -152,7 +268,10 @@ def test_a_missing_file_is_named(tmp_path):
         read_weights(tmp_path / "absent.safetensors")
 
 
-@pytest.mark.parametrize("metadata", [None, {"format": "pt"}, {KEY: "{"}])
+@pytest.mark.parametrize(
+    "metadata",
+    [None, {"format": "pt"}, *({KEY: t} for t in ("{", "[]", "1", "{}", "[" * 100_000))],
+)
 def test_safetensors_of_others_are_refused(tmp_path, metadata):
     path = tmp_path / "other.safetensors"
     save_file({"weight": torch.zeros(2)}, path, metadata)
@@ -165,6 +284,26 @@ def test_another_format_is_refused(tmp_path):
     save_file({"weight": torch.zeros(2)}, path, {KEY: json.dumps({"format": 99})})
     with pytest.raises(ReidError, match="weights of format 99; this version reads 1"):
         read_weights(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"params": ...}, "params: required, but missing"),
+        ({"params": 5}, "params: expected an object, got 5"),
+        ({"params": {"head": []}}, "params.backbone: required, but missing"),
+        ({"classes": ...}, "classes: required, but missing"),
+        ({"classes": [["data"]]}, "classes.0: too few items"),
+        ({"preprocessing": ...}, "preprocessing: required, but missing"),
+        ({"preprocessing": {"operations": [1]}}, "preprocessing.operations.0: expected an object"),
+    ],
+)
+def test_metadata_that_cannot_be_used_are_refused(saved, model, metadata, change, problem):
+    content = {k: v for k, v in {**metadata, **change}.items() if v is not ...}
+    save_weights(saved, model, content)
+    with pytest.raises(ReidError) as caught:
+        read_weights(saved)
+    assert str(caught.value).startswith(f"{saved}: its metadata cannot be used: {problem}")
 
 
 def test_tensors_that_do_not_fit_the_params_are_refused(saved, tiny_catalog):
@@ -197,7 +336,10 @@ def changed(model):
 def test_a_snapshot_brings_the_classifier_only_with_equal_classes(saved, model):
     weights = read_weights(saved)
     lines = load_snapshot(weights, changed(model), CLASSES)
-    assert lines == [f"{saved}: loaded {len(weights.tensors)} tensors"]
+    assert lines == [
+        f"{saved}: loaded {len(weights.tensors)} tensors: backbone (tiny), heads.0 (global), "
+        "classifier.global"
+    ]
     assert all(torch.equal(t, weights.tensors[n]) for n, t in model.state_dict().items())
 
 
@@ -207,8 +349,8 @@ def test_a_snapshot_of_other_people_leaves_the_classifier_out_and_says_so(saved,
     before = changed(model).classifier["global"].weight.clone()
     lines = load_snapshot(weights, model, classes)
     assert lines == [
-        f"{saved}: loaded {len(weights.tensors) - 1} tensors",
-        "  newly initialised: classifier.global.weight",
+        f"{saved}: loaded {len(weights.tensors) - 1} tensors: backbone (tiny), heads.0 (global)",
+        "  newly initialised: classifier.global",
         f"  classifiers left out: the file knows 3 identities, this training {len(classes)}, and "
         "the lists differ",
     ]
@@ -221,13 +363,83 @@ def test_a_snapshot_of_other_shapes_is_refused(saved, model):
     tensors = {**weights.tensors, "backbone.conv.weight": torch.zeros(9, 3, 16, 16)}
     with pytest.raises(
         ReidError,
-        match=r"1 tensors differ in shape, e\.g\. backbone\.conv\.weight: the file has "
-        r"\(9, 3, 16, 16\), the model \(8, 3, 16, 16\); use the same backbone and head params",
+        match=r"backbone \(tiny\): 1 tensors differ in shape, e\.g\. backbone\.conv\.weight: the "
+        r"file has \(9, 3, 16, 16\), the model \(8, 3, 16, 16\); use the same backbone params",
     ):
         load_snapshot(replace(weights, tensors=tensors), model, CLASSES)
 
 
-def test_a_snapshot_of_nothing_that_fits_is_refused(model):
-    weights = WeightsFile(Path("other"), {"x": torch.zeros(1)}, {"classes": []})
-    with pytest.raises(ReidError, match="other: no tensor of the file fits this model"):
-        load_snapshot(weights, model, CLASSES)
+def model_of(catalog, raw, **sections):
+    """Return a network of the params with some sections changed, and their dump."""
+    params = check_run_params({**raw, **sections}, catalog, "test")
+    model = build_module(params, catalog, num_pids=len(CLASSES))[0].model
+    return model, params.model_dump(mode="json")
+
+
+def unchanged(model, before):
+    return all(torch.equal(t, before[n]) for n, t in model.state_dict().items())
+
+
+def test_a_snapshot_of_a_deeper_network_is_refused(catalog, raw, metadata, tmp_path):
+    """Every tensor of resnet18 has its place in resnet34, and nearly all have its shape."""
+    deep, dump = model_of(catalog, raw, backbone={"name": "resnet34", "params": NO_WEIGHTS})
+    path = tmp_path / "deep.safetensors"
+    save_weights(path, deep, {**metadata, "params": dump})
+    model, _ = model_of(catalog, raw, backbone={"name": "resnet18", "params": NO_WEIGHTS})
+    before = {n: t.clone() for n, t in model.state_dict().items()}
+    with pytest.raises(
+        ReidError, match=r"weights of the backbone 'resnet34', and this training's is 'resnet18'"
+    ):
+        load_snapshot(read_weights(path), model, CLASSES)
+    assert unchanged(model, before)
+
+
+NO_WEIGHTS = {"pretrained": "none"}
+
+
+def test_a_backbone_may_be_named_with_its_distribution(catalog, raw, metadata, tmp_path):
+    named = {"name": "reid-core:resnet18", "params": NO_WEIGHTS}
+    one, dump = model_of(catalog, raw, backbone=named)
+    save_weights(tmp_path / "a.safetensors", one, {**metadata, "params": dump})
+    two, _ = model_of(catalog, raw, backbone={**named, "name": "resnet18"})
+    load_snapshot(read_weights(tmp_path / "a.safetensors"), two, CLASSES)
+    assert unchanged(two, one.state_dict())
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"backbone.layer9.weight": torch.zeros(2)}, r"the model lacks backbone\.layer9\.weight"),
+        ({"backbone.bn.bias": None}, r"the file lacks backbone\.bn\.bias"),
+    ],
+)
+def test_a_snapshot_brings_the_whole_backbone_or_is_refused(saved, model, change, text):
+    weights = read_weights(saved)
+    tensors = {n: t for n, t in {**weights.tensors, **change}.items() if t is not None}
+    with pytest.raises(ReidError, match=rf"best\.safetensors: backbone \(tiny\): {text}; use the"):
+        load_snapshot(replace(weights, tensors=tensors), model, CLASSES)
+
+
+def test_heads_may_differ_and_are_listed(saved, tiny_catalog, raw):
+    pcb = {"name": "pcb", "params": {"parts": 2, "part_dim": 4}}
+    model, _ = model_of(tiny_catalog, raw, head=[pcb], loss=[{"name": "triplet"}])
+    before = {n: t.clone() for n, t in model.heads.state_dict().items()}
+    weights = read_weights(saved)
+    lines = load_snapshot(weights, model, CLASSES)
+    assert sorted(lines[1:]) == [
+        "  left out: classifier.global",
+        "  left out: heads.0 (global)",
+        "  newly initialised: heads.0 (pcb)",
+    ]
+    assert torch.equal(model.backbone.conv.weight, weights.tensors["backbone.conv.weight"])
+    assert all(torch.equal(t, before[n]) for n, t in model.heads.state_dict().items())
+
+
+def test_a_head_of_one_name_is_taken_whole_or_not_at_all(saved, tiny_catalog, raw):
+    wider = {"name": "global", "params": {"embedding_dim": 5}}
+    model, _ = model_of(tiny_catalog, raw, head=[wider])
+    before = {n: t.clone() for n, t in model.heads.state_dict().items()}
+    lines = load_snapshot(read_weights(saved), model, CLASSES)
+    assert any(line.startswith("  left out: heads.0 (global): the file lacks ") for line in lines)
+    assert "  newly initialised: heads.0 (global), classifier.global" in lines
+    assert all(torch.equal(t, before[n]) for n, t in model.heads.state_dict().items())

@@ -8,9 +8,9 @@ from typing import Any
 
 from reid_core import Component, Params, hookimpl
 from reid_core.catalog import Catalog
-from reid_core.legacy import is_legacy_eval
+from reid_core.legacy import is_legacy_eval, is_legacy_run
 from reid_core.loading import load_eval_params, load_run_params
-from reid_core.params_file import read_json
+from reid_core.params_file import parse_json
 
 
 class CheckCommand:
@@ -34,8 +34,8 @@ class CheckCommand:
 
     def run(self, args: argparse.Namespace) -> None:
         """Check and say what the file stands for."""
-        raw = read_json(args.params)
-        if is_legacy_eval(raw) or _is_eval(raw):
+        raw = parse_json(args.params, [])  # loading reads it again and reports what is wrong
+        if not is_legacy_run(raw) and (is_legacy_eval(raw) or _is_eval(raw)):
             load_eval_params(args.params, self.catalog, args.set)
             print(f"{args.params}: right (eval_params)")
             return

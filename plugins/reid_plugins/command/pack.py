@@ -35,6 +35,12 @@ class PackCommand:
         )
         parser.add_argument("--out", type=Path, help="the store's directory, with --dataset")
         parser.add_argument(
+            "--working_dir",
+            type=Path,
+            help="with --dataset and without --out: the store goes below its stores/ (default: "
+            "runs)",
+        )
+        parser.add_argument(
             "--verify", type=Path, metavar="STORE", help="re-read every image of a packed store"
         )
 
@@ -42,15 +48,15 @@ class PackCommand:
         """Pack or verify.
 
         Raises:
-            ReidError: Nothing to pack is named, or images are unreadable.
+            ReidError: Nothing to pack is named, an option has no meaning with what is named, or
+                images are unreadable.
         """
-        given = [x for x in (args.params, args.dataset, args.verify) if x is not None]
-        if len(given) != 1:
-            raise ReidError("reid pack: give a params file, --dataset NAME or --verify STORE")
+        _check_options(args)
         if args.verify is not None:
             _verify(args.verify)
         elif args.dataset is not None:
-            self._pack_one(args.dataset, args.set, args.out)
+            working_dir = args.working_dir or Path("runs")
+            self._pack_one(args.dataset, args.set, args.out, working_dir)
         else:
             self._pack_all(args.params, args.set)
 
@@ -59,11 +65,13 @@ class PackCommand:
         params = load_run_params(path, self.catalog, overrides).params
         from reid_core.datasets import Stores
 
-        stores = Stores(self.catalog, Path(params.working_dir))
+        stores = Stores(self.catalog, Path(params.working_dir).expanduser())
         for entry in [*params.data.train, *params.data.targets.values()]:
             print(f"{entry.label}: {stores.open(entry).path}")
 
-    def _pack_one(self, name: str, overrides: list[str], out: Path | None) -> None:
+    def _pack_one(
+        self, name: str, overrides: list[str], out: Path | None, working_dir: Path
+    ) -> None:
         """Pack one dataset by name."""
         from reid_core.datasets import Stores
         from reid_core.params import check_dataset_entry
@@ -73,7 +81,21 @@ class PackCommand:
             {"name": name, "params": {}}, [f"params.{o}" for o in overrides], name
         )
         entry = check_dataset_entry({**raw, "store": str(out) if out else None}, self.catalog, name)
-        print(f"{entry.label}: {Stores(self.catalog, Path('runs')).open(entry).path}")
+        print(f"{entry.label}: {Stores(self.catalog, working_dir).open(entry).path}")
+
+
+def _check_options(args: argparse.Namespace) -> None:
+    """Refuse options that go with nothing, or not with each other."""
+    meaning = {"params": {"--set"}, "dataset": {"--set", "--out", "--working_dir"}, "verify": set()}
+    named = [word for word in meaning if getattr(args, word) is not None]
+    if len(named) != 1:
+        raise ReidError("reid pack: give a params file, --dataset NAME or --verify STORE")
+    options = [o for o in ("--set", "--out", "--working_dir") if getattr(args, o[2:])]
+    if useless := [option for option in options if option not in meaning[named[0]]]:
+        what = {"params": "a params file", "dataset": "--dataset", "verify": "--verify"}[named[0]]
+        raise ReidError(f"reid pack: {', '.join(useless)} has no meaning with {what}; leave it out")
+    if args.out and args.working_dir:
+        raise ReidError("reid pack: give --out or --working_dir, not both: --out is the store")
 
 
 def _verify(path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from reid_core import Component, Params, ReidError, hookimpl
 from reid_core.catalog import Catalog
 from reid_core.loading import load_run_params
-from reid_core.schema import EvalParams
+from reid_core.schema import EvalParams, RunParams
 
 OPERATIONS = ("start_train", "resume_train", "evaluate")
 
@@ -61,30 +61,45 @@ class TrainCommand:
             return
         path = self._run_path(args)
         if args.operation == "evaluate":
-            from reid_core.evaluating import run_evaluation
-
-            run_evaluation(
-                EvalParams(run=str(path), output_dir=str(path / "evaluations")), self.catalog
-            )
+            self._evaluate(path, args.set)
             return
         own = load_run_params(args.config_path or path / "params.json", self.catalog, args.set)
         from reid_core.runner import resume_train
 
         resume_train(path, self.catalog, own.params)
 
+    def _evaluate(self, path: Path, overrides: list[str]) -> None:
+        """Score a run's best weights by its own evaluations, on its own device."""
+        run = load_run_params(path / "params.json", self.catalog, overrides).params
+        params = EvalParams(
+            run=str(path),
+            targets=run.data.targets or None,
+            evaluation=run.evaluation,
+            batch_size=run.data.batch_size,
+            workers=run.data.workers,
+            device=run.train.device,
+            output_dir=str(path / "evaluations"),
+        )
+        from reid_core.evaluating import run_evaluation
+
+        run_evaluation(params, self.catalog)
+
     def _run_path(self, args: argparse.Namespace) -> Path:
         """Return the run's directory: a path, or a name below the params' working_dir."""
-        if not args.sub_working_dir:
+        name: str = args.sub_working_dir
+        if not name:
             raise ReidError(
                 f"--operation {args.operation} needs --sub_working_dir: the run's path or name"
             )
-        path = Path(args.sub_working_dir)
-        if not (path / "params.json").is_file() and args.config_path is not None:
-            params = load_run_params(args.config_path, self.catalog, args.set).params
-            path = Path(params.working_dir) / args.sub_working_dir
-        if not (path / "params.json").is_file():
-            raise ReidError(f"{path}: no run directory (params.json is not there)")
-        return path
+        working_dir = RunParams.model_fields["working_dir"].default
+        if args.config_path is not None:
+            working_dir = load_run_params(args.config_path, self.catalog).params.working_dir
+        places = [Path(name).expanduser(), Path(working_dir).expanduser() / name]
+        for path in places:
+            if (path / "params.json").is_file():
+                return path
+        looked = " and ".join(str(path) for path in places)
+        raise ReidError(f"no run directory: looked for params.json in {looked}")
 
 
 def build(params: Params, *, catalog: Catalog) -> Any:

@@ -12,14 +12,22 @@ IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp"})
 """Endings of files that count as images, in lower case."""
 
 
+def user_path(text: str) -> Path:
+    """Return the path that a user has written; the '~' of an unknown user stays as it is."""
+    return Path(os.path.expanduser(text))
+
+
 def open_root(dataset: str, root: str) -> Path:
     """Return the folder of a dataset.
+
+    Here and wherever users name files, ``os.path`` is asked: of a name that is too long,
+    ``Path`` does not say that it is absent but raises.
 
     Raises:
         ReidError: There is no such folder.
     """
-    path = Path(root).expanduser()
-    if not path.is_dir():
+    path = user_path(root)
+    if not os.path.isdir(path):
         raise ReidError(f"dataset {dataset}: root '{root}' is not a folder (from '{Path.cwd()}')")
     return path
 

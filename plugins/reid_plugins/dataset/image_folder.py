@@ -7,6 +7,7 @@ Reference: the layout of torchvision's ImageFolder, with re-ID's splits above it
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from pydantic import Field, field_validator
@@ -25,7 +26,11 @@ from reid_plugins.dataset._identity_folders import (
 class ImageFolderParams(Params):
     """Params of the dataset ``image_folder``."""
 
-    root: str = Field(min_length=1, description="Folder that holds the splits or identities.")
+    root: str = Field(
+        json_schema_extra={"format": "path"},
+        min_length=1,
+        description="Folder that holds the splits or identities.",
+    )
     train: str = Field(default="train", min_length=1, description="Folder of split train.")
     val: str = Field(default="val", min_length=1, description="Folder of split val.")
     query: str = Field(default="query", min_length=1, description="Folder of split query.")
@@ -69,10 +74,10 @@ def find_splits(root: Path, params: ImageFolderParams) -> dict[str, str]:
     """
     named = {split: getattr(params, split) for split in ("train", "val", "query", "gallery")}
     # Only the default names may be absent: another name was written because it is there.
-    absent = [f for s, f in named.items() if f != s and not (root / f).is_dir()]
+    absent = [f for s, f in named.items() if f != s and not os.path.isdir(root / f)]
     if absent:
         raise ReidError(f"dataset image_folder: folder {first_of(absent)} is missing in '{root}'")
-    found = {split: folder for split, folder in named.items() if (root / folder).is_dir()}
+    found = {split: folder for split, folder in named.items() if os.path.isdir(root / folder)}
     if found:
         return found
     if not folder_names(root):

@@ -8,6 +8,8 @@ Reference: RFC 4180 (the CSV format); UTF-8, with or without a byte order mark.
 from __future__ import annotations
 
 import csv
+import os
+import re
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
@@ -16,9 +18,13 @@ from pydantic import Field
 from reid_core import Component, Params, ReidError, hookimpl
 from reid_core.contracts import SPLITS, UNKNOWN_CAMERA, ImageRecord, Listing
 from reid_core.errors import did_you_mean
+from reid_plugins.dataset._files import user_path
 
 REQUIRED = ("path", "pid", "split")
 OPTIONAL = ("camid", "junk", "distractor")
+CAMERA = re.compile("[0-9]{1,18}")
+"""Numbers that fit into 64 bits."""
+
 SHOWN = 10
 """Problems that are listed; the rest are counted."""
 
@@ -29,12 +35,15 @@ class ManifestParams(Params):
     """Params of the dataset ``manifest``."""
 
     file: str = Field(
+        json_schema_extra={"format": "path"},
         min_length=1,
         description="CSV file with a header: path, pid, split and optionally camid (a number >= "
         "0; empty: not known), junk and distractor (0 or 1; empty: 0).",
     )
     root: str | None = Field(
-        default=None, description="Folder that paths start from; default: the CSV file's folder."
+        json_schema_extra={"format": "path"},
+        default=None,
+        description="Folder that paths start from; default: the CSV file's folder.",
     )
 
 
@@ -45,7 +54,7 @@ def row_problems(row: Row, root: Path) -> Iterator[str]:
         yield "path is empty"
     elif path.is_absolute() or ".." in path.parts:
         yield f"path '{path}' must be relative and stay inside root '{root}'"
-    elif not (root / path).is_file():
+    elif not os.path.isfile(root / path):
         yield f"no file '{path}' in root '{root}'"
     if not row["pid"]:
         yield "pid is empty"
@@ -53,8 +62,8 @@ def row_problems(row: Row, root: Path) -> Iterator[str]:
         hint = did_you_mean(row["split"], SPLITS)
         yield f"split '{row['split']}' is none of {', '.join(SPLITS)}{hint}"
     camid = row.get("camid", "")
-    if camid not in ("", str(UNKNOWN_CAMERA)) and not (camid.isascii() and camid.isdigit()):
-        yield f"camid '{camid}' is not a whole number >= 0"
+    if camid not in ("", str(UNKNOWN_CAMERA)) and not CAMERA.fullmatch(camid):
+        yield f"camid '{camid}' is not a whole number >= 0 of at most 18 digits"
     for key in ("junk", "distractor"):
         if row.get(key, "") not in ("", "0", "1"):
             yield f"{key} '{row[key]}' is neither 0 nor 1"
@@ -120,9 +129,9 @@ def build(params: ManifestParams) -> Listing:
     Raises:
         ReidError: The file or one of its rows is wrong; up to ``SHOWN`` problems are listed.
     """
-    file = Path(params.file).expanduser()
-    root = Path(params.root).expanduser() if params.root else file.parent
-    if params.root and not root.is_dir():
+    file = user_path(params.file)
+    root = user_path(params.root) if params.root else file.parent
+    if params.root and not os.path.isdir(root):
         raise ReidError(f"dataset manifest: root '{params.root}' is not a folder")
     records: list[ImageRecord] = []
     problems: list[str] = []

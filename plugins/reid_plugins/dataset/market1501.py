@@ -2,8 +2,8 @@
 
 ``bounding_box_train`` is train, ``query`` is query, ``bounding_box_test`` is gallery, and on
 demand ``gt_bbox`` is multi_query. A name such as ``0002_c1s1_000451_03.jpg`` is identity 0002,
-camera 1; identity -1 is junk, identity 0 a distractor. Unlike most readers, junk is kept and
-marked, so that the evaluator decides.
+camera 1, and so is ``0002_c1_f0044158.jpg`` of DukeMTMC-reID; identity -1 is junk, identity 0 a
+distractor. Unlike most readers, junk is kept and marked, so that the evaluator decides.
 Reference: L. Zheng et al., Scalable Person Re-identification: A Benchmark, ICCV 2015.
 """
 
@@ -24,7 +24,9 @@ MULTI_QUERY = {"multi_query": "gt_bbox"}
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png"})
 
 # The ending may be doubled: copies with names such as '0002_c1s1_000451_03.jpg.jpg' exist.
-NAME = re.compile(r"(-1|\d+)_c(\d+)s\d+_\d+_\d+(?:\.(?:jpe?g|png))+", re.IGNORECASE)
+NAME = re.compile(
+    r"(-1|[0-9]+)_c([0-9]{1,18})(?:s\d+_\d+_\d+|_f\d+)(?:\.(?:jpe?g|png))+", re.IGNORECASE
+)
 
 PUBLISHED = {"train": (751, 12_936), "query": (750, 3_368), "gallery": (750, 19_732)}
 """Identities and images of each folder; junk and distractors count as images only."""
@@ -34,6 +36,7 @@ class Market1501Params(Params):
     """Params of the dataset ``market1501``."""
 
     root: str = Field(
+        json_schema_extra={"format": "path"},
         min_length=1,
         description="Folder that holds bounding_box_train, query and bounding_box_test.",
     )
@@ -49,6 +52,8 @@ def parse_name(name: str) -> tuple[str, int] | None:
 
     >>> parse_name("0002_c1s1_000451_03.jpg")
     ('0002', 1)
+    >>> parse_name("0001_c2_f0046182.jpg")
+    ('0001', 2)
     """
     match = NAME.fullmatch(name)
     return (match[1], int(match[2])) if match else None

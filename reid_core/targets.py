@@ -1,0 +1,169 @@
+"""The datasets that a model is scored on, and where the features of their images come from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import nn
+
+from reid_core import baselines
+from reid_core.catalog import Catalog
+from reid_core.component import EvaluatorComponent
+from reid_core.contracts import Features
+from reid_core.datasets import Stores
+from reid_core.errors import ReidError
+from reid_core.evaluation import Extract
+from reid_core.extraction import extract, labelled
+from reid_core.images import Pipeline
+from reid_core.params import build
+from reid_core.schema import DatasetEntry, EvaluationEntry, RunParams
+from reid_core.store import Store
+
+Classes = tuple[tuple[str, str], ...]
+"""(dataset, pid) of each label."""
+
+REHEARSED = 200
+"""Queries of a rehearsal: enough to know whether a protocol suits the data."""
+
+
+@dataclass(frozen=True)
+class ModelUnderTest:
+    """A model with all that extraction needs beside the images.
+
+    Attributes:
+        module: Maps ``(B, 3, H, W)`` to ``ModelOutput``.
+        pipeline: Preprocessing.
+        classes: (dataset, pid) of each logit.
+        device: Where the module is.
+        batch_size: Images per batch.
+        workers: Loader processes.
+        name: For the protocol card.
+    """
+
+    module: nn.Module
+    pipeline: Pipeline
+    classes: tuple[tuple[str, str], ...]
+    device: torch.device
+    batch_size: int
+    workers: int
+    name: str
+
+
+@dataclass(frozen=True)
+class Targets:
+    """The datasets to score on, by name, packed when first used."""
+
+    entries: dict[str, DatasetEntry]
+    stores: Stores
+
+    def store(self, name: str) -> Store:
+        """Return the open store of a target."""
+        return self.stores.open(self.entries[name])
+
+    def meta(self, name: str) -> dict[str, Any]:
+        """Return what the protocol card says of a target's data."""
+        manifest = self.store(name).manifest
+        return {
+            "dataset": manifest["source"]["name"],
+            "content_hash": manifest["content_hash"][:16],
+        }
+
+    def blank(self, name: str, split: str, classes: Classes, most: int | None) -> Features:
+        """Return a split's real labels with empty vectors; of queries at most ``most``."""
+        store = self.store(name)
+        count = len(store.index.positions(split))
+        values = {key: np.zeros((count, 1), np.float32) for key in ("embedding", "feature")}
+        values["logits"] = np.zeros((count, max(1, len(classes))), np.float32)
+        names = class_names(classes, self.entries[name].label)
+        features = labelled(store, split, values, classes=names, meta=self.meta(name))
+        if most is None or split != "query" or count <= most:
+            return features
+        return features.rows(np.linspace(0, count - 1, most).astype(np.int64))
+
+    def extractor(self, model: ModelUnderTest) -> Extract:
+        """Return the function that evaluators get their features from."""
+
+        def run(target: str, split: str, outputs: frozenset[str]) -> Features:
+            return extract(
+                model.module,
+                self.store(target),
+                split,
+                model.pipeline,
+                outputs=outputs,
+                classes=class_names(model.classes, self.entries[target].label),
+                meta={**self.meta(target), "model": model.name},
+                device=model.device,
+                batch_size=model.batch_size,
+                workers=model.workers,
+            )
+
+        return run
+
+    def histogram_extractor(self) -> Extract:
+        """Return an extractor of colour histograms, the baseline without a network."""
+
+        def run(target: str, split: str, outputs: frozenset[str]) -> Features:
+            store = self.store(target)
+            values = dict.fromkeys(
+                ("embedding", "feature"), baselines.histogram_features(store, split)
+            )
+            meta = {**self.meta(target), "model": "colour histogram"}
+            return labelled(store, split, values, meta=meta)
+
+        return run
+
+
+def target_entries(params: RunParams) -> dict[str, DatasetEntry]:
+    """Return the targets of a run; without any, the train datasets are the targets."""
+    return params.data.targets or {entry.label: entry for entry in params.data.train}
+
+
+def check_targets(
+    entries: Sequence[EvaluationEntry],
+    catalog: Catalog,
+    targets: Targets,
+    classes: Classes,
+    *,
+    has_classifier: bool,
+) -> None:
+    """Find before the training what would make an evaluation fail after it.
+
+    Every evaluator is rehearsed on the real identities and cameras with empty vectors.
+
+    Raises:
+        ReidError: A split is empty, the model gives no logits where an evaluator needs them,
+            or the evaluator refuses these images, e.g. because no query has a match.
+    """
+    for place, entry in enumerate(entries):
+        component = cast(EvaluatorComponent, catalog.component("evaluator", entry.name))
+        name = entry.target or next(iter(targets.entries))
+        statistics = targets.store(name).index.statistics()
+        for split in component.splits:
+            if split not in statistics:
+                raise ReidError(
+                    f"evaluation.{place}: '{component.name}' needs images in split '{split}' of "
+                    f"target '{name}', which has: {', '.join(statistics)}"
+                )
+        if "logits" in component.outputs and not has_classifier:
+            raise ReidError(
+                f"evaluation.{place}: '{component.name}' needs logits, and this model has no "
+                "classifier; add an ID loss such as 'softmax'"
+            )
+        evaluator = build(catalog, "evaluator", entry)
+        try:
+            evaluator({s: targets.blank(name, s, classes, REHEARSED) for s in component.splits})
+        except ReidError:
+            # A few images may by chance have no match; only all of them are a reason to stop.
+            evaluator({s: targets.blank(name, s, classes, None) for s in component.splits})
+
+
+def class_names(classes: tuple[tuple[str, str], ...], label: str) -> tuple[str, ...]:
+    """Spell classes as a target spells its pids; those of other datasets get a prefix."""
+    single = len({dataset for dataset, _ in classes}) == 1
+    return tuple(
+        pid if single or dataset == label else f"{dataset}/{pid}" for dataset, pid in classes
+    )
