@@ -9,6 +9,7 @@ from reid_core.catalog import Catalog
 from reid_core.console import progress_bar, say
 from reid_core.contracts import Listing
 from reid_core.errors import ReidError
+from reid_core.files import user_path
 from reid_core.packing import fingerprint, pack, published_differences
 from reid_core.params import build, path_params
 from reid_core.schema import DatasetEntry
@@ -42,7 +43,7 @@ class Stores:
     def _found(self, entry: DatasetEntry) -> Store:
         """Find or pack the store of an entry that is asked for the first time."""
         name = entry.bare_name
-        place = Path(entry.store).expanduser() if entry.store else None
+        place = user_path(entry.store) if entry.store else None
         if place is not None and place.is_dir():
             store = self._opened(place)
             self._check_source(store, entry)

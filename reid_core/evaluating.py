@@ -20,6 +20,7 @@ from reid_core.evaluation import (
     save_scores,
 )
 from reid_core.feature_files import load_features, save_features
+from reid_core.files import user_path
 from reid_core.images import Pipeline
 from reid_core.params import check_run_params
 from reid_core.run_directory import RunDirectory, read_params_of
@@ -38,9 +39,9 @@ def run_evaluation(params: EvalParams, catalog: Catalog) -> list[Evaluated]:
     Raises:
         ReidError: Run, weights, features or data are missing or do not fit together.
     """
-    output = Path(params.output_dir).expanduser() if params.output_dir else None
+    output = user_path(params.output_dir) if params.output_dir else None
     if params.features is not None:
-        files = {s: load_features(Path(f).expanduser()) for s, f in params.features.items()}
+        files = {s: load_features(user_path(f)) for s, f in params.features.items()}
         targets, entries = None, list(params.evaluation or [])
         if named := [e.target for e in entries if e.target]:
             raise ReidError(
@@ -74,18 +75,18 @@ def _what_to_score(
     params: EvalParams, catalog: Catalog
 ) -> tuple[Targets, list[EvaluationEntry], WeightsFile]:
     """Return targets, evaluators and weights, from the params or from the run."""
-    working_dir = Path(params.working_dir).expanduser()
+    working_dir = user_path(params.working_dir)
     datasets: Mapping[str, DatasetEntry] = params.targets or {}
     entries = params.evaluation
     if params.run is not None:
-        directory = RunDirectory.open(Path(params.run).expanduser())
+        directory = RunDirectory.open(user_path(params.run))
         run = check_run_params(read_params_of(directory), catalog, str(directory.params))
         datasets = datasets or target_entries(run)
         entries = run.evaluation if entries is None else entries
-        working_dir = Path(run.working_dir).expanduser()
+        working_dir = user_path(run.working_dir)
         weights = _weights_of(directory)
     else:
-        weights = Path(str(params.weights)).expanduser()
+        weights = user_path(str(params.weights))
     if not entries:
         raise ReidError("evaluation: no evaluator is named; add one to 'evaluation'")
     return Targets(dict(datasets), Stores(catalog, working_dir)), entries, read_weights(weights)

@@ -79,3 +79,18 @@ def write_text(path: Path, text: str) -> None:
     """Write a text file, whole or not at all."""
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def user_path(text: str) -> Path:
+    """Return a path as a person writes it: ``~`` is their home.
+
+    Raises:
+        ReidError: It names the home of an unknown user, or a part of it is longer than a file
+            system takes.
+    """
+    path = Path(os.path.expanduser(text))
+    if path.parts and path.parts[0].startswith("~"):
+        raise ReidError(f"'{text}': there is no user '{path.parts[0][1:]}' with a home folder")
+    if any(len(os.fsencode(part)) > 255 for part in path.parts):
+        raise ReidError(f"'{text[:60]}...': a part of this path is longer than 255 bytes")
+    return path

@@ -20,7 +20,7 @@ import torch
 from filelock import FileLock, Timeout
 
 from reid_core.errors import ReidError
-from reid_core.files import saving, write_json
+from reid_core.files import saving, user_path, write_json
 from reid_core.legacy import Translation
 from reid_core.params_file import read_json
 from reid_core.problems import shortened
@@ -136,16 +136,15 @@ def new_run_path(params: RunParams, name: str) -> Path:
             f"--sub_working_dir: '{shortened(name)}' is too long to name a new run; "
             f"give it {LONGEST_NAME} characters or fewer"
         )
+    path = user_path(params.working_dir).joinpath(*parts)
     try:
-        path = Path(params.working_dir).expanduser().joinpath(*parts)
         path.lstat()
     except FileNotFoundError:
         return path
-    except (OSError, RuntimeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
+    except OSError as error:
         raise ReidError(
             f"working_dir: no run '{name}' can be made in '{shortened(params.working_dir)}': "
-            f"{reason}; choose another place"
+            f"{error.strerror}; choose another place"
         ) from None
     raise _exists_already(path)
 

@@ -17,6 +17,7 @@ from reid_core.checkpoint import read_checkpoint, restore
 from reid_core.console import say
 from reid_core.datasets import Stores
 from reid_core.device import choose_device
+from reid_core.files import user_path
 from reid_core.images import TrainingImages
 from reid_core.interrupt import Interrupt
 from reid_core.legacy import Translation
@@ -109,7 +110,7 @@ def _prepare(params: RunParams, catalog: Catalog) -> Prepared:
     """Open the data and build every part; no step is done and nothing is written but stores."""
     device = choose_device(params.train.device)
     _seed(params.train.seed, deterministic=params.train.deterministic)
-    stores = Stores(catalog, Path(params.working_dir).expanduser())
+    stores = Stores(catalog, user_path(params.working_dir))
     images = TrainingImages.of([(entry.label, stores.open(entry)) for entry in params.data.train])
     parts = build_parts(params, catalog, images, device)
     return Prepared(params, device, images, parts, Scorer(params, catalog, stores, parts, device))
@@ -120,7 +121,7 @@ def _load_snapshot(prepared: Prepared) -> None:
     snapshot = prepared.params.train.pretrain_snapshot
     if snapshot:
         model, classes = prepared.parts.module.model, prepared.images.classes
-        for line in load_snapshot(read_weights(Path(snapshot).expanduser()), model, classes):
+        for line in load_snapshot(read_weights(user_path(snapshot)), model, classes):
             say(line)
 
 

@@ -167,9 +167,15 @@ def test_a_root_that_is_no_folder_is_named(module, tmp_path):
 
 
 @pytest.mark.parametrize("module", [market1501, image_folder])
-@pytest.mark.parametrize("root", ["~nobody-of-this-name/x", "n" * 300])
-def test_a_root_that_cannot_be_is_named(module, root):
-    assert f"root '{root}' is not a folder" in message(module, root=root)
+@pytest.mark.parametrize(
+    ("root", "reason"),
+    [
+        ("~nobody-of-this-name/x", "there is no user 'nobody-of-this-name' with a home folder"),
+        ("n" * 300, "a part of this path is longer than 255 bytes"),
+    ],
+)
+def test_a_root_that_cannot_be_is_named(module, root, reason):
+    assert reason in message(module, root=root)
 
 
 @pytest.mark.skipif(not OMNIGLOT.is_dir(), reason=f"no Omniglot images at {OMNIGLOT}")
@@ -497,14 +503,18 @@ def test_a_manifest_that_cannot_be_read_is_named(images):
     assert "unexpected end of data" in message(manifest, file=file)
 
 
-@pytest.mark.parametrize("name", ["~nobody-of-this-name/x.csv", "n" * 300])
-def test_a_manifest_of_a_name_that_cannot_be_is_named(images, name):
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("~nobody-of-this-name/x.csv", "there is no user 'nobody-of-this-name'"),
+        ("n" * 300, "a part of this path is longer than 255 bytes"),
+    ],
+)
+def test_a_manifest_of_a_name_that_cannot_be_is_named(images, name, reason):
     file = write(images, "path,pid,split", "a/1.jpg,anna,train")
 
-    assert f"cannot read '{name}'" in message(manifest, file=name)
-    assert message(manifest, file=file, root=name) == (
-        f"dataset manifest: root '{name}' is not a folder"
-    )
+    assert reason in message(manifest, file=name)
+    assert reason in message(manifest, file=file, root=name)
 
 
 def test_a_manifests_root_must_be_a_folder(images):

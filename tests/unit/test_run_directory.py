@@ -60,16 +60,15 @@ def test_the_longest_name_can_be_made(params):
 @pytest.mark.parametrize(
     ("working_dir", "reason"),
     [
-        ("~nobody-of-this-name/runs", "home directory"),
-        ("n" * 300, "File name too long"),
-        ("file", "Not a directory"),
+        ("~nobody-of-this-name/runs", "there is no user 'nobody-of-this-name'"),
+        ("n" * 300, "a part of this path is longer than 255 bytes"),
+        ("file", "working_dir: no run 'x' can be made in 'file': Not a directory"),
     ],
 )
 def test_a_working_dir_that_cannot_be_is_named(params, tmp_path, monkeypatch, working_dir, reason):
     monkeypatch.chdir(tmp_path)
     Path("file").write_text("")
     text = message(params.model_copy(update={"working_dir": working_dir}), "x")
-    assert text.startswith(f"working_dir: no run 'x' can be made in '{working_dir[:80]}")
     assert reason in text
 
 

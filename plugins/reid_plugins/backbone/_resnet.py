@@ -16,6 +16,7 @@ from torchvision.models import get_model, get_model_weights
 from reid_core import ReidError
 from reid_core.contracts import FeatureMap
 from reid_core.errors import name_list
+from reid_core.files import user_path
 
 
 class ResNet(nn.Module):
@@ -106,7 +107,7 @@ def imagenet_weights(name: str) -> Mapping[str, Tensor]:
 
 def read_weights_file(path: str, source: str) -> Mapping[str, Tensor]:
     """Read a ``.safetensors`` file or a state dict; code in the file is never run."""
-    file = Path(path).expanduser()
+    file = user_path(path)
     if not file.is_file():
         raise ReidError(f"{source} does not exist (looked for {file.absolute()})")
     try:

@@ -8,6 +8,7 @@ from typing import Any
 
 from reid_core import Component, Params, ReidError, hookimpl
 from reid_core.catalog import Catalog
+from reid_core.files import user_path
 from reid_core.loading import load_run_params
 
 
@@ -65,7 +66,7 @@ class PackCommand:
         params = load_run_params(path, self.catalog, overrides).params
         from reid_core.datasets import Stores
 
-        stores = Stores(self.catalog, Path(params.working_dir).expanduser())
+        stores = Stores(self.catalog, user_path(params.working_dir))
         for entry in [*params.data.train, *params.data.targets.values()]:
             print(f"{entry.label}: {stores.open(entry).path}")
 

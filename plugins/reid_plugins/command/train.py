@@ -8,6 +8,7 @@ from typing import Any
 
 from reid_core import Component, Params, ReidError, hookimpl
 from reid_core.catalog import Catalog
+from reid_core.files import user_path
 from reid_core.loading import load_run_params
 from reid_core.schema import EvalParams, RunParams
 
@@ -94,7 +95,7 @@ class TrainCommand:
         working_dir = RunParams.model_fields["working_dir"].default
         if args.config_path is not None:
             working_dir = load_run_params(args.config_path, self.catalog).params.working_dir
-        places = [Path(name).expanduser(), Path(working_dir).expanduser() / name]
+        places = list(dict.fromkeys([user_path(name), user_path(working_dir) / name]))
         for path in places:
             if (path / "params.json").is_file():
                 return path

@@ -7,14 +7,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from reid_core import ReidError
+from reid_core.files import user_path
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp"})
 """Endings of files that count as images, in lower case."""
-
-
-def user_path(text: str) -> Path:
-    """Return the path that a user has written; the '~' of an unknown user stays as it is."""
-    return Path(os.path.expanduser(text))
 
 
 def open_root(dataset: str, root: str) -> Path:

@@ -18,7 +18,7 @@ from pydantic import Field
 from reid_core import Component, Params, ReidError, hookimpl
 from reid_core.contracts import SPLITS, UNKNOWN_CAMERA, ImageRecord, Listing
 from reid_core.errors import did_you_mean
-from reid_plugins.dataset._files import user_path
+from reid_core.files import user_path
 
 REQUIRED = ("path", "pid", "split")
 OPTIONAL = ("camid", "junk", "distractor")
