@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import multiprocessing
 import signal
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from typing import Any, Generic, TypeVar, cast
 
 import numpy as np
@@ -161,7 +163,9 @@ class Loader(Generic[Item]):
         Raises:
             ReidError: An image cannot be read.
         """
-        for item in self._loader:
+        with _deaf_children():
+            items = iter(self._loader)
+        for item in items:
             if isinstance(item, ReidError):
                 raise item
             yield item
@@ -271,18 +275,31 @@ def _worker_options(workers: int, *, persistent: bool) -> dict[str, Any]:
         # fork is unsafe once torch or LMDB have started threads.
         options["multiprocessing_context"] = multiprocessing.get_context("spawn")
         options["persistent_workers"] = persistent
-        options["worker_init_fn"] = _start_worker
+        options["worker_init_fn"] = _one_thread
     return options
 
 
-def _start_worker(worker: int) -> None:
-    """Keep workers from fighting the main process for the cores, and deaf to Ctrl-C.
-
-    The terminal sends Ctrl-C to all of them; the main process needs its workers to finish
-    the step.
-    """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _one_thread(worker: int) -> None:
+    """Keep workers from fighting the main process for the cores."""
     torch.set_num_threads(1)
+
+
+@contextlib.contextmanager
+def _deaf_children() -> Iterator[None]:
+    """Let processes that start in the block never hear Ctrl-C, from their first moment on.
+
+    A terminal sends it to the whole group, and the main process needs its workers to finish
+    the step. A blocked signal waits for the main process and is inherited by its children.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    resource_tracker.ensure_running()  # would unblock the signal when it starts later
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _as_it_is(batch: Any) -> Any:
