@@ -66,7 +66,8 @@ def _plain_lines(label: str) -> Ticker:
     def tick(done: int, total: int, text: str = "") -> None:
         nonlocal shown
         now = time.monotonic()
-        if now - shown < PLAIN_LINE_EVERY:
+        # The last line is worth printing when it carries numbers.
+        if now - shown < PLAIN_LINE_EVERY and not (text and done == total):
             return
         shown = now
         left = (now - start) / max(1, done) * (total - done)

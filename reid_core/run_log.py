@@ -50,8 +50,8 @@ class RunLog:
         """
         self._images += images
         done = progress.step + 1
-        last = done == progress.epochs * progress.steps_per_epoch
-        if done % self.every and not last:
+        ends_epoch = done % progress.steps_per_epoch == 0
+        if done % self.every and not ends_epoch:
             return
         check_finite(progress, result)
         line = {

@@ -197,7 +197,10 @@ class TrainParams(Params):
     checkpoint_every_steps: int = Field(
         default=0, ge=0, description="Steps between checkpoints within an epoch; 0: at its end."
     )
-    log_every: Positive = Field(default=10, description="Steps between lines of metrics.jsonl.")
+    log_every: Positive = Field(
+        default=10,
+        description="Steps between lines of metrics.jsonl; the last step of an epoch has one too.",
+    )
     baselines: bool = Field(
         default=False,
         description="Before training, score the untrained network and a colour histogram.",

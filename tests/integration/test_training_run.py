@@ -278,9 +278,11 @@ def test_weights_that_are_not_numbers_never_reach_a_checkpoint(
     start, catalog_with, tiny_params, every
 ):
     train = {**tiny_params["train"], "log_every": 100, "checkpoint_every_steps": every}
-    with pytest.raises(
-        ReidError, match=r"'model\..*' is NaN or infinite after step \d\. Lower opt"
-    ):
+    # Without checkpoints in between, the end of the epoch finds the loss first.
+    found = (
+        r"'model\..*' is NaN or infinite after step 3\." if every else r"the loss is nan at step 4"
+    )
+    with pytest.raises(ReidError, match=found):
         start(catalog=catalog_with(exploding(2)), objective=[{"name": "exploding"}], train=train)
     run = Path(tiny_params["working_dir"]) / "run"
     kept = torch.load(run / "checkpoints" / "last.pt", weights_only=True)
