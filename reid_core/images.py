@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import multiprocessing
+import os
 import signal
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -265,6 +266,7 @@ def evaluation_loader(
 
 def _worker_options(workers: int, *, persistent: bool) -> dict[str, Any]:
     """Return the loader options that keep randomness, processes and memory under control."""
+    workers = min(workers, os.cpu_count() or 1)  # more would only wait for each other
     options: dict[str, Any] = {
         "num_workers": workers,
         "pin_memory": torch.cuda.is_available(),

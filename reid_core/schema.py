@@ -74,7 +74,11 @@ class DataParams(Params):
     targets: dict[FileName, DatasetEntry] = Field(
         default={}, description="Datasets to score on by name; default: the train datasets."
     )
-    workers: int = Field(default=0, ge=0, description="Loader processes; 0 loads in the main one.")
+    workers: int = Field(
+        default=0,
+        ge=0,
+        description="Loader processes, at most one per core; 0 loads in the main one.",
+    )
     batch_size: Positive = Field(default=128, description="Images per batch in evaluation.")
 
 
@@ -264,7 +268,7 @@ class EvalParams(Params):
         default=None, description="Evaluators; default: those of the run."
     )
     batch_size: Positive = Field(default=128, description="Images per batch.")
-    workers: int = Field(default=0, ge=0, description="Loader processes.")
+    workers: int = Field(default=0, ge=0, description="Loader processes, at most one per core.")
     device: str = Field(
         default="auto", pattern=DEVICE, description="'auto', 'cpu', 'cuda' or 'cuda:<n>'."
     )
