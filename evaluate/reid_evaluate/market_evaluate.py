@@ -19,7 +19,9 @@ from pydantic import Field
 
 from reid_core import EvaluatorComponent, Params, ReidError, hookimpl
 from reid_core.contracts import Features, Scores
-from reid_evaluate.ranking import TIE_RULE, Distance, ImageSet, JunkRule, Ranking, cmc, rank_queries
+from reid_evaluate.distances import Distance
+from reid_evaluate.measures import TIE_RULE, cmc
+from reid_evaluate.ranking import ImageSet, JunkRule, Ranking, rank_queries
 
 NAME = "market_evaluate"
 

@@ -8,18 +8,17 @@ import random
 import numpy as np
 import pytest
 
-from reid_evaluate.ranking import (
+from reid_evaluate.measures import (
     JUNK,
     MATCH,
     WRONG,
-    ImageSet,
     average_precision,
     average_precision_trapezoid,
     cmc,
     inverse_negative_penalty,
     match_ranks,
-    rank_queries,
 )
+from reid_evaluate.ranking import ImageSet, rank_queries
 
 RULES = ("cross_camera", "exclude_self", "none")
 DISTANCES = ("cosine", "euclidean", "squared_euclidean")

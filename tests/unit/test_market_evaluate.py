@@ -15,7 +15,7 @@ from reid_core.contracts import Features
 from reid_core.discovery import isolated_catalog
 from reid_core.feature_files import load_features
 from reid_evaluate import market_evaluate as plugin
-from reid_evaluate.ranking import JUNK, MATCH, TIE_RULE, WRONG
+from reid_evaluate.measures import JUNK, MATCH, TIE_RULE, WRONG
 
 
 def features(rows, pids, camids, *, junk=(), distractor=(), split="gallery", **meta):

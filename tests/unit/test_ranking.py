@@ -10,21 +10,18 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from reid_evaluate.ranking import (
+from reid_evaluate.distances import _distinct_rows, distance_blocks, l2_normalized
+from reid_evaluate.measures import (
     JUNK,
     MATCH,
     WRONG,
-    ImageSet,
-    _distinct_rows,
     average_precision,
     average_precision_trapezoid,
     cmc,
-    distance_blocks,
     inverse_negative_penalty,
-    l2_normalized,
     match_ranks,
-    rank_queries,
 )
+from reid_evaluate.ranking import ImageSet, rank_queries
 
 SCORES = ("ap", "ap_trapezoid", "inp", "first_rank", "num_matches", "num_identical")
 RULES = ("cross_camera", "exclude_self", "none")
