@@ -73,7 +73,8 @@ def reid_evaluator() -> list[EvaluatorComponent]:  # type: ignore[empty-body]
     """Protocols that turn features into scores.
 
     ``build(params) -> callable(Mapping[split, Features]) -> Scores``. Features arrive raw;
-    the evaluator normalises and says so in the protocol card.
+    the evaluator normalises and says so in the protocol card. One that reads no ``aux`` is
+    rehearsed before the training, on the real labels with vectors of zeros.
     """
 
 

@@ -34,9 +34,10 @@ class RunLog:
             every: Steps between training lines.
         """
         self.directory, self.every = directory, every
-        self._file = directory.metrics.open("a+", encoding="utf-8")
-        self._file.truncate(min(keep_bytes, os.fstat(self._file.fileno()).st_size))
-        self._events = SummaryWriter(str(directory.tensorboard), purge_step=step + 1)
+        with saving(directory.metrics):
+            self._file = directory.metrics.open("a+", encoding="utf-8")
+            self._file.truncate(min(keep_bytes, os.fstat(self._file.fileno()).st_size))
+            self._events = SummaryWriter(str(directory.tensorboard), purge_step=step + 1)
         self._clock, self._images = time.monotonic(), 0
         self.tick: Ticker | None = None
 

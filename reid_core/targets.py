@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -13,7 +13,7 @@ from torch import nn
 from reid_core import baselines
 from reid_core.catalog import Catalog
 from reid_core.component import EvaluatorComponent
-from reid_core.contracts import Features
+from reid_core.contracts import Features, Scores
 from reid_core.datasets import Stores
 from reid_core.errors import ReidError
 from reid_core.evaluation import Extract
@@ -46,7 +46,7 @@ class ModelUnderTest:
 
     module: nn.Module
     pipeline: Pipeline
-    classes: tuple[tuple[str, str], ...]
+    classes: Classes
     device: torch.device
     batch_size: int
     workers: int
@@ -72,12 +72,14 @@ class Targets:
             "content_hash": manifest["content_hash"][:16],
         }
 
-    def blank(self, name: str, split: str, classes: Classes, most: int | None) -> Features:
-        """Return a split's real labels with empty vectors; of queries at most ``most``."""
+    def blank(
+        self, name: str, split: str, outputs: Sequence[str], classes: Classes, most: int | None
+    ) -> Features:
+        """Return a split's real labels with vectors of zeros; of queries at most ``most``."""
         store = self.store(name)
         count = len(store.index.positions(split))
-        values = {key: np.zeros((count, 1), np.float32) for key in ("embedding", "feature")}
-        values["logits"] = np.zeros((count, max(1, len(classes))), np.float32)
+        width = {"logits": max(1, len(classes))}
+        values = {key: np.zeros((count, width.get(key, 1)), np.float32) for key in outputs}
         names = class_names(classes, self.entries[name].label)
         features = labelled(store, split, values, classes=names, meta=self.meta(name))
         if most is None or split != "query" or count <= most:
@@ -132,7 +134,8 @@ def check_targets(
 ) -> None:
     """Find before the training what would make an evaluation fail after it.
 
-    Every evaluator is rehearsed on the real identities and cameras with empty vectors.
+    Every evaluator is rehearsed on the real identities and cameras with vectors of zeros; not
+    one that reads ``aux``, whose shapes only the heads know.
 
     Raises:
         ReidError: A split is empty, the model gives no logits where an evaluator needs them,
@@ -153,15 +156,35 @@ def check_targets(
                 f"evaluation.{place}: '{component.name}' needs logits, and this model has no "
                 "classifier; add an ID loss such as 'softmax'"
             )
-        evaluator = build(catalog, "evaluator", entry)
-        try:
-            evaluator({s: targets.blank(name, s, classes, REHEARSED) for s in component.splits})
-        except ReidError:
-            # A few images may by chance have no match; only all of them are a reason to stop.
-            evaluator({s: targets.blank(name, s, classes, None) for s in component.splits})
+        if "aux" not in component.outputs:
+            _rehearse(build(catalog, "evaluator", entry), component, targets, name, classes)
 
 
-def class_names(classes: tuple[tuple[str, str], ...], label: str) -> tuple[str, ...]:
+def _rehearse(
+    evaluator: Callable[[Mapping[str, Features]], Scores],
+    component: EvaluatorComponent,
+    targets: Targets,
+    name: str,
+    classes: Classes,
+) -> None:
+    """Run an evaluator on real labels with vectors of zeros.
+
+    Raises:
+        ReidError: The evaluator refuses these images.
+    """
+
+    def splits(most: int | None) -> dict[str, Features]:
+        outputs = component.outputs
+        return {s: targets.blank(name, s, outputs, classes, most) for s in component.splits}
+
+    try:
+        evaluator(splits(REHEARSED))
+    except ReidError:
+        # A few images may by chance have no match; only all of them are a reason to stop.
+        evaluator(splits(None))
+
+
+def class_names(classes: Classes, label: str) -> tuple[str, ...]:
     """Spell classes as a target spells its pids; those of other datasets get a prefix."""
     single = len({dataset for dataset, _ in classes}) == 1
     return tuple(

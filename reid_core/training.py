@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from reid_core.contracts import Batch, LossOutput, Progress, Step, parts_with
+from reid_core.contracts import Batch, LossOutput, Objective, Progress, Step, parts_with
 from reid_core.errors import ReidError, name_list
 from reid_core.losses import LossTerm
 from reid_core.model import ReIDModel
@@ -38,7 +38,7 @@ class TrainingModule(nn.Module):
         progress: Set before every step by ``set_progress``.
     """
 
-    def __init__(self, model: ReIDModel, objectives: Sequence[Any]) -> None:
+    def __init__(self, model: ReIDModel, objectives: Sequence[Objective]) -> None:
         """Join a model and built objectives."""
         super().__init__()
         self.model = model

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from reid_core.cli import main
+
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 
@@ -73,3 +75,15 @@ def test_the_readme_has_the_quick_start_and_the_test_command():
         "train.py --operation start_train --config_path params/quickstart.json"
     )
     assert set_up[1].endswith("tools/check.py")
+
+
+def test_the_messages_shown_in_the_readme_are_those_of_the_program(clone, monkeypatch, capsys):
+    recipe = json.loads((ROOT / "params" / "quickstart.json").read_text())
+    recipe["loss"][1]["params"] = {"marign": 0.3}
+    recipe["sampler"]["params"]["K"] = 0
+    recipe["backbone"]["name"] = "resnet81"
+    monkeypatch.chdir(clone)
+    Path("bad.json").write_text(json.dumps(recipe))
+    assert main(["check", "bad.json"]) == 2
+    shown = (ROOT / "README.md").read_text(encoding="utf-8").partition("$ reid check bad.json\n")[2]
+    assert capsys.readouterr().err == shown.partition("```")[0]

@@ -14,7 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
-from reid_core import Component, ReidError, hookimpl
+from reid_core import Component, EvaluatorComponent, ReidError, hookimpl
 from reid_core.cli import main
 from reid_core.contracts import LossOutput
 from reid_core.evaluating import run_evaluation
@@ -510,3 +510,21 @@ def test_a_run_is_found_by_its_name_and_scored_with_changed_params(
     assert "ap: trapezoid" in capsys.readouterr().out
     assert main([*arguments[:-1], "nowhere"]) == 2
     assert "looked for params.json in nowhere and runs/nowhere" in capsys.readouterr().err
+
+
+def test_an_evaluator_of_extra_values_is_not_rehearsed(start, catalog_with):
+    class Plugin:
+        @hookimpl
+        def reid_evaluator(self):
+            def build(params):
+                return lambda splits: splits["query"].values["aux.nothing"]
+
+            return [
+                EvaluatorComponent(
+                    name="extra", build=build, summary="-", splits=("query",), outputs=("aux",)
+                )
+            ]
+
+    evaluation = [{"name": "extra"}]
+    with pytest.raises(KeyError, match=r"aux\.nothing"):  # by the real evaluation, at the end
+        start(catalog=catalog_with(Plugin()), evaluation=evaluation)
