@@ -7,9 +7,11 @@ torch and are imported when a command needs them.
 from reid_core.component import (
     AugmentationComponent,
     Component,
+    DistanceComponent,
     EvaluatorComponent,
     LossComponent,
     Params,
+    PostprocessComponent,
 )
 from reid_core.errors import ReidError
 from reid_core.hookspecs import hookimpl
@@ -17,9 +19,11 @@ from reid_core.hookspecs import hookimpl
 __all__ = [
     "AugmentationComponent",
     "Component",
+    "DistanceComponent",
     "EvaluatorComponent",
     "LossComponent",
     "Params",
+    "PostprocessComponent",
     "ReidError",
     "hookimpl",
 ]

@@ -86,10 +86,42 @@ class EvaluatorComponent(Component):
         splits: Splits of the target that it scores, e.g. ``("query", "gallery")``.
         outputs: Arrays per image that it may read, of ``"embedding"``, ``"feature"``,
             ``"logits"`` and ``"aux"``.
+        output_param: Param that names the one of ``outputs`` that is read; without it, all
+            are.
     """
 
     splits: tuple[str, ...]
     outputs: tuple[str, ...] = ("embedding",)
+    output_param: str | None = None
+
+    def takes(self, keyword: str) -> bool:
+        """Say whether ``build`` asks for a keyword of its kind, such as ``postprocess``."""
+        return keyword in inspect.signature(self.build).parameters
+
+
+@dataclass(frozen=True, kw_only=True)
+class DistanceComponent(Component):
+    """A distance and what it reads beside the vector that the evaluator ranks by.
+
+    Attributes:
+        aux: Names of values of the heads, e.g. ``("uc",)``.
+    """
+
+    aux: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class PostprocessComponent(Component):
+    """A step between features and ranking, and where it stands.
+
+    Attributes:
+        stage: ``"features"`` changes the vectors, ``"distances"`` what is ranked by; all
+            of the first come before all of the second.
+        splits: Splits that it reads beside query and gallery, e.g. ``("multi_query",)``.
+    """
+
+    stage: Literal["features", "distances"]
+    splits: tuple[str, ...] = ()
 
 
 def call_build(component: Component, params: Params, owner: str = "", /, **context: Any) -> Any:

@@ -278,7 +278,8 @@ class Features:
         distractor: ``(N,)`` bool.
         classes: Identity of each logit, as the dataset spells it.
         meta: Facts for the protocol card: ``dataset``, ``content_hash``, ``model``,
-            ``split``, ``images``, and ``flip`` where extraction averages mirrored images.
+            ``split``, ``images``, and ``flip`` and ``scales`` where extraction averages mirrored
+            images and several sizes.
     """
 
     values: Mapping[str, np.ndarray]
@@ -317,6 +318,7 @@ class Scores:
         card: The protocol card: every choice that can change a number.
         per_query: Arrays with one row per query (AP, first rank, matches, top-k, ...).
         tables: Further arrays, such as a confusion matrix.
+        intervals: (low, high) of some metrics, at 95 % confidence.
     """
 
     metrics: Mapping[str, float]
@@ -324,6 +326,24 @@ class Scores:
     card: Mapping[str, Any]
     per_query: Mapping[str, np.ndarray] = field(default_factory=dict)
     tables: Mapping[str, np.ndarray] = field(default_factory=dict)
+    intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class NamedPart:
+    """A distance or post-processing step as an evaluator receives it.
+
+    Attributes:
+        name: The word in params.
+        params: Its checked params, for the protocol card.
+        part: What the component built.
+        splits: Splits that it reads beside those of the evaluator.
+    """
+
+    name: str
+    params: Mapping[str, Any]
+    part: Any
+    splits: tuple[str, ...] = ()
 
 
 def parts_with(method: str, parts: Iterable[object]) -> list[Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from reid_core.averaging import check_scales
 from reid_core.catalog import Catalog
 from reid_core.console import say
 from reid_core.contracts import Features
@@ -24,7 +25,7 @@ from reid_core.files import user_path
 from reid_core.images import Pipeline
 from reid_core.params import check_run_params
 from reid_core.run_directory import RunDirectory, read_params_of
-from reid_core.schema import DatasetEntry, EvalParams, EvaluationEntry
+from reid_core.schema import DatasetEntry, EvalParams, EvaluationEntry, ExtractionParams
 from reid_core.scoring import draw_ranking
 from reid_core.targets import ModelUnderTest, Targets, check_targets, target_entries
 from reid_core.weights import WeightsFile, load_model, read_weights
@@ -41,7 +42,7 @@ def run_evaluation(params: EvalParams, catalog: Catalog) -> list[Evaluated]:
     """
     output = user_path(params.output_dir) if params.output_dir else None
     if params.features is not None:
-        files = {s: load_features(user_path(f)) for s, f in params.features.items()}
+        files = {s: load_features(user_path(f), s) for s, f in params.features.items()}
         targets, entries = None, list(params.evaluation or [])
         if named := [e.target for e in entries if e.target]:
             raise ReidError(
@@ -50,14 +51,16 @@ def run_evaluation(params: EvalParams, catalog: Catalog) -> list[Evaluated]:
             )
         extract, names = features_from_files(files), ["features"]
     else:
-        targets, entries, weights = _what_to_score(params, catalog)
-        model = _model(weights, params, catalog)
+        targets, entries, weights, extraction = what_to_score(params, catalog)
+        model = model_under_test(weights, params, extraction, catalog)
         has_classifier = any(name.startswith("classifier.") for name in weights.tensors)
         check_targets(entries, catalog, targets, model.classes, has_classifier=has_classifier)
+        check_scales(model.module, model.pipeline.input_size(), extraction, model.device)
         extract, names = targets.extractor(model), list(targets.entries)
     if output is not None and targets is not None:
-        extract = _saving(extract, output / "features")
-    results = evaluate(entries, catalog, names, extract)
+        extract = _saving(extract, output / "features", params.features_format)
+    device = str(choose_device(params.device, key="device"))
+    results = evaluate(entries, catalog, names, extract, device)
     for result in results:
         print_scores(result)
         if output is not None:
@@ -71,25 +74,27 @@ def run_evaluation(params: EvalParams, catalog: Catalog) -> list[Evaluated]:
     return results
 
 
-def _what_to_score(
+def what_to_score(
     params: EvalParams, catalog: Catalog
-) -> tuple[Targets, list[EvaluationEntry], WeightsFile]:
-    """Return targets, evaluators and weights, from the params or from the run."""
+) -> tuple[Targets, list[EvaluationEntry], WeightsFile, ExtractionParams]:
+    """Return targets, evaluators, weights and averaging, from the params or from the run."""
     working_dir = user_path(params.working_dir)
     datasets: Mapping[str, DatasetEntry] = params.targets or {}
-    entries = params.evaluation
+    entries, extraction = params.evaluation, params.extraction
     if params.run is not None:
         directory = RunDirectory.open(user_path(params.run))
         run = check_run_params(read_params_of(directory), catalog, str(directory.params))
         datasets = datasets or target_entries(run)
         entries = run.evaluation if entries is None else entries
+        extraction = extraction or run.extraction
         working_dir = user_path(run.working_dir)
         weights = _weights_of(directory)
     else:
         weights = user_path(str(params.weights))
     if not entries:
         raise ReidError("evaluation: no evaluator is named; add one to 'evaluation'")
-    return Targets(dict(datasets), Stores(catalog, working_dir)), entries, read_weights(weights)
+    targets = Targets(dict(datasets), Stores(catalog, working_dir))
+    return targets, entries, read_weights(weights), extraction or ExtractionParams()
 
 
 def _weights_of(directory: RunDirectory) -> Path:
@@ -101,13 +106,16 @@ def _weights_of(directory: RunDirectory) -> Path:
     raise ReidError(f"{directory.path}: no weights yet; the run has not ended an epoch to score")
 
 
-def _model(weights: WeightsFile, params: EvalParams, catalog: Catalog) -> ModelUnderTest:
+def model_under_test(
+    weights: WeightsFile, params: EvalParams, extraction: ExtractionParams, catalog: Catalog
+) -> ModelUnderTest:
     """Put the model of a weights file on the device."""
     model, model_params = load_model(weights, catalog)
     device = choose_device(params.device, key="device")
     return ModelUnderTest(
         module=model.to(device),
         pipeline=Pipeline(catalog, model_params.augmentation, training=False),
+        extraction=extraction,
         classes=weights.classes,
         device=device,
         batch_size=params.batch_size,
@@ -116,12 +124,12 @@ def _model(weights: WeightsFile, params: EvalParams, catalog: Catalog) -> ModelU
     )
 
 
-def _saving(extract: Extract, folder: Path) -> Extract:
+def _saving(extract: Extract, folder: Path, ending: str) -> Extract:
     """Wrap an ``extract`` so that the features of every split are also written to a file."""
 
     def run(target: str, split: str, outputs: frozenset[str]) -> Features:
         features = extract(target, split, outputs)
-        path = folder / f"{target}-{split}.npz"
+        path = folder / f"{target}-{split}.{ending}"
         save_features(path, features)
         say(f"features: {path}")
         return features

@@ -6,17 +6,16 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal
 
 import numpy as np
 
 from reid_core.catalog import Catalog
-from reid_core.component import EvaluatorComponent
 from reid_core.console import say
 from reid_core.contracts import Features, Scores
 from reid_core.errors import ReidError
+from reid_core.evaluators import build_evaluator
 from reid_core.files import atomic_path, write_json
-from reid_core.params import build
 from reid_core.schema import EvaluationEntry, numbered_names
 from reid_core.store import DAMAGED
 
@@ -44,7 +43,11 @@ class Evaluated:
 
 
 def evaluate(
-    entries: Sequence[EvaluationEntry], catalog: Catalog, targets: Sequence[str], extract: Extract
+    entries: Sequence[EvaluationEntry],
+    catalog: Catalog,
+    targets: Sequence[str],
+    extract: Extract,
+    device: str = "cpu",
 ) -> list[Evaluated]:
     """Run every evaluator; a split of a target is extracted once and shared.
 
@@ -53,26 +56,23 @@ def evaluate(
         catalog: Offers the evaluators.
         targets: Names of the targets; the first is the default.
         extract: Gives the features of a split.
+        device: Where evaluators may work, e.g. ``"cuda:0"``.
 
     Returns:
         Scores in the order of the entries.
     """
-    components = [
-        cast(EvaluatorComponent, catalog.component("evaluator", entry.name)) for entry in entries
-    ]
+    evaluators = [build_evaluator(entry, catalog, device) for entry in entries]
     chosen = [entry.target or targets[0] for entry in entries]
     wanted: dict[tuple[str, str], frozenset[str]] = {}
-    for target, component in zip(chosen, components, strict=True):
-        for split in component.splits:
-            outputs = wanted.get((target, split), frozenset()) | set(component.outputs)
-            wanted[target, split] = outputs
+    for target, evaluator in zip(chosen, evaluators, strict=True):
+        for split in evaluator.splits:
+            outputs = wanted.get((target, split), frozenset())
+            wanted[target, split] = outputs | evaluator.outputs
     features = {place: extract(*place, outputs) for place, outputs in wanted.items()}
     results = []
-    names = numbered_names(entries)
-    for name, entry, component, target in zip(names, entries, components, chosen, strict=True):
-        splits = {split: features[target, split] for split in component.splits}
-        scores = build(catalog, "evaluator", entry)(splits)
-        results.append(Evaluated(name, target, scores))
+    for name, evaluator, target in zip(numbered_names(entries), evaluators, chosen, strict=True):
+        splits = {split: features[target, split] for split in evaluator.splits}
+        results.append(Evaluated(name, target, evaluator.score(splits)))
     return results
 
 
@@ -90,9 +90,9 @@ def features_from_files(files: Mapping[str, Features]) -> Extract:
 def print_scores(result: Evaluated) -> None:
     """Print the metrics of one evaluation and the protocol card that they belong to."""
     say(f"{result.name} on {result.target}")
-    numbers = [f"{name} {value:.4f}" for name, value in result.scores.metrics.items()]
-    for start in range(0, len(numbers), 5):
-        say("  " + "   ".join(numbers[start : start + 5]))
+    for name, value in result.scores.metrics.items():
+        low, high = result.scores.intervals.get(name, (None, None))
+        say(f"  {name} {value:.4f}" + ("" if low is None else f"  [{low:.4f}, {high:.4f}]"))
     for key, value in result.scores.card.items():
         text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
         say(f"    {key}: {text}")
@@ -140,21 +140,28 @@ def save_scores(folder: Path, result: Evaluated, kind: str, model: str) -> Path:
         "model": model,
         "primary": scores.primary,
         "metrics": {name: float(value) for name, value in scores.metrics.items()},
+        "intervals": {name: list(ends) for name, ends in scores.intervals.items()},
         "card": dict(scores.card),
     }
     write_json(path.with_name(f"{path.name}.json"), facts)
     return path
 
 
-def read_scores(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """Return the per-query arrays and the facts that ``save_scores`` wrote.
+def read_scores(
+    path: Path, part: Literal["per_query", "tables"] = "per_query"
+) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Return arrays and the facts that ``save_scores`` wrote.
+
+    Args:
+        path: The files' path without its ending.
+        part: Which arrays.
 
     Raises:
         ReidError: The files are missing or damaged.
     """
     try:
         with np.load(path.with_name(f"{path.name}.npz"), allow_pickle=False) as file:
-            prefix = "per_query."
+            prefix = f"{part}."
             arrays = {n[len(prefix) :]: file[n] for n in file.files if n.startswith(prefix)}
         text = path.with_name(f"{path.name}.json").read_text(encoding="utf-8")
         return arrays, dict(json.loads(text))

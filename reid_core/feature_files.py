@@ -1,9 +1,8 @@
-"""Features as files: one documented npz per split, without pickled objects."""
+"""Features as files without pickled objects; docs/features.md has the table of their arrays."""
 
 from __future__ import annotations
 
 import json
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,9 +10,8 @@ from typing import Any
 import numpy as np
 
 from reid_core.contracts import UNKNOWN_CAMERA, Features
-from reid_core.errors import ReidError, name_list
-from reid_core.files import atomic_path
-from reid_core.store import DAMAGED
+from reid_core.errors import ReidError, did_you_mean, name_list
+from reid_core.feature_formats import Arrays, format_of, read_arrays, write_arrays
 
 ROW_NUMBERS = "row numbers"
 """``meta["names"]`` of a file without names: it gets names that tell its own images apart and
@@ -25,7 +23,11 @@ MATRICES = ("embedding", "feature", "logits")
 
 
 def save_features(path: Path, features: Features) -> None:
-    """Write features as one npz file without pickled objects; see ``load_features``."""
+    """Write features in the format of the path's ending; see ``load_features``.
+
+    Raises:
+        ReidError: The ending is neither npz nor safetensors, or the disk is full.
+    """
     arrays = {f"{VALUES}{name}": array for name, array in features.values.items()}
     arrays |= {
         "pids": features.pids.astype(np.str_),
@@ -36,11 +38,10 @@ def save_features(path: Path, features: Features) -> None:
         "classes": np.array(features.classes, dtype=np.str_),
         "meta": np.array(json.dumps(dict(features.meta))),
     }
-    with atomic_path(path) as temporary, temporary.open("wb") as file:
-        np.savez(file, **arrays)  # type: ignore[arg-type]
+    write_arrays(path, arrays)
 
 
-def load_features(path: Path) -> Features:
+def load_features(path: Path, split: str) -> Features:
     """Read features written by ``save_features``, or by another program in the same form.
 
     ``pids`` and one of ``values.embedding``, ``values.feature``, ``values.logits`` and
@@ -48,77 +49,84 @@ def load_features(path: Path) -> Features:
     unknown, nothing junk). Missing names are made of the file's path and the row, and
     ``meta["names"]`` says so.
 
+    Args:
+        path: The file; its ending says the format.
+        split: What the images are; a file of one split does not need it.
+
     Raises:
-        ReidError: The file is missing, is no npz, holds pickled objects, or an array has a
-            type, a shape or a value that it cannot have.
+        ReidError: The file is missing, is not what its ending says, holds pickled objects, an
+            array that features do not have, or one with a type, a shape or a value that it
+            cannot have.
     """
-    arrays = _read_arrays(path)
-    meta = _meta(path, arrays["meta"]) if "meta" in arrays else {"file": str(path)}
-    if "names" not in arrays:
-        meta["names"] = ROW_NUMBERS
+    arrays = read_arrays(path, split)
+    # Two splits of one file are different images, so their names must differ too.
+    place = f"{path}:{split}" if format_of(path).many_splits else str(path)
     try:
-        if "pids" not in arrays:
-            raise ValueError(f"'pids' is missing (found: {name_list(arrays)})")
-        pids = _column("pids", arrays["pids"], _strings)
-        count = len(pids)
-        neutral = {
-            "camids": np.full(count, UNKNOWN_CAMERA),
-            "names": np.array([f"{path}:{row}" for row in range(count)], dtype=np.str_),
-            "junk": np.zeros(count, dtype=bool),
-            "distractor": np.zeros(count, dtype=bool),
-        }
-        columns = {
-            name: _column(name, arrays.get(name, neutral[name]), convert, count)
-            for name, convert in _CONVERTED.items()
-        }
-        values = {
-            name: _column(name, array, _matrix if name in MATRICES else _floats, count)
-            for name, array in _values_of(arrays).items()
-        }
-        if not values:
-            raise ValueError(f"'{VALUES}embedding' is missing (found: {name_list(arrays)})")
-        classes = _column("classes", arrays["classes"], _strings) if "classes" in arrays else ()
+        return _features(arrays, {"file": str(path)}, place)
     except ValueError as error:
         raise ReidError(f"{path}: {error}") from None
+
+
+# ---- all arrays -------------------------------------------------------------------------
+
+
+def _features(arrays: Arrays, meta: dict[str, Any], place: str) -> Features:
+    """Check the arrays and fill in what is missing.
+
+    Args:
+        arrays: As read.
+        meta: Facts for the card, if the arrays have none.
+        place: What made-up names begin with.
+
+    Raises:
+        ValueError: An array is missing, unknown or wrong; the text names it.
+    """
+    _check_names(arrays)
+    pids = _column("pids", arrays["pids"], _strings)
+    neutral = {
+        "camids": np.full(len(pids), UNKNOWN_CAMERA),
+        "names": np.array([f"{place}:{row}" for row in range(len(pids))], dtype=np.str_),
+        "junk": np.zeros(len(pids), dtype=bool),
+        "distractor": np.zeros(len(pids), dtype=bool),
+        "classes": np.array([], dtype=np.str_),
+    }
+    columns = {
+        name: _column(name, arrays.get(name, neutral[name]), convert, len(pids))
+        for name, convert in _CONVERTED.items()
+    }
+    values = {
+        name: _column(name, array, _matrix if name in MATRICES else _floats, len(pids))
+        for name, array in _values_of(arrays).items()
+    }
+    if not values:
+        raise ValueError(f"'{VALUES}embedding' is missing (found: {name_list(arrays)})")
+    classes = _column("classes", arrays.get("classes", neutral["classes"]), _strings)
+    meta = _meta(arrays["meta"]) if "meta" in arrays else meta
+    if "names" not in arrays:
+        meta["names"] = ROW_NUMBERS
     return Features(
         values=values, pids=pids, classes=tuple(map(str, classes)), meta=meta, **columns
     )
 
 
-# ---- reading ----------------------------------------------------------------------------
+def _check_names(arrays: Arrays) -> None:
+    """Refuse arrays without labels, and a name that would silently be left unread."""
+    known = ["pids", *_CONVERTED, "classes", "meta", *(f"{VALUES}{name}" for name in MATRICES)]
+    for name in arrays:
+        if name not in known and not name.startswith(f"{VALUES}aux."):
+            raise ValueError(
+                f"'{name}' is no array of a features file{did_you_mean(name, known)} (known: "
+                f"{', '.join(known)}, {VALUES}aux.<name>)"
+            )
+    if "pids" not in arrays:
+        raise ValueError(f"'pids' is missing (found: {name_list(arrays)})")
 
 
-def _read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """Return the arrays of an npz file; if it is none, the error says what it is."""
-    refused = f"{path}: not a features file of reid-core"
-    how = "make it with the evaluator's output_dir, or with numpy.savez"
-    try:
-        with path.open("rb") as file:
-            start = file.read(6)
-            if start == b"\x93NUMPY":
-                raise ReidError(f"{refused}: it holds a single array (npy); {how}")
-            if not (start.startswith(b"PK") and zipfile.is_zipfile(file)):
-                raise ReidError(f"{refused}: it is no npz file, or was cut off; {how}")
-            file.seek(0)
-            with np.load(file, allow_pickle=False) as content:
-                arrays = {name: content[name] for name in content.files}
-    except FileNotFoundError:
-        raise ReidError(f"{refused}: there is no such file") from None
-    except OSError as error:
-        raise ReidError(f"{refused}: it cannot be read: {error.strerror or error}") from None
-    except (*DAMAGED, RuntimeError) as error:  # RuntimeError: an encrypted zip file
-        if "allow_pickle" in str(error):
-            raise ReidError(
-                f"{refused}: it holds pickled objects, which could run any program; save arrays "
-                "of numbers and of strings (numpy.array(names, dtype=str)) only"
-            ) from None
-        raise ReidError(f"{refused}: it is damaged: {error}") from None
-    if strange := [name for name, array in arrays.items() if not isinstance(array, np.ndarray)]:
-        raise ReidError(f"{refused}: '{strange[0]}' in it is no array; {how}")
-    return arrays
+def _values_of(arrays: Arrays) -> Arrays:
+    return {n.removeprefix(VALUES): a for n, a in arrays.items() if n.startswith(VALUES)}
 
 
-def _meta(path: Path, array: np.ndarray) -> dict[str, Any]:
+def _meta(array: np.ndarray) -> dict[str, Any]:
     """Return the JSON object that ``meta`` holds as text; it will be JSON again on the card."""
     try:
         meta = json.loads(str(array))
@@ -126,12 +134,8 @@ def _meta(path: Path, array: np.ndarray) -> dict[str, Any]:
     except (ValueError, RecursionError):
         meta = None
     if not isinstance(meta, dict):
-        raise ReidError(f"{path}: 'meta' must be the text of a JSON object; use json.dumps")
+        raise ValueError("'meta' must be the text of a JSON object; use json.dumps")
     return meta
-
-
-def _values_of(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    return {n.removeprefix(VALUES): a for n, a in arrays.items() if n.startswith(VALUES)}
 
 
 # ---- one array --------------------------------------------------------------------------

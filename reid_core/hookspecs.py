@@ -14,8 +14,10 @@ import pluggy
 from reid_core.component import (
     AugmentationComponent,
     Component,
+    DistanceComponent,
     EvaluatorComponent,
     LossComponent,
+    PostprocessComponent,
 )
 
 GROUP = "reid_core"
@@ -72,9 +74,29 @@ def reid_sampler() -> list[Component]:  # type: ignore[empty-body]
 def reid_evaluator() -> list[EvaluatorComponent]:  # type: ignore[empty-body]
     """Protocols that turn features into scores.
 
-    ``build(params) -> callable(Mapping[split, Features]) -> Scores``. Features arrive raw;
-    the evaluator normalises and says so in the protocol card. One that reads no ``aux`` is
-    rehearsed before the training, on the real labels with vectors of zeros.
+    ``build(params, *, distance, postprocess, device) -> callable(Mapping[split, Features]) ->
+    Scores``. ``distance`` and ``postprocess`` are what the entry in params names, built: see
+    those kinds; only an entry whose evaluator asks for them may name them. Features arrive
+    raw; the evaluator normalises and says so in the protocol card. One that reads no ``aux``
+    is rehearsed before the training, on the real labels with vectors of zeros.
+    """
+
+
+@hookspec
+def reid_distance() -> list[DistanceComponent]:  # type: ignore[empty-body]
+    """Ways to compare two images.
+
+    ``build(params) -> reid_evaluate.comparison.Distance``.
+    """
+
+
+@hookspec
+def reid_postprocess() -> list[PostprocessComponent]:  # type: ignore[empty-body]
+    """Steps between features and ranking, such as re-ranking.
+
+    ``build(params) -> callable(Comparison) -> Comparison``, both of
+    ``reid_evaluate.comparison``. Steps work in the order of the params. A step raises
+    ValueError for images that it cannot work on.
     """
 
 
@@ -131,6 +153,8 @@ KINDS: tuple[str, ...] = (
     "loss",
     "sampler",
     "evaluator",
+    "distance",
+    "postprocess",
     "dataset",
     "augmentation",
     "schedule",
@@ -143,5 +167,7 @@ COMPONENT_TYPES: dict[str, type[Component]] = {
     "loss": LossComponent,
     "augmentation": AugmentationComponent,
     "evaluator": EvaluatorComponent,
+    "distance": DistanceComponent,
+    "postprocess": PostprocessComponent,
 }
 """Kinds whose components declare more than a plain ``Component``."""

@@ -67,7 +67,13 @@ def _entries(catalog: Catalog, kind: str) -> dict[str, Any]:
             # Of two offers of one name, the name alone is refused.
             names = [name] if len(offers) == 1 else []
             names.append(f"{offer.distribution}:{name}")
-            choices.append(_entry(model, names, offer.component.summary, offer.component.params))
+            entry = _entry(model, names, offer.component.summary, offer.component.params)
+            if kind == "evaluator":
+                # Each entry has what its evaluator is given beside its params.
+                nothing = {"type": "null"}
+                entry["properties"]["distance"]["anyOf"] = [_entries(catalog, "distance"), nothing]
+                entry["properties"]["postprocess"]["items"] = _entries(catalog, "postprocess")
+            choices.append(entry)
     return {"oneOf": choices}
 
 

@@ -15,17 +15,16 @@ from pydantic import (
 )
 
 from reid_core.catalog import Catalog
-from reid_core.component import AugmentationComponent, Params, call_build
-from reid_core.errors import ParamsError, ReidError, did_you_mean
+from reid_core.component import Params, call_build
+from reid_core.cross_checks import eval_cross_checks, run_cross_checks
+from reid_core.errors import ParamsError, ReidError
 from reid_core.params_file import Raw
 from reid_core.problems import Model, Place, dotted, read_params, validate
 from reid_core.schema import (
     OPTIMIZERS,
-    DataParams,
     DatasetEntry,
     Entry,
     EvalParams,
-    EvaluationEntry,
     ModelParams,
     RunParams,
 )
@@ -60,7 +59,7 @@ def check_run_params(raw: Raw, catalog: Catalog, source: str) -> RunParams:
     Raises:
         ParamsError: With all problems found.
     """
-    params = _checked(RunParams, raw, catalog, source, _run_cross_checks)
+    params = _checked(RunParams, raw, catalog, source, run_cross_checks)
     return params.model_copy(update={"plugins": _versions(params, catalog)})
 
 
@@ -78,7 +77,7 @@ class _NetworkParams(ModelParams):
 
 def check_eval_params(raw: Raw, catalog: Catalog, source: str) -> EvalParams:
     """Check the params of an evaluation; see ``check_run_params``."""
-    return _checked(EvalParams, raw, catalog, source, _eval_cross_checks)
+    return _checked(EvalParams, raw, catalog, source, eval_cross_checks)
 
 
 def _checked(
@@ -160,6 +159,11 @@ def _entries(raw: Raw) -> Iterator[tuple[Place, str, Any]]:
             yield from (((section, i), kind, entry) for i, entry in enumerate(value))
         elif value is not None:
             yield (section,), kind, value
+    for i, entry in enumerate(_dicts(raw.get("evaluation"))):
+        if isinstance(entry.get("distance"), dict):
+            yield ("evaluation", i, "distance"), "distance", entry["distance"]
+        for j, step in enumerate(_dicts(entry.get("postprocess"))):
+            yield ("evaluation", i, "postprocess", j), "postprocess", step
     data = raw.get("data")
     if isinstance(data, dict) and isinstance(data.get("train"), list):
         yield from ((("data", "train", i), "dataset", e) for i, e in enumerate(data["train"]))
@@ -172,6 +176,12 @@ def _entries(raw: Raw) -> Iterator[tuple[Place, str, Any]]:
             )
     if isinstance(raw.get("optimizer"), dict):
         yield ("optimizer",), "optimizer", raw["optimizer"]
+
+
+def _dicts(value: Any) -> list[dict[str, Any]]:
+    """Return a list of objects with an empty object for all that is none."""
+    items = value if isinstance(value, list) else []
+    return [item if isinstance(item, dict) else {} for item in items]
 
 
 def _check_entry(place: Place, kind: str, entry: Any, catalog: Catalog, problems: list[str]) -> Any:
@@ -205,52 +215,6 @@ def _replace(root: Any, place: Place, value: Any) -> None:
         _replace(root[head], tuple(rest), value)
     else:
         root[head] = value
-
-
-def _run_cross_checks(sections: Mapping[str, Any], catalog: Catalog) -> Iterator[str]:
-    """Yield problems within and between the sections that are each right on their own."""
-    if "data" in sections:
-        data: DataParams = sections["data"]
-        labels = [entry.label for entry in data.train]
-        for label in sorted({label for label in labels if labels.count(label) > 1}):
-            yield f"data.train: two datasets are called '{label}'; give each its own 'alias'"
-        yield from _target_checks(sections.get("evaluation", []), list(data.targets) or labels)
-    last_on_tensors = ""
-    for i, entry in enumerate(sections.get("augmentation", [])):
-        stage = _stage(catalog, entry)
-        if stage == "pil" and last_on_tensors:
-            yield (
-                f"augmentation.{i}.name: '{entry.name}' works on pictures and "
-                f"must come before '{last_on_tensors}', which works on tensors"
-            )
-        last_on_tensors = entry.name if stage == "tensor" else last_on_tensors
-
-
-def _eval_cross_checks(sections: Mapping[str, Any], catalog: Catalog) -> Iterator[str]:
-    """Yield problems within and between the sections that are each right on their own."""
-    evaluation, targets = sections.get("evaluation"), sections.get("targets")
-    if evaluation == []:
-        yield "evaluation: no evaluator is named; add one, or leave 'evaluation' out"
-    if targets and sections.get("features") is None:
-        yield from _target_checks(evaluation or [], list(targets))
-
-
-def _target_checks(evaluation: Iterable[EvaluationEntry], targets: list[str]) -> Iterator[str]:
-    for i, entry in enumerate(evaluation):
-        if entry.target is not None and entry.target not in targets:
-            hint = did_you_mean(entry.target, targets)
-            yield (
-                f"evaluation.{i}.target: no target '{entry.target}'{hint} "
-                f"(targets: {', '.join(targets)})"
-            )
-
-
-def _stage(catalog: Catalog, entry: Entry) -> str | None:
-    """Return where an augmentation stands; None if its name has been reported."""
-    try:
-        return cast(AugmentationComponent, catalog.component("augmentation", entry.name)).stage
-    except ReidError:
-        return None
 
 
 def _versions(params: RunParams, catalog: Catalog) -> dict[str, str]:

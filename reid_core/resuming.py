@@ -30,7 +30,7 @@ FREE = (
 )
 """Params that may differ; ``train.epochs`` and the schedule are looked at more closely."""
 
-SCORING = ("evaluation", "data.targets")
+SCORING = ("evaluation", "extraction", "data.targets")
 """Params that may differ until the first evaluation: the best score is measured by them."""
 
 
@@ -42,7 +42,9 @@ def check_same_past(
     Raises:
         ParamsError: A changed param would alter what was trained already.
     """
-    changed = list(_differences(before, params.model_dump(mode="json")))
+    # Sections that did not exist when the run began are at their defaults.
+    filled = RunParams.model_validate(before).model_dump(mode="json")
+    changed = list(_differences(filled, params.model_dump(mode="json")))
     checkpoint = read_checkpoint(directory.checkpoint) if directory.checkpoint.is_file() else None
     scored = checkpoint is not None and bool(checkpoint["state"]["history"])
     free = (*FREE, "schedule.") if scored else (*FREE, "schedule.", *SCORING)

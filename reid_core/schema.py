@@ -217,10 +217,28 @@ class TrainParams(Params):
     )
 
 
+class ExtractionParams(Params):
+    """Test-time averaging: the network's raw outputs for several versions of each image."""
+
+    flip: bool = Field(default=False, description="Average with the mirrored image.")
+    scales: tuple[Annotated[float, Field(gt=0)], ...] = Field(
+        default=(1.0,),
+        strict=False,  # a strict tuple would refuse the lists that JSON has
+        min_length=1,
+        description="Sizes, as factors on height and width, whose vectors are averaged.",
+    )
+
+
 class EvaluationEntry(Entry):
     """An evaluator and the target that it scores; the first one chooses the best model."""
 
     target: str | None = Field(default=None, description="Name in targets; default: the first.")
+    distance: Entry | None = Field(
+        default=None, description="What images are compared by; default: the evaluator's own."
+    )
+    postprocess: list[Entry] = Field(
+        default=[], description="Steps between features and ranking, in order, e.g. k_reciprocal."
+    )
 
 
 class ModelParams(Params):
@@ -244,6 +262,9 @@ class RunParams(ModelParams):
     optimizer: OptimizerParams
     schedule: Entry = Field(default=Entry(name="constant"), description="Learning rate over time.")
     train: TrainParams
+    extraction: ExtractionParams = Field(
+        default=ExtractionParams(), description="Test-time averaging in every evaluation."
+    )
     evaluation: list[EvaluationEntry] = Field(default=[], description="Evaluators.")
     working_dir: PathText = Field(
         default="runs", description="Folder of run directories and stores."
@@ -259,10 +280,15 @@ class EvalParams(Params):
     run: PathText | None = Field(default=None, description="A run directory; its best weights.")
     weights: PathText | None = Field(default=None, description="A weights file alone.")
     features: dict[str, PathText] | None = Field(
-        default=None, description="Saved features: file by split, e.g. query and gallery."
+        default=None,
+        description="Saved features: file by split, e.g. query and gallery; npz, safetensors or "
+        "a MATLAB file that has both (docs/features.md).",
     )
     targets: dict[FileName, DatasetEntry] | None = Field(
         default=None, description="Datasets by name; default: those of the run."
+    )
+    extraction: ExtractionParams | None = Field(
+        default=None, description="Test-time averaging; default: the run's, else none."
     )
     evaluation: list[EvaluationEntry] | None = Field(
         default=None, description="Evaluators; default: those of the run."
@@ -276,6 +302,9 @@ class EvalParams(Params):
     output_dir: PathText | None = Field(
         default=None, description="Folder for scores, features and pictures; default: none."
     )
+    features_format: Literal["npz", "safetensors"] = Field(
+        default="npz", description="How features are written to output_dir."
+    )
 
     @model_validator(mode="after")
     def _one_source(self) -> EvalParams:
@@ -288,4 +317,6 @@ class EvalParams(Params):
             raise ValueError("'weights' needs 'targets': the datasets to score on")
         if self.features is not None and self.evaluation is None:
             raise ValueError("'features' needs 'evaluation': the evaluators to run")
+        if self.features is not None and self.extraction is not None:
+            raise ValueError("'features' are extracted already; leave 'extraction' out")
         return self

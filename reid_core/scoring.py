@@ -9,10 +9,12 @@ from typing import Any, cast
 import torch
 
 from reid_core.assembly import Parts
+from reid_core.averaging import check_scales
 from reid_core.catalog import Catalog
-from reid_core.component import AugmentationComponent, EvaluatorComponent
+from reid_core.component import AugmentationComponent
 from reid_core.datasets import Stores
 from reid_core.evaluation import Evaluated, Extract, evaluate, read_scores
+from reid_core.evaluators import build_evaluator
 from reid_core.images import Pipeline
 from reid_core.params import without_paths
 from reid_core.run_directory import RunDirectory
@@ -47,6 +49,7 @@ class Scorer:
         self.model = ModelUnderTest(
             module=parts.module.model,
             pipeline=self.pipeline,
+            extraction=params.extraction,
             classes=parts.classes,
             device=device,
             batch_size=params.data.batch_size,
@@ -60,6 +63,8 @@ class Scorer:
             parts.classes,
             has_classifier=len(parts.module.model.classifier) > 0,
         )
+        if params.evaluation:
+            check_scales(self.model.module, self.pipeline.input_size(), params.extraction, device)
 
     def scores(self) -> list[Evaluated]:
         """Run every evaluation on the model as it is now."""
@@ -67,7 +72,11 @@ class Scorer:
 
     def baselines(self) -> Iterator[tuple[str, list[Evaluated]]]:
         """Yield the scores of a colour histogram and of the untrained network."""
-        ranking = [e for e in self.params.evaluation if "logits" not in self._component(e).outputs]
+        ranking = [
+            entry
+            for entry in self.params.evaluation
+            if not {"logits", "aux"} & build_evaluator(entry, self.catalog).outputs
+        ]
         if ranking:
             yield "colour histogram", self._run(self.targets.histogram_extractor(), ranking)
         if self.params.evaluation:
@@ -104,8 +113,8 @@ class Scorer:
         dump = without_paths(self.params.model_dump(mode="json"), self.catalog)
         model = self.parts.module.model
         height, width = self.pipeline.input_size()
-        evaluation = self.params.evaluation[0].params if self.params.evaluation else {}
-        hidden = ("data", "working_dir", "plugins", "train", "evaluation")
+        first = self.params.evaluation[0] if self.params.evaluation else None
+        hidden = ("data", "working_dir", "plugins", "train", "evaluation", "extraction")
         train = {k: v for k, v in dump["train"].items() if k not in NOT_IN_WEIGHTS}
         return {
             "params": {**{k: v for k, v in dump.items() if k not in hidden}, "train": train},
@@ -124,8 +133,8 @@ class Scorer:
             "embedding": {
                 "dim": model.embedding_dim,
                 "branches": [s.name for s in model.branches if s.in_test],
-                "output": evaluation.get("output", "embedding"),
-                "distance": evaluation.get("distance", "cosine"),
+                "output": first.params.get("output", "embedding") if first else "embedding",
+                "distance": first.distance.name if first and first.distance else "cosine",
             },
             "classes": [list(c) for c in self.parts.classes],
             "plugins": self.params.plugins,
@@ -144,11 +153,9 @@ class Scorer:
         component = self.catalog.component("augmentation", entry.name)
         return cast(AugmentationComponent, component).at_test
 
-    def _component(self, entry: EvaluationEntry) -> EvaluatorComponent:
-        return cast(EvaluatorComponent, self.catalog.component("evaluator", entry.name))
-
     def _run(self, extractor: Extract, entries: list[EvaluationEntry]) -> list[Evaluated]:
-        return evaluate(entries, self.catalog, list(self.targets.entries), extractor)
+        names, device = list(self.targets.entries), str(self.model.device)
+        return evaluate(entries, self.catalog, names, extractor, device)
 
 
 def draw_ranking(scores: Path, store: Store, picture: Path) -> Iterator[Path]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,15 +13,14 @@ from torch import nn
 
 from reid_core import baselines
 from reid_core.catalog import Catalog
-from reid_core.component import EvaluatorComponent
-from reid_core.contracts import Features, Scores
+from reid_core.contracts import Features
 from reid_core.datasets import Stores
 from reid_core.errors import ReidError
 from reid_core.evaluation import Extract
+from reid_core.evaluators import Evaluator, build_evaluator
 from reid_core.extraction import extract, labelled
 from reid_core.images import Pipeline
-from reid_core.params import build
-from reid_core.schema import DatasetEntry, EvaluationEntry, RunParams
+from reid_core.schema import DatasetEntry, EvaluationEntry, ExtractionParams, RunParams
 from reid_core.store import Store
 
 Classes = tuple[tuple[str, str], ...]
@@ -37,6 +37,7 @@ class ModelUnderTest:
     Attributes:
         module: Maps ``(B, 3, H, W)`` to ``ModelOutput``.
         pipeline: Preprocessing.
+        extraction: Test-time averaging.
         classes: (dataset, pid) of each logit.
         device: Where the module is.
         batch_size: Images per batch.
@@ -46,6 +47,7 @@ class ModelUnderTest:
 
     module: nn.Module
     pipeline: Pipeline
+    extraction: ExtractionParams
     classes: Classes
     device: torch.device
     batch_size: int
@@ -86,24 +88,33 @@ class Targets:
             return features
         return features.rows(np.linspace(0, count - 1, most).astype(np.int64))
 
+    def features(
+        self,
+        model: ModelUnderTest,
+        target: str,
+        split: str,
+        outputs: frozenset[str],
+        at: np.ndarray | None = None,
+    ) -> Features:
+        """Return what a model says of a split, or of its images at some positions."""
+        return extract(
+            model.module,
+            self.store(target),
+            split,
+            model.pipeline,
+            extraction=model.extraction,
+            outputs=outputs,
+            classes=class_names(model.classes, self.entries[target].label),
+            meta={**self.meta(target), "model": model.name},
+            device=model.device,
+            batch_size=model.batch_size,
+            workers=model.workers,
+            at=at,
+        )
+
     def extractor(self, model: ModelUnderTest) -> Extract:
         """Return the function that evaluators get their features from."""
-
-        def run(target: str, split: str, outputs: frozenset[str]) -> Features:
-            return extract(
-                model.module,
-                self.store(target),
-                split,
-                model.pipeline,
-                outputs=outputs,
-                classes=class_names(model.classes, self.entries[target].label),
-                meta={**self.meta(target), "model": model.name},
-                device=model.device,
-                batch_size=model.batch_size,
-                workers=model.workers,
-            )
-
-        return run
+        return partial(self.features, model)
 
     def histogram_extractor(self) -> Extract:
         """Return an extractor of colour histograms, the baseline without a network."""
@@ -142,31 +153,27 @@ def check_targets(
             or the evaluator refuses these images, e.g. because no query has a match.
     """
     for place, entry in enumerate(entries):
-        component = cast(EvaluatorComponent, catalog.component("evaluator", entry.name))
+        evaluator = build_evaluator(entry, catalog)
         name = entry.target or next(iter(targets.entries))
         statistics = targets.store(name).index.statistics()
-        for split in component.splits:
+        for split in evaluator.splits:
             if split not in statistics:
                 raise ReidError(
-                    f"evaluation.{place}: '{component.name}' needs images in split '{split}' of "
+                    f"evaluation.{place}: '{evaluator.name}' needs images in split '{split}' of "
                     f"target '{name}', which has: {', '.join(statistics)}"
                 )
-        if "logits" in component.outputs and not has_classifier:
+        if "logits" in evaluator.outputs and not has_classifier:
             raise ReidError(
-                f"evaluation.{place}: '{component.name}' needs logits, and this model has no "
+                f"evaluation.{place}: '{evaluator.name}' needs logits, and this model has no "
                 "classifier; add an ID loss such as 'softmax'"
             )
-        if "aux" not in component.outputs:
-            _rehearse(build(catalog, "evaluator", entry), component, targets, name, classes)
+        if "aux" not in evaluator.outputs:
+            # Steps work on what the vectors say; those of a rehearsal say nothing.
+            plain = entry.model_copy(update={"postprocess": []})
+            _rehearse(build_evaluator(plain, catalog), targets, name, classes)
 
 
-def _rehearse(
-    evaluator: Callable[[Mapping[str, Features]], Scores],
-    component: EvaluatorComponent,
-    targets: Targets,
-    name: str,
-    classes: Classes,
-) -> None:
+def _rehearse(evaluator: Evaluator, targets: Targets, name: str, classes: Classes) -> None:
     """Run an evaluator on real labels with vectors of zeros.
 
     Raises:
@@ -174,14 +181,14 @@ def _rehearse(
     """
 
     def splits(most: int | None) -> dict[str, Features]:
-        outputs = component.outputs
-        return {s: targets.blank(name, s, outputs, classes, most) for s in component.splits}
+        outputs = sorted(evaluator.outputs)
+        return {s: targets.blank(name, s, outputs, classes, most) for s in evaluator.splits}
 
     try:
-        evaluator(splits(REHEARSED))
+        evaluator.score(splits(REHEARSED))
     except ReidError:
         # A few images may by chance have no match; only all of them are a reason to stop.
-        evaluator(splits(None))
+        evaluator.score(splits(None))
 
 
 def class_names(classes: Classes, label: str) -> tuple[str, ...]:

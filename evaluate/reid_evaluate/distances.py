@@ -1,142 +1,105 @@
-"""Distances between images, for one block of queries at a time."""
+"""The distances that everything here is measured by: cosine and Euclidean.
+
+Both are a matrix product and one pass over its result.
+Shapes: N images, D size of a feature, b queries, G gallery images.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, Literal
+from dataclasses import replace
 
-import numpy as np
-import numpy.typing as npt
+import torch
+from torch import Tensor
 
-Distance = Literal["cosine", "euclidean", "squared_euclidean"]
+from reid_evaluate.comparison import Vectors
 
-Floats = npt.NDArray[np.float32]
-Integers = npt.NDArray[np.int64]
+_SAFE_NORM = 1e-15, 1e15
+"""Between these, the product of a unit vector with a vector stays well inside float32."""
 
-ROUNDING = 1e-5
-"""Distances up to this are 0 but for the rounding of float32 dot products. Of Euclidean ones it
-is a fraction: of the square of the vector's length where they are squared."""
-
-_NORMALIZED_ROWS_AT_ONCE = 1024
+_ROWS_AT_ONCE = 4096
 
 
-def distance_blocks(
-    query: Floats, gallery: Floats, distance: Distance, block_size: int
-) -> Iterator[Floats]:
-    """Yield the distance matrix in blocks of queries.
+class Cosine:
+    """1 - the dot product of the L2-normalised vectors; a vector of zeros stays zero.
 
-    Args:
-        query: ``(Q, D)`` float32, finite.
-        gallery: ``(G, D)`` float32, finite.
-        distance: What to compute, see ``rank_queries``.
-        block_size: Queries at a time, 1 or larger.
-
-    Yields:
-        ``(b, G)`` float32 with b of at most ``block_size``.
-
-    Raises:
-        ValueError: A squared Euclidean distance does not fit into float32.
+    The key is minus the dot product. The gallery is not copied: its norms divide the product.
     """
-    if distance == "cosine":
-        query, gallery = l2_normalized(query), l2_normalized(gallery)
-    gallery, column = _distinct_rows(gallery)
-    squares = [np.einsum("nd,nd->n", x, x, dtype=np.float64) for x in (query, gallery)]
-    if distance != "cosine" and sum(s.max() for s in squares) > np.finfo(np.float32).max / 4:
-        raise ValueError("features are too large for float32 Euclidean distances")
-    of_query, of_gallery = (s.astype(np.float32) for s in squares)
-    for start in range(0, len(query), block_size):
-        block = slice(start, start + block_size)
-        found = query[block] @ gallery.T
-        if distance == "cosine":
-            np.subtract(1, found, out=found)
-        else:
-            found *= -2
-            found += of_query[block, None]
-            found += of_gallery
-            np.maximum(found, 0, out=found)  # rounding may leave -0.0001 for equal rows
-        if distance == "euclidean":
-            np.sqrt(found, out=found)
-        yield np.take(found, column, axis=1)
+
+    symmetric = True
+
+    def prepare(self, vectors: Vectors) -> Vectors:
+        """Add ``inverse_norm (N,)``; vectors near the limits of float32 are normalised."""
+        norm = torch.linalg.vector_norm(vectors.features, dim=1)
+        low, high = _SAFE_NORM
+        if bool(((norm < low) | (norm > high)).any()):
+            unit = torch.empty_like(vectors.features)
+            exact = squared_norms(vectors.features).sqrt()
+            for start in range(0, len(unit), _ROWS_AT_ONCE):
+                part = slice(start, start + _ROWS_AT_ONCE)
+                unit[part] = vectors.features[part].double() / _nonzero(exact[part])[:, None]
+            vectors, norm = replace(vectors, features=unit), (exact > 0).float()
+        inverse = torch.where(norm > 0, 1 / _nonzero(norm), 0.0)
+        return replace(vectors, aux={**vectors.aux, "inverse_norm": inverse})
+
+    def fill(self, query: Vectors, gallery: Vectors, out: Tensor) -> None:
+        """Write minus the dot products of the normalised vectors."""
+        unit = query.features * query.aux["inverse_norm"][:, None]
+        torch.mm(unit, gallery.features.T, out=out)
+        out.mul_(-gallery.aux["inverse_norm"])
+
+    def values(self, keys: Tensor) -> Tensor:
+        """Return 1 - the dot product."""
+        return 1 + keys
 
 
-def zero_distances(query: Floats, distance: Distance) -> npt.NDArray[np.float64]:
-    """Return up to which distance an image counts as identical to each query.
+class SquaredEuclidean:
+    """The squared Euclidean distance of the vectors as they come.
 
-    Dot products in float32 seldom give the distance of a vector to itself as exactly 0.
+    It is made of dot products, so that differences below about 0.1 % of the vectors' length
+    drown in the rounding of float32.
+    """
+
+    symmetric = True
+
+    def prepare(self, vectors: Vectors) -> Vectors:
+        """Add ``square (N,)``, the squared norm."""
+        squares = squared_norms(vectors.features)
+        if len(squares) and float(squares.max()) > torch.finfo(torch.float32).max / 8:
+            raise ValueError("features are too large for float32 Euclidean distances")
+        return replace(vectors, aux={**vectors.aux, "square": squares.float()})
+
+    def fill(self, query: Vectors, gallery: Vectors, out: Tensor) -> None:
+        """Write the squared distances."""
+        squares = gallery.aux["square"][None, :]
+        torch.addmm(squares, query.features, gallery.features.T, alpha=-2, out=out)
+        out.add_(query.aux["square"][:, None])
+        out.clamp_(min=0)  # rounding may leave -0.0001 for equal vectors
+
+    def values(self, keys: Tensor) -> Tensor:
+        """Return the keys: they are the distances."""
+        return keys
+
+
+class Euclidean(SquaredEuclidean):
+    """The Euclidean distance; its key is the square."""
+
+    def values(self, keys: Tensor) -> Tensor:
+        """Return the roots."""
+        return keys.sqrt()
+
+
+def squared_norms(features: Tensor) -> Tensor:
+    """Return the squared L2 norm of every row.
 
     Args:
-        query: ``(Q, D)`` float32, finite.
-        distance: What is compared, see ``rank_queries``.
+        features: ``(N, D)``.
 
     Returns:
-        ``(Q,)`` limits, see ``ROUNDING``.
-
-    >>> zero_distances(np.array([[0.0, 2.0]]), "squared_euclidean").tolist()
-    [4e-05]
+        ``(N,)`` float64; NaN or infinite where the row is.
     """
-    if distance == "cosine":
-        return np.full(len(query), ROUNDING)
-    squares: npt.NDArray[np.float64] = ROUNDING * np.einsum(
-        "nd,nd->n", query, query, dtype=np.float64
-    )
-    return squares if distance == "squared_euclidean" else np.sqrt(squares)
+    norms: Tensor = torch.linalg.vector_norm(features, dim=1, dtype=torch.float64)
+    return norms * norms
 
 
-def l2_normalized(features: npt.NDArray[Any]) -> Floats:
-    """Return the rows divided by their L2 norm; rows of zeros stay zero.
-
-    Args:
-        features: ``(N, D)``, finite.
-
-    Returns:
-        ``(N, D)`` float32. Norm and quotient are float64, so that a feature and its
-        multiples give the same row, however large or small they are.
-    """
-    result = np.empty(features.shape, dtype=np.float32)
-    for start in range(0, len(features), _NORMALIZED_ROWS_AT_ONCE):
-        part = slice(start, start + _NORMALIZED_ROWS_AT_ONCE)
-        wide = features[part].astype(np.float64)
-        norms = np.sqrt(np.einsum("nd,nd->n", wide, wide))
-        result[part] = wide / np.where(norms > 0, norms, 1)[:, None]
-    return result
-
-
-def finite_rows(what: str, values: npt.ArrayLike) -> Floats:
-    """Return an array as float32 after checking that it has rows and all are finite.
-
-    Args:
-        what: Name of the split for the message.
-        values: ``(N, D)`` with N and D of at least 1.
-
-    Returns:
-        ``(N, D)`` float32.
-
-    Raises:
-        ValueError: It has another shape, no rows, or rows with NaN or values beyond float32.
-    """
-    with np.errstate(over="ignore"):  # what overflows becomes infinite and is reported below
-        array = np.asarray(values).astype(np.float32, copy=False)
-    if len(array.shape) and array.shape[0] == 0:
-        raise ValueError(f"the {what} split has no images")
-    if array.ndim != 2 or array.shape[1] == 0:
-        raise ValueError(f"{what} features must be (N, D) with D >= 1, got {array.shape}")
-    bad = np.flatnonzero(~np.isfinite(array).all(axis=1))
-    if len(bad):
-        raise ValueError(
-            f"{what} features: {len(bad)} of {len(array)} rows are NaN or infinite in "
-            f"float32; the first is row {bad[0]} (counted from 0)"
-        )
-    return array
-
-
-def _distinct_rows(features: Floats) -> tuple[Floats, Integers]:
-    """Return the different rows in an order of their own, and where each row is in them.
-
-    BLAS adds the products of a column in an order that depends on where the column stands.
-    Multiplying the same matrix whatever the order of the gallery, with every row once,
-    gives the same distances bit by bit, and equal rows tie.
-    """
-    rows = features + np.float32(0)  # -0 becomes 0: equal numbers have equal bytes
-    as_bytes = np.ascontiguousarray(rows).view(np.dtype((np.void, rows.itemsize * rows.shape[1])))
-    _, first, inverse = np.unique(as_bytes[:, 0], return_index=True, return_inverse=True)
-    return rows[first], inverse
+def _nonzero(norm: Tensor) -> Tensor:
+    return torch.where(norm > 0, norm, 1.0)

@@ -10,66 +10,41 @@ Reference: Zheng et al., "Scalable Person Re-identification: A Benchmark", ICCV 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import partial
-from typing import Annotated, Any, Literal
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Literal
 
-import numpy as np
 from pydantic import Field
 
-from reid_core import EvaluatorComponent, Params, ReidError, hookimpl
-from reid_core.contracts import Features, Scores
-from reid_evaluate.distances import Distance
-from reid_evaluate.measures import TIE_RULE, cmc
-from reid_evaluate.ranking import ImageSet, JunkRule, Ranking, rank_queries
+from reid_core import EvaluatorComponent, Params, hookimpl
+from reid_core.contracts import Features, NamedPart, Scores
 
 NAME = "market_evaluate"
 
-AP_TEXT = {
-    "standard": "standard: mean of the precision at each match",
-    "trapezoid": "trapezoid: area under precision-recall, as the Market-1501 and Oxford code",
-}
-JUNK_TEXT = {
-    "cross_camera": "cross_camera: images of the query's pid are removed unless both cameras "
-    "are known and differ; images flagged junk are removed",
-    "exclude_self": "exclude_self: the image with the query's name is removed, a copy under "
-    "another name is not; images flagged junk are removed",
-    "none": "none: only images flagged junk are removed",
-}
-DENOMINATOR_TEXT = {
-    "valid": "valid: left out of every mean",
-    "all": "all: count as 0 in every mean",
-}
-
-MADE_UP = "row numbers"
-"""``meta["names"]`` of features that were saved without names."""
-
-COPIES_TEXT = (
-    "matches are at distance 0: if they are copies of the query under another name, the scores "
-    "are too good; if not, the model maps different images to one point"
-)
+Fraction = Annotated[float, Field(gt=0, lt=1)]
 
 
 class MarketParams(Params):
     """Every choice that can change a number; all are written on the card."""
 
-    junk_rule: JunkRule = Field(
-        "cross_camera",
-        description="Gallery images that a query is not scored on. cross_camera: of the "
-        "query's pid, unless known to be from another camera; exclude_self: the query's own "
-        "image, for data without cameras and all-against-all: the one with the same name, which "
-        "a copy in another folder has not; none: no image. "
+    protocol: Literal["market1501", "cuhk03", "no_camera"] = Field(
+        "market1501",
+        description="market1501: images of the query's pid and camera are no matches (MSMT17, "
+        "DukeMTMC too); cuhk03: the same, and rank<k> is the mean over draws of a gallery with "
+        "one image per identity; no_camera: data without cameras, all but the query's own "
+        "image count.",
+    )
+    junk_rule: Literal["cross_camera", "exclude_self", "none"] | None = Field(
+        None,
+        description="Gallery images that a query is not scored on; default: by the protocol. "
+        "cross_camera: of the query's pid, unless known to be from another camera; "
+        "exclude_self: the query's own image: the one with the same name, which a copy in "
+        "another folder has not; none: no image. "
         "Images flagged junk are removed under every rule.",
     )
     ap: Literal["standard", "trapezoid"] = Field(
         "standard",
         description="Definition of average precision behind mAP. Both are reported, as "
         "mAP_standard and mAP_trapezoid.",
-    )
-    distance: Distance = Field(
-        "cosine",
-        description="What the gallery is ranked by, in float32. cosine: 1 - dot product of "
-        "L2-normalised vectors; the Euclidean ones take the vectors as they come.",
     )
     output: Literal["embedding", "feature"] = Field(
         "embedding",
@@ -87,191 +62,48 @@ class MarketParams(Params):
         min_length=1,
         description="Ranks k at which the CMC is reported as rank<k>, 1 or larger.",
     )
+    false_rates: tuple[Fraction, ...] = Field(
+        (1e-4, 1e-3, 1e-2),
+        strict=False,
+        description="Rates, between 0 and 1, at which a threshold on the distance is scored. "
+        "tpr@<rate>: share of the pairs of one person that it accepts when it accepts that "
+        "share of the pairs of different persons; dir@<rate>: detection and identification "
+        "rate when that share of unknown persons raises a false alarm. []: not at all.",
+    )
+    camera_pairs: bool = Field(
+        True, description="Keep a table of the scores by camera of the query and of the gallery."
+    )
+    single_shot_draws: int = Field(
+        10, ge=1, description="Draws of a gallery for cuhk03, each with one image per identity."
+    )
+    seed: int = Field(0, ge=0, description="Seed of the draws and of the bootstrap.")
+    bootstrap_draws: int = Field(
+        1000,
+        ge=0,
+        description="Resamplings of the queries behind the 95 % intervals; 0: no intervals.",
+    )
     top_k: int = Field(
         10, ge=0, description="Images of each ranking to keep for pictures, 0 or larger."
     )
     block_size: int = Field(
-        128,
+        512,
         ge=1,
-        description="Queries ranked at a time; memory is about 8 bytes x block_size x gallery "
-        "images. It does not change what is computed.",
+        description="Queries ranked at a time; memory is about 5 bytes x block_size x gallery "
+        "images.",
     )
 
 
-def market_evaluate(splits: Mapping[str, Features], params: MarketParams) -> Scores:
-    """Score query features against gallery features.
+def build(
+    params: MarketParams,
+    *,
+    distance: NamedPart | None = None,
+    postprocess: Sequence[NamedPart] = (),
+    device: str = "cpu",
+) -> Callable[[Mapping[str, Features]], Scores]:
+    """Return the evaluator with its params and parts."""
+    from reid_evaluate.market_scores import MarketEvaluator
 
-    Args:
-        splits: ``"query"`` and ``"gallery"``.
-        params: The choices of the protocol.
-
-    Returns:
-        ``mAP`` (primary), ``mAP_standard``, ``mAP_trapezoid``, ``mINP`` and ``rank<k>`` as
-        fractions; per query the arrays of ``ranking.Ranking`` with name, pid and camid.
-
-    Raises:
-        ReidError: A split, the chosen output or names that the junk rule needs are missing,
-            features cannot be ranked, or the junk rule leaves no query a match.
-    """
-    images = {name: _images(splits, name, params.output) for name in ("query", "gallery")}
-    if params.junk_rule == "exclude_self":
-        _check_names(splits["query"], splits["gallery"])
-    try:
-        ranking = rank_queries(
-            images["query"],
-            images["gallery"],
-            junk_rule=params.junk_rule,
-            distance=params.distance,
-            top_k=params.top_k,
-            block_size=params.block_size,
-        )
-    except ValueError as error:
-        raise ReidError(f"{NAME}: {error}") from error
-    if not ranking.num_matches.any():
-        raise ReidError(_no_match_message(images["query"], images["gallery"], params))
-    return Scores(
-        metrics=_metrics(ranking, params),
-        primary="mAP",
-        card=_card(splits["query"], splits["gallery"], ranking, params),
-        per_query={
-            **vars(ranking),
-            "name": np.asarray(splits["query"].names, dtype=np.str_),
-            "pid": np.asarray(splits["query"].pids, dtype=np.str_),
-            "camid": np.asarray(splits["query"].camids, dtype=np.int64),
-        },
-    )
-
-
-def _images(splits: Mapping[str, Features], split: str, output: str) -> ImageSet:
-    """Return one split as the ranking takes it."""
-    if split not in splits:
-        raise ReidError(f"{NAME} needs the split '{split}'; got {', '.join(splits) or 'none'}")
-    found = splits[split]
-    if output not in found.values:
-        raise ReidError(
-            f"{NAME}: the {split} split has no output '{output}'; "
-            f"it has {', '.join(found.values) or 'none'}"
-        )
-    return ImageSet(
-        features=found.values[output],
-        pids=found.pids,
-        camids=found.camids,
-        names=found.names,
-        junk=found.junk,
-        distractor=found.distractor,
-    )
-
-
-def _check_names(query: Features, gallery: Features) -> None:
-    """Refuse to look for a query's name in the gallery where each file has made up its own."""
-    splits = {"query": query, "gallery": gallery}
-    made_up = [name for name, split in splits.items() if split.meta.get("names") == MADE_UP]
-    if made_up and not np.array_equal(query.names, gallery.names):
-        raise ReidError(
-            f"{NAME}: junk_rule 'exclude_self' needs names, and the features of "
-            f"{' and '.join(made_up)} have none: add 'names', the same name for an image in both "
-            "files, or set junk_rule to 'none' if query and gallery share no image"
-        )
-
-
-def _metrics(ranking: Ranking, params: MarketParams) -> dict[str, float]:
-    """Average over the queries that count."""
-    counted = np.flatnonzero((ranking.num_matches > 0) | (params.denominator == "all"))
-    means = {
-        "standard": float(ranking.ap[counted].mean()),
-        "trapezoid": float(ranking.ap_trapezoid[counted].mean()),
-    }
-    curve = cmc(ranking.first_rank[counted], max(params.ranks))
-    return {
-        "mAP": means[params.ap],
-        "mAP_standard": means["standard"],
-        "mAP_trapezoid": means["trapezoid"],
-        "mINP": float(ranking.inp[counted].mean()),
-        **{f"rank{k}": float(curve[k - 1]) for k in params.ranks},
-    }
-
-
-def _card(
-    query: Features, gallery: Features, ranking: Ranking, params: MarketParams
-) -> dict[str, Any]:
-    """State every choice and size behind the numbers."""
-    data = _merged_meta(query.meta, gallery.meta)
-    identical = int(ranking.num_identical.sum())
-    return {
-        "evaluator": NAME,
-        "ap": AP_TEXT[params.ap],
-        "junk_rule": JUNK_TEXT[params.junk_rule],
-        "queries_without_match": DENOMINATOR_TEXT[params.denominator],
-        "ties": TIE_RULE,
-        "distance": params.distance,
-        "output": params.output,
-        "normalization": (
-            "L2 per image, at evaluation; a zero vector stays zero"
-            if params.distance == "cosine"
-            else "none"
-        ),
-        "flip": data.get("flip", "none"),
-        "postprocessing": "none",
-        "sizes": _sizes(query, gallery, ranking),
-        "identical_matches": identical,
-        **({"warning": f"{identical} {COPIES_TEXT}"} if identical else {}),
-        "data": data,
-    }
-
-
-def _sizes(query: Features, gallery: Features, ranking: Ranking) -> dict[str, int]:
-    """Count what was ranked; gallery_after is without the images flagged junk."""
-    junk = int(np.count_nonzero(gallery.junk))
-    cameras = np.unique(np.concatenate([query.camids, gallery.camids]))
-    return {
-        "query": len(query),
-        "valid_queries": int(np.count_nonzero(ranking.num_matches)),
-        "gallery_before": len(gallery),
-        "gallery_after": len(gallery) - junk,
-        "junk_images": junk,
-        "distractors": int(np.count_nonzero(np.asarray(gallery.distractor) & ~gallery.junk)),
-        "identities": len(np.unique(np.asarray(query.pids, dtype=np.str_))),
-        "cameras": int(np.count_nonzero(cameras >= 0)),
-    }
-
-
-def _merged_meta(query: Mapping[str, Any], gallery: Mapping[str, Any]) -> dict[str, Any]:
-    """Join the facts of both splits; where they differ, keep both under their split."""
-    merged: dict[str, Any] = {**query, **gallery}
-    for key in set(query) & set(gallery):
-        if query[key] != gallery[key]:
-            merged[key] = {"query": query[key], "gallery": gallery[key]}
-    return merged
-
-
-def _no_match_message(query: ImageSet, gallery: ImageSet, params: MarketParams) -> str:
-    """Say why no query has a match and what to do about it."""
-    usable = ~(np.asarray(gallery.junk) | np.asarray(gallery.distractor))
-    candidates = np.asarray(gallery.pids, dtype=np.str_)[usable]
-    shared = int(np.isin(np.asarray(query.pids, dtype=np.str_), candidates).sum())
-    camids = np.concatenate([query.camids, gallery.camids])
-    unknown = int(np.count_nonzero(camids < 0))
-    if not shared:
-        advice = "check that both splits hold the same identities, spelt alike"
-    elif params.junk_rule == "cross_camera":
-        advice = (
-            "set junk_rule to 'exclude_self' for data without cameras, "
-            "or to 'none' if query and gallery share no image"
-        )
-    else:
-        advice = "give each identity at least two images"
-    return (
-        f"{NAME}: junk_rule '{params.junk_rule}' leaves none of the {len(query.pids)} queries "
-        f"a match: {shared} have their pid among the {len(candidates)} of "
-        f"{len(gallery.pids)} gallery images that are neither junk nor distractor, and "
-        f"{'all' if unknown == len(camids) else f'{unknown} of {len(camids)}'} camids are "
-        f"unknown (-1); {advice}"
-    )
-
-
-def build(params: MarketParams) -> partial[Scores]:
-    """Return the evaluator with its params."""
-    return partial(market_evaluate, params=params)
+    return MarketEvaluator(params, distance, tuple(postprocess), device)
 
 
 @hookimpl
@@ -286,5 +118,6 @@ def reid_evaluator() -> list[EvaluatorComponent]:
             reference="Zheng et al., ICCV 2015",
             splits=("query", "gallery"),
             outputs=("embedding", "feature"),
+            output_param="output",
         )
     ]

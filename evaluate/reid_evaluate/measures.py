@@ -1,21 +1,45 @@
 """Measures of one ranking: average precision by two definitions, mINP's term, and CMC.
 
-They take the 1-based ranks of a query's matches; how ties are ranked is ``match_ranks``' rule.
+They take the 1-based ranks of a query's matches; ``ranking`` makes these.
 """
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 Integers = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
 
-WRONG, MATCH, JUNK = 0, 1, 2
-"""Flags of a gallery image with respect to one query."""
 
-TIE_RULE = "pessimistic: a wrong image at the same float32 distance ranks before the match"
+def precision_terms(order: npt.ArrayLike, ranks: npt.ArrayLike) -> Floats:
+    """Return the precision at each match; their mean is the standard average precision.
+
+    Args:
+        order: ``(n,)`` 1 for the first match of its query, 2 for the second, ...
+        ranks: ``(n,)`` 1-based ranks of the matches.
+
+    Returns:
+        ``(n,)`` fractions above 0, up to 1.
+    """
+    return np.asarray(order, dtype=np.float64) / np.asarray(ranks, dtype=np.float64)
+
+
+def trapezoid_terms(order: npt.ArrayLike, ranks: npt.ArrayLike) -> Floats:
+    """Return the mean of the precision just before each match and at it.
+
+    Args:
+        order: ``(n,)`` 1 for the first match of its query, 2 for the second, ...
+        ranks: ``(n,)`` 1-based ranks of the matches.
+
+    Returns:
+        ``(n,)`` fractions above 0, up to 1.
+    """
+    count, rank = np.asarray(order, dtype=np.float64), np.asarray(ranks, dtype=np.float64)
+    # Before rank 1 nothing has been returned yet; the original code takes precision 1.
+    before = np.where(rank > 1, (count - 1) / np.maximum(rank - 1, 1), 1.0)
+    terms: Floats = (before + count / rank) / 2
+    return terms
 
 
 def average_precision(ranks: npt.ArrayLike) -> float:
@@ -30,8 +54,7 @@ def average_precision(ranks: npt.ArrayLike) -> float:
     >>> average_precision([1, 3])
     0.8333333333333333
     """
-    rank = np.asarray(ranks, dtype=np.float64)
-    return float(np.mean(np.arange(1, len(rank) + 1) / rank)) if len(rank) else 0.0
+    return _mean(precision_terms(_order(ranks), ranks))
 
 
 def average_precision_trapezoid(ranks: npt.ArrayLike) -> float:
@@ -50,13 +73,7 @@ def average_precision_trapezoid(ranks: npt.ArrayLike) -> float:
     >>> average_precision_trapezoid([2])
     0.25
     """
-    rank = np.asarray(ranks, dtype=np.float64)
-    if not len(rank):
-        return 0.0
-    count = np.arange(1, len(rank) + 1)
-    # Before rank 1 nothing has been returned yet; the original code takes precision 1.
-    before = np.where(rank > 1, (count - 1) / np.maximum(rank - 1, 1), 1.0)
-    return float(np.mean((before + count / rank) / 2))
+    return _mean(trapezoid_terms(_order(ranks), ranks))
 
 
 def inverse_negative_penalty(ranks: npt.ArrayLike) -> float:
@@ -105,21 +122,9 @@ def cmc(first_rank: npt.ArrayLike, max_rank: int) -> npt.NDArray[np.float64]:
     return curve
 
 
-def match_ranks(distances: npt.NDArray[Any], flags: npt.NDArray[Any]) -> Integers:
-    """Return the ranks of one query's matches under the tie rule.
+def _order(ranks: npt.ArrayLike) -> Integers:
+    return np.arange(1, len(np.asarray(ranks)) + 1)
 
-    Args:
-        distances: ``(G,)`` distances to the gallery.
-        flags: ``(G,)`` of ``WRONG``, ``MATCH`` and ``JUNK``.
 
-    Returns:
-        ``(n,)`` 1-based ranks, ascending.
-
-    >>> match_ranks(np.array([0.1, 0.2, 0.2, 0.0]), np.array([MATCH, MATCH, WRONG, JUNK]))
-    array([1, 3])
-    """
-    matches = np.sort(distances[flags == MATCH])
-    if not len(matches):
-        return np.zeros(0, dtype=np.int64)
-    wrong = np.sort(distances[flags == WRONG])
-    return np.searchsorted(wrong, matches, side="right") + np.arange(1, len(matches) + 1)
+def _mean(terms: Floats) -> float:
+    return float(terms.mean()) if len(terms) else 0.0

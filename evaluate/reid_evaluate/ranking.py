@@ -1,263 +1,285 @@
-"""Rank a gallery for every query and score the ranking: AP, mINP, CMC.
+"""Rank a gallery for every query and score the ranking: AP, mINP, first match.
 
-Only the ranks of the matches are needed, so distances are made for one block of queries at
-a time and never stored as a whole. A match's rank is 1 + the matches before it + the kept
-wrong images at its distance or nearer. The tie rule follows from "or nearer": a wrong image
-at exactly the distance of a match ranks before it. That does not depend on the order of the
-gallery, and a model that maps all images to one point scores as badly as it deserves.
+Only the ranks of the matches are needed. A match's rank is 1 + the matches before it + the
+kept wrong images at its key or nearer. So the keys of one block of queries are made, those of
+matches and junk are taken out, the rest of each row is sorted where it lies, and the matches
+are looked up in it. The block is then overwritten by the next.
 
-Shapes: Q queries, G gallery images, D size of a feature, n matches of one query.
+The tie rule follows from "at its key": a wrong image at exactly the key of a match ranks before
+it. That does not depend on the order of the gallery, and a model that maps all images to one
+point scores as badly as it deserves.
+
+Shapes: Q queries, G gallery images, b queries of a block, n matches, C groups of the gallery.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from typing import Any, Literal, get_args
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
+import torch
+from torch import Tensor
 
-from reid_evaluate.distances import Distance, Floats, distance_blocks, finite_rows, zero_distances
-from reid_evaluate.measures import (
-    JUNK,
-    MATCH,
-    WRONG,
-    Integers,
-    average_precision,
-    average_precision_trapezoid,
-    inverse_negative_penalty,
-    match_ranks,
-)
+from reid_evaluate.compare import Compared, key_blocks
+from reid_evaluate.images import MATCH, Flags, JunkRule, Pairing
+from reid_evaluate.measures import precision_terms, trapezoid_terms
+from reid_evaluate.nearest import smallest
 
-JunkRule = Literal["cross_camera", "exclude_self", "none"]
+Floats = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
 
-Flags = npt.NDArray[np.int8]
+TIE_RULE = "pessimistic: a wrong image at the same float32 distance ranks before the match"
 
+BLOCK_SIZE = 512
+"""Queries at a time: large enough for a matrix product at full speed."""
 
-@dataclass(frozen=True)
-class ImageSet:
-    """Features of a query or gallery split and what is known of each image.
-
-    Attributes:
-        features: ``(N, D)``, finite; used as float32, not normalised.
-        pids: ``(N,)`` strings.
-        camids: ``(N,)`` integers, negative for an unknown camera.
-        names: ``(N,)`` strings; an image has the same name in both splits.
-        junk: ``(N,)`` bool; in the gallery: removed for every query.
-        distractor: ``(N,)`` bool; in the gallery: wrong for every query.
-    """
-
-    features: npt.NDArray[Any]
-    pids: npt.NDArray[Any]
-    camids: npt.NDArray[Any]
-    names: npt.NDArray[Any]
-    junk: npt.NDArray[Any]
-    distractor: npt.NDArray[Any]
+_COPY = 1e-5
+"""Vectors are copies if they differ by no more than this, as a fraction of the largest number."""
 
 
 @dataclass(frozen=True)
 class Ranking:
-    """The scores of every query; a query without a match has zeros in the first six.
+    """The scores of every query; a query without a match has zeros in the first five.
 
     Attributes:
-        ap: ``(Q,)`` float64, standard average precision, 0 to 1.
-        ap_trapezoid: ``(Q,)`` float64, the trapezoid form, 0 to 1.
-        inp: ``(Q,)`` float64, inverse negative penalty, 0 to 1.
+        ap: ``(Q,)`` standard average precision, 0 to 1.
+        ap_trapezoid: ``(Q,)`` the trapezoid form, 0 to 1.
+        inp: ``(Q,)`` inverse negative penalty, 0 to 1.
         first_rank: ``(Q,)`` int64, 1-based rank of the first match.
         num_matches: ``(Q,)`` int64, matches that the junk rule leaves.
-        num_identical: ``(Q,)`` int64, those of them at distance 0 but for rounding.
+        copies: ``(Q,)`` bool, the nearest match has the query's vector but for rounding.
+        nearest_match: ``(Q,)`` distance of the first match; infinite without one.
+        nearest_wrong: ``(Q,)`` distance of the hardest negative; infinite without one.
         top_indices: ``(Q, k)`` int64, the nearest gallery images, junk included.
         top_flags: ``(Q, k)`` int8, ``WRONG``, ``MATCH`` or ``JUNK``.
         top_distances: ``(Q, k)`` float32, ascending.
     """
 
-    ap: npt.NDArray[np.float64]
-    ap_trapezoid: npt.NDArray[np.float64]
-    inp: npt.NDArray[np.float64]
+    ap: Floats
+    ap_trapezoid: Floats
+    inp: Floats
     first_rank: Integers
     num_matches: Integers
-    num_identical: Integers
+    copies: npt.NDArray[np.bool_]
+    nearest_match: Floats
+    nearest_wrong: Floats
     top_indices: Integers
-    top_flags: Flags
-    top_distances: Floats
+    top_flags: npt.NDArray[np.int8]
+    top_distances: npt.NDArray[np.float32]
 
 
-# ---- scores of one query ----------------------------------------------------------------
+@dataclass(frozen=True)
+class Block:
+    """What is known of some queries when their rows have been sorted.
 
-
-def top_of_ranking(distances: npt.NDArray[Any], flags: npt.NDArray[Any], k: int) -> Integers:
-    """Return the nearest gallery images of one query, junk included.
-
-    Args:
-        distances: ``(G,)`` distances to the gallery.
-        flags: ``(G,)`` of ``WRONG``, ``MATCH`` and ``JUNK``.
-        k: How many, 0 to G.
-
-    Returns:
-        ``(k,)`` positions in the gallery by distance; at one distance matches come last
-        and earlier positions first.
+    Attributes:
+        start: Position of the first query.
+        matches: Query ``(n,)``, image ``(n,)`` and key ``(n,)`` of every match, by query and
+            then key.
+        wrong: For each group of gallery images, ``(b, images of the group)`` the ascending
+            keys of wrong images, infinite at the end for images that are left out.
+        before: ``(n, C)`` wrong images of each group at the match's key or nearer.
     """
-    if k == 0:
-        return np.zeros(0, dtype=np.int64)
-    threshold = np.partition(distances, k - 1)[k - 1]
-    nearest = np.flatnonzero(distances <= threshold)
-    order = np.lexsort((nearest, flags[nearest] == MATCH, distances[nearest]))
-    return nearest[order[:k]]
+
+    start: int
+    matches: tuple[Integers, Integers, Tensor]
+    wrong: Sequence[Tensor]
+    before: Integers
 
 
-# ---- all queries ------------------------------------------------------------------------
+class Observer(Protocol):
+    """Something that counts while the blocks pass; it must not keep or change their tensors."""
+
+    def see(self, block: Block) -> None:
+        """Take note of a block."""
 
 
 def rank_queries(
-    query: ImageSet,
-    gallery: ImageSet,
+    compared: Compared,
     *,
     junk_rule: JunkRule = "cross_camera",
-    distance: Distance = "cosine",
     top_k: int = 10,
-    block_size: int = 128,
+    block_size: int = BLOCK_SIZE,
+    groups: Sequence[Integers] | None = None,
+    observers: Sequence[Observer] = (),
 ) -> Ranking:
     """Rank the gallery for every query.
 
-    Distances are float32. ``"cosine"`` is 1 - the dot product of the L2-normalised rows, a
-    zero vector stays zero. The other two take the rows as they come; they are made of dot
-    products, so differences below about 0.1 % of the vectors' length drown in rounding.
-
-    Rules for junk, which is removed before ranks are counted:
-    ``"cross_camera"``: images of the query's pid unless both cameras are known and differ;
-    ``"exclude_self"``: images with the query's name, which may be of any pid; a copy under
-    another name stays;
-    ``"none"``: nothing. Under every rule, gallery images flagged junk are removed, and
-    those flagged distractor are wrong even if their pid is the query's.
-
     Args:
-        query: Q images.
-        gallery: G images.
-        junk_rule: Which gallery images a query is not scored on.
-        distance: What the ranking is by.
+        compared: Q queries and G gallery images, from ``compare``.
+        junk_rule: Which gallery images a query is not scored on, see ``Pairing``.
         top_k: How many images of each ranking to keep for pictures, at most G of them.
-        block_size: Queries at a time; memory is about ``8 * block_size * G`` bytes.
+        block_size: Queries at a time; memory is about ``5 * block_size * G`` bytes. The last
+            bit of a matrix product depends on it, and so may the order of distances that
+            differ in that bit only.
+        groups: ``C`` arrays of gallery positions, each image in exactly one, for observers;
+            default: one group.
+        observers: See every block.
 
     Returns:
-        The scores of each query, in the order of ``query``.
+        The scores of each query, in the order of the queries.
 
     Raises:
-        ValueError: A split is empty, has rows that are not finite or too large, arrays of
-            different lengths or features of another size than the other split's; or an
-            option is unknown or out of range.
+        ValueError: An option is unknown or out of range, or a distance is not a number.
     """
-    _check_options(junk_rule, distance, top_k, block_size)
-    query, gallery = _checked("query", query), _checked("gallery", gallery)
-    if query.features.shape[1] != gallery.features.shape[1]:
-        raise ValueError(
-            f"query features have {query.features.shape[1]} columns, "
-            f"gallery features {gallery.features.shape[1]}"
-        )
-    flagger = _Flagger(query, gallery, junk_rule)
-    k = min(top_k, len(gallery.features))
-    zeros = zero_distances(query.features, distance)
-    rows = []
-    blocks = distance_blocks(query.features, gallery.features, distance, block_size)
-    for i, distances in enumerate(row for block in blocks for row in block):
-        rows.append(_scores_of_query(distances, flagger.flags(i), k, zeros[i]))
-    columns = zip(*rows, strict=True)
-    return Ranking(*(np.array(c) for c in columns))
-
-
-def _scores_of_query(distances: Floats, flags: Flags, k: int, zero: float) -> tuple[Any, ...]:
-    """Return one query's row of ``Ranking``, in the order of its fields."""
-    ranks = match_ranks(distances, flags)
-    top = top_of_ranking(distances, flags, k)
-    return (
-        average_precision(ranks),
-        average_precision_trapezoid(ranks),
-        inverse_negative_penalty(ranks),
-        int(ranks[0]) if len(ranks) else 0,
-        len(ranks),
-        int(np.count_nonzero(distances[flags == MATCH] <= zero)),
-        top,
-        flags[top],
-        distances[top],
-    )
-
-
-# ---- which images count -----------------------------------------------------------------
-
-
-class _Groups:
-    """Positions of the gallery images that share a string with a query."""
-
-    def __init__(self, query_keys: npt.NDArray[Any], gallery_keys: npt.NDArray[Any]) -> None:
-        _, codes = np.unique(np.concatenate([query_keys, gallery_keys]), return_inverse=True)
-        of_query, of_gallery = codes[: len(query_keys)], codes[len(query_keys) :]
-        self._positions = np.argsort(of_gallery)
-        in_order = of_gallery[self._positions]
-        self._starts = np.searchsorted(in_order, of_query, side="left")
-        self._stops = np.searchsorted(in_order, of_query, side="right")
-
-    def of(self, i: int) -> Integers:
-        """Return the positions for query i, in no order."""
-        return self._positions[self._starts[i] : self._stops[i]]
-
-
-class _Flagger:
-    """Says for each query which gallery images are wrong, matches or junk."""
-
-    def __init__(self, query: ImageSet, gallery: ImageSet, junk_rule: JunkRule) -> None:
-        self._rule = junk_rule
-        self._camids = query.camids, gallery.camids
-        self._fixed = np.where(gallery.junk, JUNK, WRONG).astype(np.int8)
-        self._can_match = ~(gallery.junk | gallery.distractor)
-        self._same_pid = _Groups(query.pids, gallery.pids)
-        if junk_rule == "exclude_self":
-            self._same_name = _Groups(query.names, gallery.names)
-
-    def flags(self, i: int) -> Flags:
-        """Return the ``(G,)`` flags for query i."""
-        flags = self._fixed.copy()
-        own = self._same_pid.of(i)
-        own = own[self._can_match[own]]
-        flags[own] = MATCH
-        if self._rule == "cross_camera":
-            of_query, of_gallery = self._camids[0][i], self._camids[1][own]
-            unknown = (of_query < 0) | (of_gallery < 0)
-            flags[own[unknown | (of_gallery == of_query)]] = JUNK
-        elif self._rule == "exclude_self":
-            flags[self._same_name.of(i)] = JUNK
-        return flags
-
-
-# ---- checks -----------------------------------------------------------------------------
-
-
-def _check_options(junk_rule: str, distance: str, top_k: int, block_size: int) -> None:
-    """Raise ValueError for an option that is unknown or out of range."""
-    for word, value, known in (
-        ("junk rule", junk_rule, get_args(JunkRule)),
-        ("distance", distance, get_args(Distance)),
-    ):
-        if value not in known:
-            raise ValueError(f"unknown {word} '{value}' (known: {', '.join(known)})")
     if top_k < 0:
         raise ValueError(f"top_k must be 0 or larger, got {top_k}")
     if block_size < 1:
         raise ValueError(f"block_size must be 1 or larger, got {block_size}")
+    rows = []
+    with BlockRanker(compared, junk_rule, groups) as ranker:
+        for start, keys in key_blocks(compared, block_size):
+            top = ranker.top(start, keys, min(top_k, keys.shape[1]))
+            block = ranker.sort(start, keys)
+            for observer in observers:
+                observer.see(block)
+            rows.append((*ranker.scores(block, len(keys)), *top))
+    return Ranking(*(np.concatenate(column) for column in zip(*rows, strict=True)))
 
 
-def _checked(split: str, images: ImageSet) -> ImageSet:
-    """Return the images as arrays of the declared types; raise ValueError if they cannot be."""
-    features = finite_rows(split, images.features)
-    for field in fields(ImageSet):
-        length = len(getattr(images, field.name))
-        if length != len(features):
-            raise ValueError(
-                f"{split} {field.name} has {length} entries for {len(features)} images"
-            )
-    return ImageSet(
-        features=features,
-        pids=np.asarray(images.pids, dtype=np.str_),
-        camids=np.asarray(images.camids, dtype=np.int64),
-        names=np.asarray(images.names, dtype=np.str_),
-        junk=np.asarray(images.junk, dtype=np.bool_),
-        distractor=np.asarray(images.distractor, dtype=np.bool_),
-    )
+class BlockRanker:
+    """Turns blocks of queries into their scores; what ``rank_queries`` is made of."""
+
+    def __init__(
+        self,
+        compared: Compared,
+        junk_rule: JunkRule = "cross_camera",
+        groups: Sequence[Integers] | None = None,
+    ) -> None:
+        """Prepare for the images of a comparison; see ``rank_queries``."""
+        query, gallery = compared.query.features, compared.gallery.features
+        self._features = query, gallery
+        self._rounding = _COPY * torch.linalg.vector_norm(query, ord=torch.inf, dim=1)
+        self._values = compared.keys.values
+        self._pairing = Pairing(compared.query, compared.gallery, junk_rule)
+        self._junk = torch.from_numpy(self._pairing.junk_everywhere).to(gallery.device)
+        self._groups = [torch.from_numpy(g).to(gallery.device) for g in groups or ()]
+        self._pool = ThreadPoolExecutor(torch.get_num_threads())
+
+    def __enter__(self) -> BlockRanker:
+        """Return itself."""
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """End its threads."""
+        self._pool.shutdown()
+
+    def sort(self, start: int, keys: Tensor) -> Block:
+        """Sort the keys ``(b, G)`` of the queries from ``start`` on where they lie.
+
+        Raises:
+            ValueError: A key is not a number.
+        """
+        row, place, image, flags = self._special(start, keys)
+        is_match = flags == MATCH
+        matches = self._sorted_matches(row[is_match], image[is_match], place[is_match], keys)
+        keys.view(-1)[place] = torch.inf
+        if len(self._junk):
+            keys[:, self._junk] = torch.inf
+        wrong = [keys.index_select(1, g) for g in self._groups] if self._groups else [keys]
+        for part in wrong:
+            _sort_rows(part, self._pool)
+            if bool(part[:, -1].isnan().any()):
+                raise ValueError("the distance gave values that are not numbers (NaN)")
+        before = np.stack([_counts(part, matches, start) for part in wrong], axis=1)
+        return Block(start, matches, wrong, before)
+
+    def top(self, start: int, keys: Tensor, k: int) -> tuple[npt.NDArray[Any], ...]:
+        """Return indices, flags and distances of the k nearest; at one key matches are last."""
+        _, place, _, flags = self._special(start, keys)
+        matches, flat = place[flags == MATCH], keys.view(-1)
+        original = flat[matches]
+        flat[matches] = torch.nextafter(original, torch.full_like(original, torch.inf))
+        _, columns = smallest(keys, k)
+        flat[matches] = original
+        images = columns.cpu().numpy()
+        queries = np.arange(start, start + len(keys))[:, None]
+        found = self._values(keys.gather(1, columns)).cpu().numpy()
+        return images, self._pairing.flags(queries, images), found
+
+    def _special(self, start: int, keys: Tensor) -> tuple[Integers, Tensor, Integers, Flags]:
+        """Return query, place in the flat keys, image and flag of matches and own junk."""
+        row, image, flags = self._pairing.special(start, start + len(keys))
+        place = torch.from_numpy((row - start) * keys.shape[1] + image).to(keys.device)
+        return row, place, image, flags
+
+    def _sorted_matches(
+        self, row: Integers, image: Integers, place: Tensor, keys: Tensor
+    ) -> tuple[Integers, Integers, Tensor]:
+        found = keys.view(-1)[place]
+        values = found.cpu().numpy()
+        if not np.isfinite(values).all():
+            raise ValueError("the distance gave values that are not finite")
+        order = np.lexsort((values, row))
+        return row[order], image[order], found[torch.from_numpy(order).to(found.device)]
+
+    def scores(self, block: Block, count: int) -> tuple[npt.NDArray[Any], ...]:
+        """Return the first eight columns of ``Ranking`` for the block's queries."""
+        query, image, keys = block.matches
+        row = query - block.start
+        number = np.bincount(row, minlength=count)
+        first = np.cumsum(number) - number
+        order = np.arange(len(row)) - np.repeat(first, number) + 1
+        ranks = block.before.sum(axis=1) + order
+        has = number > 0
+        divisor = np.maximum(number, 1)
+        head, last = first[has], (first + number - 1)[has]
+        first_rank, inp = np.zeros(count, dtype=np.int64), np.zeros(count)
+        first_rank[has], inp[has] = ranks[head], number[has] / ranks[last]
+        copies = np.zeros(count, dtype=np.bool_)
+        copies[has] = self._are_copies(query[head], image[head])
+        nearest = keys.new_full((count,), torch.inf)
+        nearest[torch.from_numpy(has)] = keys[torch.from_numpy(head).to(keys.device)]
+        hardest = torch.stack([part[:, 0] for part in block.wrong]).amin(dim=0)
+        return (
+            np.bincount(row, precision_terms(order, ranks), count) / divisor,
+            np.bincount(row, trapezoid_terms(order, ranks), count) / divisor,
+            inp,
+            first_rank,
+            number,
+            copies,
+            self._distances(nearest),
+            self._distances(hardest),
+        )
+
+    def _distances(self, keys: Tensor) -> Floats:
+        return self._values(keys).double().cpu().numpy()
+
+    def _are_copies(self, query: Integers, image: Integers) -> npt.NDArray[np.bool_]:
+        device = self._features[0].device
+        pairs = torch.from_numpy(np.stack([query, image])).to(device)
+        result = np.ones(len(query), dtype=np.bool_)
+        for width in (8, None):  # a few numbers tell most pairs apart
+            left = torch.from_numpy(np.flatnonzero(result)).to(device)
+            one = self._features[0][pairs[0, left], :width]
+            other = self._features[1][pairs[1, left], :width]
+            close = (one - other).abs().amax(dim=1) <= self._rounding[pairs[0, left]]
+            result[result] = close.cpu().numpy()
+        return result
+
+
+def _sort_rows(keys: Tensor, pool: ThreadPoolExecutor) -> None:
+    """Sort every row in place. On the CPU numpy's sort is several times faster than torch's."""
+    if keys.device.type != "cpu":
+        keys.copy_(keys.sort(dim=1).values)
+        return
+    array = keys.numpy()
+    parts = np.array_split(array, torch.get_num_threads())
+    list(pool.map(lambda part: part.sort(axis=1), parts))
+
+
+def _counts(wrong: Tensor, matches: tuple[Integers, Integers, Tensor], start: int) -> Integers:
+    """Return for each match how many of its row's ascending keys are at its key or before."""
+    row = matches[0] - start
+    number = np.bincount(row, minlength=len(wrong))
+    place = np.arange(len(row)) - np.repeat(np.cumsum(number) - number, number)
+    table = wrong.new_zeros(len(wrong), int(number.max(initial=0)))
+    at = torch.from_numpy(row), torch.from_numpy(place)
+    table[at] = matches[2]
+    counts = torch.searchsorted(wrong, table, right=True)
+    found: Integers = counts[at].cpu().numpy()
+    return found

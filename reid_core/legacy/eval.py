@@ -18,10 +18,9 @@ def market_evaluate() -> Json:
         "ap": "trapezoid",
         "denominator": "all",
         "junk_rule": "cross_camera",
-        "distance": "cosine",
         "output": "embedding",
     }
-    return {"name": "market_evaluate", "params": params}
+    return {"name": "market_evaluate", "params": params, "distance": {"name": "cosine"}}
 
 
 def is_legacy_eval(raw: Mapping[str, Any]) -> bool:

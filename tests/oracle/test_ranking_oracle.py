@@ -1,4 +1,7 @@
-"""The ranking against a brute force that shares no code with it, and published vectors."""
+"""All metrics against a brute force that shares no code with them, and published vectors.
+
+Every case runs on numpy arrays, torch tensors and, where there is one, a GPU.
+"""
 
 from __future__ import annotations
 
@@ -7,22 +10,31 @@ import random
 
 import numpy as np
 import pytest
+import torch
 
+from reid_evaluate.camera_pairs import CameraPairs
+from reid_evaluate.compare import compare
+from reid_evaluate.distances import Cosine, Euclidean, SquaredEuclidean
+from reid_evaluate.identification import detection_identification_rate
+from reid_evaluate.images import JUNK, MATCH, WRONG, ImageSet
 from reid_evaluate.measures import (
-    JUNK,
-    MATCH,
-    WRONG,
     average_precision,
     average_precision_trapezoid,
     cmc,
     inverse_negative_penalty,
-    match_ranks,
 )
-from reid_evaluate.ranking import ImageSet, rank_queries
+from reid_evaluate.ranking import rank_queries
+from reid_evaluate.verification import Verification
 
 RULES = ("cross_camera", "exclude_self", "none")
-DISTANCES = ("cosine", "euclidean", "squared_euclidean")
-CASES = 200
+DISTANCES = {
+    "cosine": Cosine(),
+    "euclidean": Euclidean(),
+    "squared_euclidean": SquaredEuclidean(),
+}
+RATES = (0.01, 0.1, 0.5)
+CASES = 500
+PLACES = ("numpy", "cpu", *(["cuda"] if torch.cuda.is_available() else []))
 
 
 # ---- random cases -----------------------------------------------------------------------
@@ -43,7 +55,17 @@ def draw_vector(rng, distance):
     return vector
 
 
-def draw_images(rng, count, split, distance):
+def draw_case(seed):
+    """Draw a rule, a distance and two sets of images; in some cases no camera is known."""
+    rng = random.Random(seed)
+    rule, distance = RULES[seed % 3], list(DISTANCES)[seed // 3 % 3]
+    cameras = (-1,) if seed % 7 == 0 else (-1, 0, 1, 2)
+    queries = draw_images(rng, rng.randint(1, 9), "query", distance, cameras)
+    gallery = draw_images(rng, rng.randint(1, 40), "gallery", distance, cameras)
+    return rng, rule, distance, queries, gallery
+
+
+def draw_images(rng, count, split, distance, cameras):
     """Draw images as dicts; identity "solo<i>" has one image, "0" may be a distractor."""
     images = []
     for i in range(count):
@@ -52,7 +74,7 @@ def draw_images(rng, count, split, distance):
             {
                 "vector": draw_vector(rng, distance),
                 "pid": pid,
-                "camid": rng.choice((-1, 0, 1, 2)),
+                "camid": rng.choice(cameras),
                 # Some names are in both splits.
                 "name": f"{i}.jpg" if rng.random() < 0.5 else f"{split}/{i}.jpg",
                 "junk": rng.random() < 0.15,
@@ -62,10 +84,11 @@ def draw_images(rng, count, split, distance):
     return images
 
 
-def as_image_set(images):
+def as_image_set(images, place):
     columns = {key: [image[key] for image in images] for key in images[0]}
+    vectors = np.array(columns.pop("vector"), dtype=np.float32)
     return ImageSet(
-        features=np.array(columns.pop("vector"), dtype=np.float32),
+        features=vectors if place == "numpy" else torch.from_numpy(vectors).to(place),
         pids=np.array(columns.pop("pid")),
         camids=np.array(columns.pop("camid")),
         names=np.array(columns.pop("name")),
@@ -125,19 +148,50 @@ def brute_force(query, gallery, rule, distance):
     return result
 
 
+def pairs_of(queries, gallery, rule, distance):
+    """Return distances of pairs of one person and of two, and each query's nearest of both."""
+    same, different, nearest = [], [], []
+    for query in queries:
+        match, wrong = [], []
+        for image in gallery:
+            far = distance_between(query["vector"], image["vector"], distance)
+            kind = kind_of(query, image, rule)
+            if kind == "match":
+                match.append(far)
+            elif kind == "wrong":
+                wrong.append(far)
+        same += match
+        different += wrong
+        nearest.append((min(match, default=math.inf), min(wrong, default=math.inf)))
+    return same, different, nearest
+
+
+def accepted(candidates, rate):
+    """Return the largest set of candidates, all up to some distance, that the rate allows.
+
+    What is returned is the first distance that is refused.
+    """
+    for limit in [*sorted(set(candidates), reverse=True), -math.inf]:
+        if sum(c <= limit for c in candidates) <= rate * len(candidates):
+            return min((c for c in candidates if c > limit), default=math.inf)
+    raise AssertionError
+
+
 @pytest.mark.parametrize("seed", range(CASES))
-def test_ranking_equals_brute_force(seed):
-    rng = random.Random(seed)
-    rule, distance = RULES[seed % 3], DISTANCES[seed // 3 % 3]
-    queries = draw_images(rng, rng.randint(1, 9), "query", distance)
-    gallery = draw_images(rng, rng.randint(1, 40), "gallery", distance)
+@pytest.mark.parametrize("place", PLACES)
+def test_all_metrics_equal_brute_force(seed, place):
+    rng, rule, distance, queries, gallery = draw_case(seed)
+    one, other = as_image_set(queries, place), as_image_set(gallery, place)
+    verification = Verification(len(queries) * len(gallery), RATES)
+    cameras = CameraPairs(one.camids, other.camids)
+    split = rng.random() < 0.5
     got = rank_queries(
-        as_image_set(queries),
-        as_image_set(gallery),
+        compare(one, other, distance=DISTANCES[distance]),
         junk_rule=rule,
-        distance=distance,
         top_k=rng.randint(0, 12),
         block_size=rng.randint(1, 10),
+        groups=cameras.groups if split else None,
+        observers=[verification, cameras] if split else [verification],
     )
     expected = [brute_force(query, gallery, rule, distance) for query in queries]
     for key in expected[0]:
@@ -150,6 +204,49 @@ def test_ranking_equals_brute_force(seed):
         assert curve[k - 1] == pytest.approx(within / len(expected), abs=1e-12)
 
     check_top(got, queries, gallery, rule, distance)
+    check_rates(got, verification, queries, gallery, rule, distance)
+    if split:
+        check_cameras(cameras.table(), queries, gallery, rule, distance)
+
+
+def check_rates(got, verification, queries, gallery, rule, distance):
+    same, different, nearest = pairs_of(queries, gallery, rule, distance)
+    found = np.stack([got.nearest_match, got.nearest_wrong], axis=1)
+    np.testing.assert_allclose(found, nearest, rtol=1e-6, atol=1e-6)
+    open_set = detection_identification_rate(
+        got.first_rank, got.nearest_match, got.nearest_wrong, RATES
+    )
+    for rate, (tpr, _) in verification.rates().items():
+        limit = accepted(different, rate)
+        want = np.mean([far < limit for far in same]) if same else math.nan
+        assert tpr == pytest.approx(want, nan_ok=True)
+
+        alarm = accepted([wrong for _, wrong in nearest], rate)
+        known = [match < min(wrong, alarm) for match, wrong in nearest if match < math.inf]
+        assert open_set[rate] == pytest.approx(np.mean(known) if known else math.nan, nan_ok=True)
+    edges, counts = verification.histogram()
+    assert counts.sum(axis=1).tolist() == [len(same), len(different)]
+    assert (np.diff(edges) > 0).all()
+
+
+def check_cameras(table, queries, gallery, rule, distance):
+    """Rank each camera's images on their own."""
+    for a, first in enumerate(table.query_cameras):
+        for c, second in enumerate(table.gallery_cameras):
+            part = [image for image in gallery if image["camid"] == second]
+            rows = [
+                brute_force(query, part, rule, distance)
+                for query in queries
+                if query["camid"] == first
+            ]
+            rows = [row for row in rows if row["num_matches"]]
+            assert table.queries[a, c] == len(rows)
+            if rows:
+                assert table.map[a, c] == pytest.approx(np.mean([row["ap"] for row in rows]))
+                hits = [row["first_rank"] == 1 for row in rows]
+                assert table.rank1[a, c] == pytest.approx(np.mean(hits))
+            else:
+                assert np.isnan(table.map[a, c])
 
 
 def check_top(got, queries, gallery, rule, distance):
@@ -164,17 +261,15 @@ def check_top(got, queries, gallery, rule, distance):
         top = all_of_them[: got.top_indices.shape[1]]
         assert got.top_indices[i].tolist() == [j for _, _, j in top]
         assert got.top_flags[i].tolist() == [flag[kind_of(query, im, rule)] for _, im, _ in top]
-        np.testing.assert_allclose(got.top_distances[i], [d for d, _, _ in top], rtol=1e-6)
+        far = [d for d, _, _ in top]
+        np.testing.assert_allclose(got.top_distances[i], far, rtol=1e-6, atol=1e-6)
 
 
 def test_the_cases_contain_what_they_are_meant_to():
     """Ties between matches and wrong images, and queries without a match, do occur."""
     ties = empty = 0
     for seed in range(0, CASES, 10):
-        rng = random.Random(seed)
-        rule, distance = RULES[seed % 3], DISTANCES[seed // 3 % 3]
-        queries = draw_images(rng, rng.randint(1, 9), "query", distance)
-        gallery = draw_images(rng, rng.randint(1, 40), "gallery", distance)
+        _, rule, distance, queries, gallery = draw_case(seed)
         for query in queries:
             at = {"match": set(), "wrong": set(), "junk": set()}
             for image in gallery:
@@ -214,10 +309,27 @@ def test_ranked_list_of_five():
     order = [7, 3, 9, 1, 4]
 
     def ranks(good, junk=()):
-        flags = [JUNK if i in junk else MATCH if i in good else WRONG for i in order]
-        return match_ranks(np.arange(5, dtype=np.float32), np.array(flags))
+        left = [i for i in order if i not in junk]
+        return np.flatnonzero(np.isin(left, list(good))) + 1
+
+    def ranking(good, junk=()):
+        column = np.array([str(i) for i in order])
+        query = ImageSet(np.zeros((1, 1)), *(np.array([v]) for v in ("q", 0, "q", False, False)))
+        gallery = ImageSet(
+            np.arange(5.0)[:, None],
+            np.where(np.isin(order, list(good)), "q", "other"),
+            np.ones(5),
+            column,
+            np.isin(order, list(junk)),
+            np.zeros(5, dtype=bool),
+        )
+        return rank_queries(compare(query, gallery, distance=Euclidean()))
 
     assert ranks({7, 9}).tolist() == [1, 3]
+    assert ranking({7, 9}).ap_trapezoid[0] == pytest.approx(0.791667, abs=5e-7)
+    assert ranking({3, 4}).ap_trapezoid[0] == pytest.approx(0.2875)
+    assert ranking({9}, junk={7}).first_rank[0] == 2
+    assert ranking({9}, junk={7}).ap_trapezoid[0] == pytest.approx(0.25)
     assert average_precision_trapezoid(ranks({7, 9})) == pytest.approx(0.791667, abs=5e-7)
     assert average_precision(ranks({7, 9})) == pytest.approx(0.8333, abs=5e-5)
     assert average_precision_trapezoid(ranks({3, 4})) == pytest.approx(0.2875)

@@ -30,7 +30,7 @@ def saved(path, **arrays):
 
 def message(path):
     with pytest.raises(ReidError) as caught:
-        load_features(path)
+        load_features(path, "query")
     text = str(caught.value)
     assert text.startswith(f"{path}: ")
     assert "allow_pickle" not in text
@@ -40,9 +40,15 @@ def message(path):
 # ---- what is accepted -------------------------------------------------------------------
 
 
-def test_what_is_saved_is_loaded(path):
+@pytest.mark.parametrize("ending", ["npz", "safetensors", "NPZ"])
+def test_what_is_saved_is_loaded(tmp_path, ending):
+    path = tmp_path / f"query.{ending}"
     features = Features(
-        values={"embedding": np.eye(2, 3, dtype=np.float32), "aux.uc": np.ones(2)},
+        values={
+            "embedding": np.eye(2, 3, dtype=np.float32),
+            "feature": np.eye(3, 2, dtype=np.float32).T,
+            "aux.uc": np.ones((2, 1, 4), dtype=np.float32),
+        },
         pids=np.array(["a", "ü"]),
         camids=np.array([3, -1]),
         names=np.array(["query/1.jpg", "query/2.jpg"]),
@@ -52,18 +58,19 @@ def test_what_is_saved_is_loaded(path):
         meta={"dataset": "toy", "images": 2},
     )
     save_features(path, features)
-    found = load_features(path)
+    found = load_features(path, "query")
     for name in COLUMNS:
         np.testing.assert_array_equal(getattr(found, name), getattr(features, name))
         assert getattr(found, name).dtype == getattr(features, name).dtype
     assert found.values.keys() == features.values.keys()
     for name, array in features.values.items():
         np.testing.assert_array_equal(found.values[name], array)
+        assert found.values[name].dtype == np.float32
     assert (found.classes, found.meta) == (features.classes, features.meta)
 
 
 def test_what_is_missing_is_neutral(path):
-    found = load_features(saved(path))
+    found = load_features(saved(path), "query")
     assert found.pids.tolist() == ["7", "8"]
     assert found.camids.tolist() == [-1, -1]
     assert not found.junk.any()
@@ -73,14 +80,20 @@ def test_what_is_missing_is_neutral(path):
 
 
 def test_names_that_are_made_up_differ_between_files_and_say_so(path):
-    query = load_features(saved(path))
-    gallery = load_features(saved(path.with_name("gallery.npz")))
+    query = load_features(saved(path), "query")
+    gallery = load_features(saved(path.with_name("gallery.npz")), "gallery")
     assert query.names.tolist() == [f"{path}:0", f"{path}:1"]
     assert not set(query.names) & set(gallery.names)
     assert query.meta == {"file": str(path), "names": "row numbers"}
-    meta = np.array(json.dumps({"dataset": "toy"}))
-    assert load_features(saved(path, meta=meta)).meta == {"dataset": "toy", "names": "row numbers"}
-    assert "names" not in load_features(saved(path, names=["a", "b"])).meta
+    with_meta = saved(path, meta=np.array(json.dumps({"dataset": "toy"})))
+    assert load_features(with_meta, "query").meta == {"dataset": "toy", "names": "row numbers"}
+    assert "names" not in load_features(saved(path, names=["a", "b"]), "query").meta
+
+
+def test_one_file_for_two_splits_makes_up_the_same_names(path):
+    """All images against all: an image must be found again under its name."""
+    query, gallery = (load_features(saved(path), split) for split in ("query", "gallery"))
+    np.testing.assert_array_equal(query.names, gallery.names)
 
 
 def test_types_of_other_programs_are_converted(path):
@@ -92,7 +105,8 @@ def test_types_of_other_programs_are_converted(path):
             names=np.array([b"1.jpg", b"2.jpg"]),
             junk=np.array([0, 1]),
             distractor=np.array([1, 0], dtype=np.int8),
-        )
+        ),
+        "query",
     )
     assert found.pids.tolist() == ["7", "8"]
     assert found.names.tolist() == ["1.jpg", "2.jpg"]
@@ -133,6 +147,13 @@ def test_types_of_other_programs_are_converted(path):
         ({"values_embedding": [[1], [2]]}, "'embedding' must be floats, got int64"),
         ({"values_logits": np.ones((2, 2, 2))}, "'logits' must be (N, D) floats"),
         ({"values_aux.uc": ["a", "b"]}, "'aux.uc' must be floats"),
+        (
+            {"camid": [1, 2]},
+            "'camid' is no array of a features file; did you mean 'camids'? (known: pids, camids, "
+            "names, junk, distractor, classes, meta, values.embedding, values.feature, "
+            "values.logits, values.aux.<name>)",
+        ),
+        ({"values_aux": np.ones(2)}, "'values.aux' is no array of a features file"),
         ({"meta": np.array("[1]")}, "'meta' must be the text of a JSON object; use json.dumps"),
         ({"meta": np.array("{")}, "'meta' must be the text of a JSON object"),
         ({"meta": np.array('{"a": NaN}')}, "'meta' must be the text of a JSON object"),
@@ -144,13 +165,38 @@ def test_an_array_that_cannot_be_is_named(path, arrays, text):
     assert message(saved(path, **arrays)).startswith(text)
 
 
+ENDINGS = "features are read from files that end in .npz, .safetensors, .mat; rename it if it is"
+
+
+@pytest.mark.parametrize("name", ["query", "query.npy", "query.npz.gz", ".npz"])
+def test_an_ending_that_stands_for_no_format(path, name):
+    assert message(path.with_name(name)).startswith(ENDINGS)
+
+
+def test_features_are_not_written_as_a_format_that_is_only_read(path):
+    features = load_features(saved(path), "query")
+    for ending, text in (
+        ("mat", "features are written as .npz or .safetensors"),
+        ("txt", ENDINGS),
+    ):
+        other = path.with_suffix(f".{ending}")
+        with pytest.raises(ReidError) as caught:
+            save_features(other, features)
+        assert str(caught.value).startswith(f"{other}: {text}")
+        assert not other.exists()
+
+
 REFUSED = "not a features file of reid-core: "
 
 
 def test_a_missing_file(path):
     assert message(path) == f"{REFUSED}there is no such file"
-    assert message(path.with_name("n" * 300)) == f"{REFUSED}it cannot be read: File name too long"
-    assert message(path.parent) == f"{REFUSED}it cannot be read: Is a directory"
+    assert (
+        message(path.with_name(f"{'n' * 300}.npz"))
+        == f"{REFUSED}it cannot be read: File name too long"
+    )
+    path.mkdir()
+    assert message(path) == f"{REFUSED}it cannot be read: Is a directory"
 
 
 def test_a_single_array(path):

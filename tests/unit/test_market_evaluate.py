@@ -11,11 +11,13 @@ from pydantic import ValidationError
 
 from reid_core import ReidError
 from reid_core.component import call_build
-from reid_core.contracts import Features
+from reid_core.contracts import Features, NamedPart
 from reid_core.discovery import isolated_catalog
 from reid_core.feature_files import load_features
 from reid_evaluate import market_evaluate as plugin
-from reid_evaluate.measures import JUNK, MATCH, TIE_RULE, WRONG
+from reid_evaluate.distances import Cosine, Euclidean, SquaredEuclidean
+from reid_evaluate.images import JUNK, MATCH, WRONG
+from reid_evaluate.ranking import TIE_RULE
 
 
 def features(rows, pids, camids, *, junk=(), distractor=(), split="gallery", **meta):
@@ -52,10 +54,18 @@ GALLERY = features(
 SPLITS = {"query": QUERY, "gallery": GALLERY}
 
 
-def evaluate(splits=SPLITS, **params):
+DISTANCES = {
+    "cosine": Cosine(),
+    "euclidean": Euclidean(),
+    "squared_euclidean": SquaredEuclidean(),
+}
+
+
+def evaluate(splits=SPLITS, distance="squared_euclidean", postprocess=(), **params):
     component = isolated_catalog(plugin).component("evaluator", "market_evaluate")
-    checked = component.params.model_validate({"distance": "squared_euclidean", **params})
-    return call_build(component, checked)(splits)
+    checked = component.params.model_validate({"false_rates": [], **params})
+    part = NamedPart(distance, {}, DISTANCES[distance])
+    return call_build(component, checked, distance=part, postprocess=postprocess)(splits)
 
 
 # ---- numbers ----------------------------------------------------------------------------
@@ -122,7 +132,7 @@ def test_per_query_arrays():
     got = evaluate(top_k=3, block_size=1).per_query
     assert {name: values.shape for name, values in got.items()} == {
         **dict.fromkeys(("ap", "ap_trapezoid", "inp", "first_rank", "num_matches"), (2,)),
-        "num_identical": (2,),
+        **dict.fromkeys(("copies", "nearest_match", "nearest_wrong"), (2,)),
         **dict.fromkeys(("top_indices", "top_flags", "top_distances"), (2, 3)),
         **dict.fromkeys(("name", "pid", "camid"), (2,)),
     }
@@ -154,6 +164,8 @@ def test_card_states_every_choice():
     assert card.pop("ap").startswith("standard: ")
     assert card.pop("junk_rule").startswith("cross_camera: ")
     assert card.pop("queries_without_match").startswith("valid: ")
+    assert card.pop("protocol").startswith("market1501: ")
+    assert card.pop("intervals").startswith("95 % bootstrap over queries, 1000 draws, seed 0")
     assert card == {
         "ties": TIE_RULE,
         "distance": "squared_euclidean",
@@ -205,9 +217,11 @@ def copies():
 @pytest.mark.parametrize("distance", ["cosine", "euclidean", "squared_euclidean"])
 def test_card_warns_of_copies_under_another_name(distance):
     scores = evaluate(copies(), junk_rule="exclude_self", distance=distance)
-    assert scores.per_query["num_identical"].tolist() == [1, 0]
+    assert scores.per_query["copies"].tolist() == [True, False]
     assert scores.card["identical_matches"] == 1
-    assert scores.card["warning"].startswith("1 matches are at distance 0: if they are copies")
+    assert scores.card["warning"].startswith(
+        "1 queries have their own vector as nearest match: if it is a copy"
+    )
     assert "a copy under another name is not" in scores.card["junk_rule"]
 
 
@@ -256,7 +270,7 @@ def test_features_that_cannot_be_ranked():
 def test_exclude_self_needs_names_that_both_files_share(tmp_path):
     for name in SPLITS:
         np.savez(tmp_path / f"{name}.npz", **{"pids": ["a", "a"], "values.embedding": np.eye(2)})
-    query, gallery = (load_features(tmp_path / f"{name}.npz") for name in SPLITS)
+    query, gallery = (load_features(tmp_path / f"{name}.npz", name) for name in SPLITS)
     assert message({"query": query, "gallery": gallery}, junk_rule="exclude_self") == (
         "market_evaluate: junk_rule 'exclude_self' needs names, and the features of query and "
         "gallery have none: add 'names', the same name for an image in both files, or set "
@@ -279,15 +293,16 @@ def test_no_match_without_cameras():
     assert message(splits) == (
         "market_evaluate: junk_rule 'cross_camera' leaves none of the 2 queries a match: "
         "2 have their pid among the 2 of 3 gallery images that are neither junk nor "
-        "distractor, and all camids are unknown (-1); set junk_rule to 'exclude_self' for "
-        "data without cameras, or to 'none' if query and gallery share no image"
+        "distractor, and all camids are unknown (-1); set protocol to 'no_camera' "
+        "(junk_rule 'exclude_self') for data without cameras, or junk_rule to 'none' if query "
+        "and gallery share no image"
     )
     assert evaluate(splits, junk_rule="exclude_self").metrics["mAP"] == 1
 
 
 def test_no_match_with_one_camera():
     gallery = replace(GALLERY, camids=np.zeros(6, dtype=np.int64))
-    assert "0 of 8 camids are unknown (-1); set junk_rule to" in message(
+    assert "0 of 8 camids are unknown (-1); set protocol to" in message(
         {"query": QUERY, "gallery": gallery}
     )
 
@@ -310,7 +325,9 @@ def test_no_match_because_identities_have_one_image():
     [
         {"junk_rule": "market"},
         {"ap": "interpolated"},
-        {"distance": "dot"},
+        {"protocol": "viper"},
+        {"false_rates": [0.0]},
+        {"false_rates": [1.0]},
         {"output": "logits"},
         {"denominator": "some"},
         {"ranks": []},

@@ -22,7 +22,7 @@ from reid_core.params import (
     check_run_params,
 )
 from reid_core.params_file import apply_overrides, read_json
-from reid_core.schema import RunParams
+from reid_core.schema import Entry, RunParams
 
 SYNTHETIC = {"name": "synthetic_market"}
 MARKET = {"name": "market_evaluate"}
@@ -752,7 +752,7 @@ def test_right_eval_params_are_filled_in_and_stay_the_same(catalog, raw):
     params = check_eval_params(raw, catalog, "e")
     assert check_eval_params(json.loads(params.model_dump_json()), catalog, "e") == params
     for entry in params.evaluation or []:
-        assert entry.params["distance"] == "cosine"
+        assert entry.params["output"] == "embedding"
 
 
 def test_loading_eval_params_applies_overrides(file, catalog):
@@ -1019,3 +1019,59 @@ def test_an_isolated_catalog_must_offer_what_is_named_by_default(tiny_params):
     with pytest.raises(ParamsError) as caught:
         check_run_params(tiny_params, isolated_catalog(Alone()), "p")
     assert "schedule.name: unknown schedule 'constant' (known: none)" in caught.value.problems
+
+
+# ---- distances and steps of an evaluation -----------------------------------------------
+
+
+def evaluation_problems(catalog, tiny_params, **entry):
+    raw = {**tiny_params, "evaluation": [{**MARKET, **entry}]}
+    with pytest.raises(ParamsError) as caught:
+        check_run_params(raw, catalog, "p")
+    return caught.value.problems
+
+
+def test_distance_and_steps_are_checked_and_filled_in(catalog, tiny_params):
+    entry = {
+        **MARKET,
+        "distance": {"name": "euclidean"},
+        "postprocess": [{"name": "query_expansion"}, {"name": "k_reciprocal"}],
+    }
+    params = check_run_params({**tiny_params, "evaluation": [entry]}, catalog, "p")
+    assert params.evaluation[0].distance == Entry(name="euclidean", params={})
+    assert params.evaluation[0].postprocess[1].params["k1"] == 20
+
+
+def test_unknown_distances_and_wrong_steps_are_all_reported(catalog, tiny_params):
+    problems = evaluation_problems(
+        catalog,
+        tiny_params,
+        distance={"name": "cosin"},
+        postprocess=[{"name": "k_reciprocal", "params": {"k1": 0}}, {"name": "k_reciprocl"}],
+    )
+    assert [problem.partition(": ")[0] for problem in problems] == [
+        "evaluation.0.distance.name",
+        "evaluation.0.postprocess.0.params.k1",
+        "evaluation.0.postprocess.1.name",
+    ]
+    assert "did you mean 'cosine'?" in problems[0]
+    assert "did you mean 'k_reciprocal'?" in problems[2]
+
+
+def test_steps_on_features_come_before_steps_on_distances(catalog, tiny_params):
+    steps = [{"name": "k_reciprocal"}, {"name": "query_expansion"}]
+    assert evaluation_problems(catalog, tiny_params, postprocess=steps) == [
+        "evaluation.0.postprocess.1.name: 'query_expansion' changes features and must come "
+        "before 'k_reciprocal', which changes distances"
+    ]
+
+
+def test_an_evaluator_that_takes_no_distance_is_given_none(catalog, tiny_params):
+    entry = {"name": "classification_evaluate", "distance": {"name": "cosine"}}
+    assert evaluation_problems(catalog, tiny_params, **entry) == [
+        "evaluation.0.distance: 'classification_evaluate' takes no distance; leave it out"
+    ]
+    entry = {"name": "classification_evaluate", "postprocess": [{"name": "k_reciprocal"}]}
+    assert evaluation_problems(catalog, tiny_params, **entry) == [
+        "evaluation.0.postprocess: 'classification_evaluate' takes no postprocess; leave it out"
+    ]

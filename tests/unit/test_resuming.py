@@ -57,6 +57,8 @@ def test_what_cannot_alter_the_past_may_change(check, override):
     "override",
     [
         "evaluation.0.params.junk_rule=exclude_self",
+        "extraction.flip=true",
+        "extraction.scales=[1.0, 1.2]",
         'data.targets={"own": {"name": "synthetic_market"}}',
     ],
 )

@@ -76,6 +76,7 @@ class TrainCommand:
             run=str(path),
             targets=run.data.targets or None,
             evaluation=run.evaluation,
+            extraction=run.extraction,
             batch_size=run.data.batch_size,
             workers=run.data.workers,
             device=run.train.device,

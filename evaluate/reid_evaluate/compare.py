@@ -1,0 +1,82 @@
+"""From two sets of images to the keys that one is ranked by for the other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from reid_evaluate.comparison import Comparison, Distance, Keys, Postprocess
+from reid_evaluate.distances import Cosine
+from reid_evaluate.images import ImageSet, checked
+
+
+@dataclass(frozen=True)
+class Compared:
+    """Checked images on one device, and the keys of every query and gallery image."""
+
+    query: ImageSet
+    gallery: ImageSet
+    keys: Keys
+
+
+def compare(
+    query: ImageSet,
+    gallery: ImageSet,
+    *,
+    distance: Distance | None = None,
+    postprocess: Sequence[Postprocess] = (),
+    extra: Mapping[str, ImageSet] | None = None,
+    device: torch.device | None = None,
+) -> Compared:
+    """Check images and prepare what the gallery is ranked by.
+
+    Args:
+        query: Q images; numpy arrays or torch tensors.
+        gallery: G images.
+        distance: What the gallery is ranked by; default: cosine.
+        postprocess: Steps between the distance and the ranking, in order.
+        extra: Images of further splits that the steps read.
+        device: Where to work; default: where the gallery's features are.
+
+    Returns:
+        The images and their keys, which are made when they are asked for.
+
+    Raises:
+        ValueError: A split is empty, has rows that are not finite or too large, arrays of
+            different lengths or features of another size than the gallery's; or a step
+            cannot work on them.
+    """
+    gallery = checked("gallery", gallery, device)
+    device = gallery.features.device
+    query = checked("query", query, device)
+    others = {name: checked(name, images, device) for name, images in (extra or {}).items()}
+    width = gallery.features.shape[1]
+    for name, images in {"query": query, **others}.items():
+        if images.features.shape[1] != width:
+            raise ValueError(
+                f"{name} features have {images.features.shape[1]} columns, gallery features {width}"
+            )
+    comparison = Comparison(
+        query.vectors(),
+        gallery.vectors(),
+        distance or Cosine(),
+        {name: images.vectors() for name, images in others.items()},
+    )
+    for step in postprocess:
+        comparison = step(comparison)
+    return Compared(query, gallery, comparison.keys)
+
+
+def key_blocks(compared: Compared, block_size: int) -> Iterator[tuple[int, Tensor]]:
+    """Yield (first query, keys ``(b, G)``) for blocks of queries; the next block overwrites it."""
+    total, size = len(compared.query.pids), len(compared.gallery.pids)
+    device = compared.gallery.features.device
+    buffer = torch.empty(min(block_size, total), size, device=device)
+    for start in range(0, total, block_size):
+        stop = min(start + block_size, total)
+        keys = buffer[: stop - start]
+        compared.keys.fill(start, stop, keys)
+        yield start, keys

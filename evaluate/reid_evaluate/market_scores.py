@@ -1,0 +1,234 @@
+"""What ``market_evaluate`` does: from the features of the splits to scores."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from reid_core import ReidError
+from reid_core.contracts import Features, NamedPart, Scores
+from reid_evaluate.bootstrap import mean_interval
+from reid_evaluate.camera_pairs import CameraPairs
+from reid_evaluate.compare import Compared, compare
+from reid_evaluate.identification import detection_identification_rate
+from reid_evaluate.images import ImageSet
+from reid_evaluate.market_card import junk_rule, no_match_message, protocol_card
+from reid_evaluate.market_evaluate import NAME, MarketParams
+from reid_evaluate.measures import cmc
+from reid_evaluate.ranking import Ranking, rank_queries
+from reid_evaluate.single_shot import single_shot_ranks
+from reid_evaluate.verification import Verification
+
+Arrays = dict[str, npt.NDArray[Any]]
+
+MADE_UP = "row numbers"
+"""``meta["names"]`` of features that were saved without names."""
+
+
+class MarketEvaluator:
+    """Scores query features against gallery features."""
+
+    def __init__(
+        self,
+        params: MarketParams,
+        distance: NamedPart | None,
+        postprocess: tuple[NamedPart, ...],
+        device: str,
+    ) -> None:
+        """Keep the choices of the protocol."""
+        self.params, self.distance, self.postprocess = params, distance, postprocess
+        self.device = torch.device(device)
+
+    def __call__(self, splits: Mapping[str, Features]) -> Scores:
+        """Score the splits.
+
+        Args:
+            splits: ``"query"`` and ``"gallery"``, and what the steps read.
+
+        Returns:
+            ``mAP`` (primary), ``mAP_standard``, ``mAP_trapezoid``, ``mINP``, ``rank<k>``,
+            ``tpr@<rate>`` and ``dir@<rate>`` as fractions; per query the arrays of
+            ``ranking.Ranking`` with name, pid and camid; tables of the CMC, of the distances
+            of pairs and of the pairs of cameras.
+
+        Raises:
+            ReidError: A split, the chosen output or names that the junk rule needs are
+                missing, features cannot be ranked, or the junk rule leaves no query a match.
+        """
+        images = {name: self._images(splits, name) for name in self._split_names()}
+        rule = junk_rule(self.params)
+        if rule == "exclude_self":
+            _check_names(splits["query"], splits["gallery"])
+        try:
+            compared = self._compare(images)
+            ranking, tables, rates = self._rank(compared)
+            if self.params.protocol == "cuhk03":
+                tables["single_shot_ranks"] = self._single_shots(compared)
+        except ValueError as error:
+            raise ReidError(f"{NAME}: {error}") from error
+        if not ranking.num_matches.any():
+            raise ReidError(no_match_message(splits["query"], splits["gallery"], rule))
+        values = self._per_query_values(ranking, tables)
+        intervals = self._intervals(values)
+        query = splits["query"]
+        metrics = {name: float(column.mean()) for name, column in values.items()}
+        tables["cmc"] = cmc(ranking.first_rank[self._counted(ranking)], 50)
+        return Scores(
+            metrics={**metrics, **rates},
+            primary="mAP",
+            card=protocol_card(splits, ranking, self.params, self.distance, self.postprocess),
+            per_query={
+                **vars(ranking),
+                "name": np.asarray(query.names, dtype=np.str_),
+                "pid": np.asarray(query.pids, dtype=np.str_),
+                "camid": np.asarray(query.camids, dtype=np.int64),
+            },
+            tables=tables,
+            intervals=intervals,
+        )
+
+    # ---- input --------------------------------------------------------------------------
+
+    def _split_names(self) -> tuple[str, ...]:
+        steps = (split for step in self.postprocess for split in step.splits)
+        return tuple(dict.fromkeys(("query", "gallery", *steps)))
+
+    def _images(self, splits: Mapping[str, Features], split: str) -> ImageSet:
+        """Return one split as the ranking takes it."""
+        if split not in splits:
+            raise ReidError(f"{NAME} needs the split '{split}'; got {', '.join(splits) or 'none'}")
+        found, output = splits[split], self.params.output
+        if output not in found.values:
+            raise ReidError(
+                f"{NAME}: the {split} split has no output '{output}'; "
+                f"it has {', '.join(found.values) or 'none'}"
+            )
+        return ImageSet(
+            features=found.values[output],
+            pids=found.pids,
+            camids=found.camids,
+            names=found.names,
+            junk=found.junk,
+            distractor=found.distractor,
+            aux={
+                name.removeprefix("aux."): values
+                for name, values in found.values.items()
+                if name.startswith("aux.")
+            },
+        )
+
+    def _compare(self, images: dict[str, ImageSet]) -> Compared:
+        extra = {name: i for name, i in images.items() if name not in ("query", "gallery")}
+        return compare(
+            images["query"],
+            images["gallery"],
+            distance=self.distance.part if self.distance else None,
+            postprocess=[step.part for step in self.postprocess],
+            extra=extra,
+            device=self.device,
+        )
+
+    # ---- ranking ------------------------------------------------------------------------
+
+    def _rank(self, compared: Compared) -> tuple[Ranking, Arrays, dict[str, float]]:
+        """Return the ranking, the tables of its observers and the scores at false rates."""
+        query, gallery, rates = compared.query, compared.gallery, self.params.false_rates
+        pairs = len(query.pids) * len(gallery.pids)
+        verification = Verification(pairs, rates) if rates else None
+        cameras = CameraPairs(query.camids, gallery.camids) if self.params.camera_pairs else None
+        ranking = rank_queries(
+            compared,
+            junk_rule=junk_rule(self.params),
+            top_k=self.params.top_k,
+            block_size=self.params.block_size,
+            groups=cameras.groups if cameras else None,
+            observers=[observer for observer in (verification, cameras) if observer],
+        )
+        tables: Arrays = {}
+        if cameras:
+            table = cameras.table()
+            tables |= {f"camera_pairs.{name}": array for name, array in vars(table).items()}
+        if not verification:
+            return ranking, tables, {}
+        metrics, more = self._rates(compared, ranking, verification)
+        return ranking, tables | more, metrics
+
+    def _rates(
+        self, compared: Compared, ranking: Ranking, verification: Verification
+    ) -> tuple[dict[str, float], Arrays]:
+        found = verification.rates()
+        open_set = detection_identification_rate(
+            ranking.first_rank,
+            ranking.nearest_match,
+            ranking.nearest_wrong,
+            self.params.false_rates,
+        )
+        edges, counts = verification.histogram()
+        metrics = {f"tpr@{rate:g}": tpr for rate, (tpr, _) in found.items()}
+        metrics |= {f"dir@{rate:g}": share for rate, share in open_set.items()}
+
+        def distances(keys: Any) -> npt.NDArray[Any]:
+            values: npt.NDArray[Any] = compared.keys.values(torch.as_tensor(keys)).numpy()
+            return values
+
+        return metrics, {
+            "pairs.edges": distances(edges),
+            "pairs.counts": counts,
+            "pairs.false_rates": np.array(list(found)),
+            "pairs.thresholds": distances(np.array([key for _, key in found.values()])),
+        }
+
+    def _single_shots(self, compared: Compared) -> npt.NDArray[np.int64]:
+        return single_shot_ranks(
+            compared,
+            junk_rule=junk_rule(self.params),
+            draws=self.params.single_shot_draws,
+            seed=self.params.seed,
+            block_size=self.params.block_size,
+        )
+
+    # ---- means --------------------------------------------------------------------------
+
+    def _counted(self, ranking: Ranking) -> npt.NDArray[np.int64]:
+        """Return the queries that every mean is over."""
+        return np.flatnonzero((ranking.num_matches > 0) | (self.params.denominator == "all"))
+
+    def _per_query_values(
+        self, ranking: Ranking, tables: Arrays
+    ) -> dict[str, npt.NDArray[np.float64]]:
+        """Return for each metric its value for each query that counts."""
+        at = self._counted(ranking)
+        precision = {"standard": ranking.ap[at], "trapezoid": ranking.ap_trapezoid[at]}
+        ranks = tables.get("single_shot_ranks", ranking.first_rank[None, :])[:, at]
+        return {
+            "mAP": precision[self.params.ap],
+            "mAP_standard": precision["standard"],
+            "mAP_trapezoid": precision["trapezoid"],
+            "mINP": ranking.inp[at],
+            **{
+                f"rank{k}": ((ranks > 0) & (ranks <= k)).mean(axis=0, dtype=np.float64)
+                for k in self.params.ranks
+            },
+        }
+
+    def _intervals(
+        self, values: dict[str, npt.NDArray[np.float64]]
+    ) -> dict[str, tuple[float, float]]:
+        draws = self.params.bootstrap_draws
+        return mean_interval(values, draws=draws, seed=self.params.seed) if draws else {}
+
+
+def _check_names(query: Features, gallery: Features) -> None:
+    """Refuse to look for a query's name in the gallery where each file has made up its own."""
+    splits = {"query": query, "gallery": gallery}
+    made_up = [name for name, split in splits.items() if split.meta.get("names") == MADE_UP]
+    if made_up and not np.array_equal(query.names, gallery.names):
+        raise ReidError(
+            f"{NAME}: junk_rule 'exclude_self' needs names, and the features of "
+            f"{' and '.join(made_up)} have none: add 'names', the same name for an image in both "
+            "files, or set junk_rule to 'none' if query and gallery share no image"
+        )

@@ -1,0 +1,229 @@
+"""The images that ``reid tune-rerank`` searches on, and the search.
+
+The test set is not touched unless it is asked for by name: parameters that were chosen on it
+say nothing about other images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from reid_core import ReidError
+from reid_core.catalog import Catalog
+from reid_core.contracts import Features
+from reid_core.device import choose_device
+from reid_core.evaluating import model_under_test, what_to_score
+from reid_core.feature_files import load_features
+from reid_core.files import user_path
+from reid_core.params import build
+from reid_core.schema import EvalParams, EvaluationEntry
+from reid_core.store import Store
+from reid_core.targets import ModelUnderTest, Targets
+from reid_evaluate.compare import Compared, compare
+from reid_evaluate.comparison import Distance
+from reid_evaluate.distances import Cosine
+from reid_evaluate.images import ImageSet, JunkRule
+from reid_evaluate.rerank_search import Trial, search
+
+
+@dataclass(frozen=True)
+class Images:
+    """Queries and gallery to search on, how they are compared, and the facts for the card."""
+
+    query: Features
+    gallery: Features
+    output: str
+    distance: Distance
+    card: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which images to search on.
+
+    Attributes:
+        split: ``"val"``, ``"train"``, ``"test"``; None: val where there is one, else train.
+        share: Share of the training identities, above 0, up to 1.
+        seed: Of the identities and of the images that become queries.
+        target: Name of a target; None: the first.
+    """
+
+    split: str | None
+    share: float
+    seed: int
+    target: str | None
+
+
+def images_of_run(run: str, choice: Choice, catalog: Catalog, device: str) -> Images:
+    """Extract the features of a run's validation images.
+
+    Raises:
+        ReidError: The run has no weights, the target no such images, or they are too few.
+    """
+    params = EvalParams(run=run, device=device)
+    targets, entries, weights, extraction = what_to_score(params, catalog)
+    model = model_under_test(weights, params, extraction, catalog)
+    name = choice.target or next(iter(targets.entries))
+    if name not in targets.entries:
+        raise ReidError(f"--target: no target '{name}' (targets: {', '.join(targets.entries)})")
+    store = targets.store(name)
+    split = choice.split or _validation_split(store, name)
+    output, distance, spelt = _comparison(entries, catalog)
+    if split == "test":
+        outputs = frozenset({output})
+        query, gallery = (
+            targets.features(model, name, part, outputs) for part in ("query", "gallery")
+        )
+        chosen: dict[str, Any] = {"split": "test: query and gallery, as asked for by --split test"}
+    else:
+        query, gallery, chosen = _drawn(targets, model, name, split, choice, output)
+    card = {
+        "run": run,
+        "target": name,
+        **chosen,
+        "output": output,
+        "distance": spelt,
+        "sizes": {"query": len(query), "gallery": len(gallery)},
+        "data": targets.meta(name),
+    }
+    return Images(query, gallery, output, distance, card)
+
+
+def images_of_files(query: str, gallery: str) -> Images:
+    """Load saved features; whoever gives them says what they are."""
+    found = {
+        split: load_features(user_path(path), split)
+        for split, path in (("query", query), ("gallery", gallery))
+    }
+    common = [v for v in found["query"].values if v in found["gallery"].values]
+    output = next((name for name in ("embedding", "feature") if name in common), None)
+    if output is None:
+        raise ReidError(f"--features: {query} and {gallery} have no 'embedding' in common")
+    card = {
+        "features": {"query": query, "gallery": gallery},
+        "output": output,
+        "distance": "cosine",
+        "sizes": {split: len(features) for split, features in found.items()},
+    }
+    return Images(found["query"], found["gallery"], output, Cosine(), card)
+
+
+def trials(
+    images: Images,
+    pairs: list[tuple[int, int]],
+    lambdas: list[float],
+    power: int,
+    device: str,
+) -> Iterator[Trial]:
+    """Yield the scores of every choice, without re-ranking first.
+
+    Raises:
+        ReidError: The images are too few for a parameter, or no query has a match.
+    """
+    unknown = bool((np.concatenate([images.query.camids, images.gallery.camids]) < 0).all())
+    rule: JunkRule = "exclude_self" if unknown else "cross_camera"
+    images.card["junk_rule"] = rule
+    try:
+        compared = _compared(images, device)
+        yield from search(
+            compared, pairs, lambdas, distance=images.distance, power=power, junk_rule=rule
+        )
+    except ValueError as error:
+        raise ReidError(f"tune-rerank: {error}") from error
+
+
+# ---- images -----------------------------------------------------------------------------
+
+
+def _validation_split(store: Store, name: str) -> str:
+    statistics = store.index.statistics()
+    for split in ("val", "train"):
+        if split in statistics:
+            return split
+    raise ReidError(
+        f"target '{name}' has neither a val nor a train split (splits: {', '.join(statistics)}); "
+        "name another --target, or tune on the test set with --split test"
+    )
+
+
+def _drawn(
+    targets: Targets, model: ModelUnderTest, name: str, split: str, choice: Choice, output: str
+) -> tuple[Features, Features, dict[str, Any]]:
+    """Return queries and gallery of some identities: a query for each of their cameras."""
+    index = targets.store(name).index
+    at = index.positions(split)
+    if not len(at):
+        raise ReidError(f"target '{name}' has no images in split '{split}'; see --split")
+    at = at[~(index.junk[at] | index.distractor[at])]
+    rng = np.random.default_rng(choice.seed)
+    people = np.unique(index.pid[at])
+    text = f"{split}: all {len(people)} identities"
+    if split == "train":
+        count = min(len(people), max(2, round(choice.share * len(people))))
+        people = rng.choice(people, size=count, replace=False)
+        text = f"train: {count} of the training identities (share {choice.share:g})"
+        at = at[np.isin(index.pid[at], people)]
+    found = targets.features(model, name, split, frozenset({output}), at)
+    is_query = queries_among(found.pids, found.camids, rng)
+    if is_query.all() or not is_query.any():
+        raise ReidError(f"target '{name}', split '{split}': too few images of each identity")
+    queries = "one query for each camera of an identity, all other images are the gallery"
+    return (
+        found.rows(np.flatnonzero(is_query)),
+        found.rows(np.flatnonzero(~is_query)),
+        {"split": text, "queries": queries, "seed": choice.seed},
+    )
+
+
+def queries_among(pids: np.ndarray, camids: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Choose one image of every identity and camera, if the identity has others.
+
+    Args:
+        pids: ``(N,)`` strings.
+        camids: ``(N,)`` integers; unknown ones count as one camera.
+        rng: Chooses.
+
+    Returns:
+        ``(N,)`` bool.
+    """
+    order = rng.permutation(len(pids))
+    keys = np.char.add(
+        np.char.add(pids[order].astype(np.str_), "\n"), camids[order].astype(np.str_)
+    )
+    _, first = np.unique(keys, return_index=True)
+    chosen = np.zeros(len(pids), dtype=np.bool_)
+    chosen[order[first]] = True
+    _, identity = np.unique(pids, return_inverse=True)
+    left = np.bincount(identity[~chosen], minlength=identity.max() + 1)
+    return chosen & (left[identity] > 0)
+
+
+def _comparison(entries: list[EvaluationEntry], catalog: Catalog) -> tuple[str, Distance, str]:
+    """Return output and distance of the first evaluation that has them, and how it is spelt."""
+    for entry in entries:
+        if "output" in entry.params:
+            distance = build(catalog, "distance", entry.distance) if entry.distance else Cosine()
+            name = entry.distance.name if entry.distance else "cosine"
+            return entry.params["output"], distance, name
+    return "embedding", Cosine(), "cosine"
+
+
+def _compared(images: Images, device: str) -> Compared:
+    query, gallery = (
+        ImageSet(
+            features=part.values[images.output],
+            pids=part.pids,
+            camids=part.camids,
+            names=part.names,
+            junk=part.junk,
+            distractor=part.distractor,
+        )
+        for part in (images.query, images.gallery)
+    )
+    return compare(
+        query, gallery, distance=images.distance, device=choose_device(device, key="--device")
+    )

@@ -1,0 +1,318 @@
+"""Compare the saved scores of two runs, query by query; neither model nor images are needed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from reid_core.errors import ReidError, did_you_mean, name_list
+from reid_core.evaluation import read_scores
+
+Floats = npt.NDArray[np.float64]
+Values = Mapping[str, Floats]
+
+Place = tuple[str, str]
+"""An evaluation and its target, by name."""
+
+Difference = Callable[[Values, Values], Mapping[str, tuple[float, float, float]]]
+"""``difference(a, b)`` gives (difference, low, high) by name for ``(Q,)`` values by name."""
+
+AP_ARRAYS = {"standard": "ap", "trapezoid": "ap_trapezoid"}
+"""Array per query of each definition of average precision."""
+
+NEEDED = ("ap", "first_rank", "name", "pid", "camid")
+"""Arrays per query that make saved scores those of a ranking."""
+
+USED = frozenset({*NEEDED, "ap_trapezoid", "inp"})
+"""Arrays that are looked at."""
+
+NO_CHOICES = frozenset({"ap", "identical_matches", "warning", "data.model"})
+"""Keys of a card that say what the model did; both definitions of AP are saved anyway."""
+
+
+@dataclass(frozen=True)
+class Saved:
+    """One evaluation of a run: what ``read_scores`` returns of its files."""
+
+    arrays: Mapping[str, npt.NDArray[Any]]
+    facts: Mapping[str, Any]
+
+    @property
+    def ap(self) -> str:
+        """Return the definition of average precision behind the mAP, ``standard`` by default."""
+        return "trapezoid" if str(self.card.get("ap")).startswith("trapezoid") else "standard"
+
+    @property
+    def card(self) -> dict[str, Any]:
+        """Return the protocol card without inner objects: their entries are ``outer.key``."""
+        return dict(_flat(self.facts.get("card", {})))
+
+    def rows(self, at: npt.NDArray[Any]) -> Saved:
+        """Return some of the queries, by position or mask."""
+        return Saved({name: array[at] for name, array in self.arrays.items()}, self.facts)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """An entry of the protocol card that differs between the runs."""
+
+    key: str
+    a: Any
+    b: Any
+
+
+@dataclass(frozen=True)
+class Change:
+    """A measure of both runs, b - a, and the interval of that difference."""
+
+    a: float
+    b: float
+    difference: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Query:
+    """A query that changed: (a, b) of its AP and of the rank of its first match."""
+
+    name: str
+    pid: str
+    camid: int
+    ap: tuple[float, float]
+    first_rank: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One evaluation of both runs.
+
+    Attributes:
+        evaluation: Name of the evaluation.
+        target: Name of the target.
+        model_a: What was scored, e.g. ``"best model, epoch 10"``.
+        model_b: Likewise.
+        ap: Definition of average precision, ``"standard"`` or ``"trapezoid"``: that of a.
+        own_ap_b: The definition behind the mAP that b itself reported.
+        queries: Queries of the target.
+        counted: Those that every mean is taken over.
+        choices: How the protocols differ.
+        metrics: ``mAP``, ``rank1`` and, where both runs have it, ``mINP``.
+        lost: Queries whose AP fell most, worst first.
+        gained: Queries whose AP rose most, best first.
+    """
+
+    evaluation: str
+    target: str
+    model_a: str
+    model_b: str
+    ap: str
+    own_ap_b: str
+    queries: int
+    counted: int
+    choices: list[Choice]
+    metrics: dict[str, Change]
+    lost: list[Query]
+    gained: list[Query]
+
+
+def compare_scores(
+    a: Path,
+    b: Path,
+    difference: Difference,
+    *,
+    kind: str = "best",
+    evaluation: str | None = None,
+    queries: int = 10,
+) -> list[Compared]:
+    """Compare every evaluation of a ranking that two runs have in common.
+
+    Args:
+        a: A run's directory, or a folder of scores that ``reid evaluate`` wrote.
+        b: Likewise.
+        difference: Gives differences of means with their intervals.
+        kind: Which scores of a run: ``"best"`` or ``"last"``.
+        evaluation: Only the evaluation of this name.
+        queries: How many queries to list in each direction, 0 or larger.
+
+    Returns:
+        One entry per evaluation and target, sorted by name.
+
+    Raises:
+        ReidError: Scores are missing or damaged, no evaluation is common, or the queries or
+            which of them count are not the same.
+    """
+    scores_a, scores_b = (_saved_scores(path, kind) for path in (a, b))
+    results = []
+    for place in _common(scores_a, scores_b, evaluation):
+        try:
+            results.append(_compared(place, scores_a[place], scores_b[place], difference, queries))
+        except ValueError as error:
+            raise ReidError(f"{' on '.join(place)}: {error}") from error
+    return results
+
+
+# ---- which scores -----------------------------------------------------------------------
+
+
+def _saved_scores(path: Path, kind: str) -> dict[Place, Saved]:
+    """Return a run's scores of rankings by evaluation and target."""
+    # As RunDirectory says, whose module waits for torch.
+    folder = path / "evaluations" if os.path.isdir(path / "evaluations") else path
+    if not os.path.isdir(folder):
+        raise ReidError(f"{path}: no such folder; name the directory of a run")
+    files = sorted(folder.glob(f"{kind}-*.json")) or sorted(folder.glob("scores-*.json"))
+    if not files:
+        raise ReidError(
+            f"{path}: no saved scores: neither {kind}-*.json in the folder 'evaluations' of a run "
+            "nor scores-*.json in an output_dir of reid evaluate"
+        )
+    found = {}
+    for file in files:
+        arrays, facts = read_scores(file.with_name(file.name.removesuffix(".json")))
+        if arrays.keys() >= set(NEEDED):
+            used = {name: array for name, array in arrays.items() if name in USED}
+            found[str(facts.get("evaluation")), str(facts.get("target"))] = Saved(used, facts)
+    return found
+
+
+def _common(a: Iterable[Place], b: Iterable[Place], evaluation: str | None) -> list[Place]:
+    """Return what both runs have, of one name if it is given."""
+    both = sorted(set(a) & set(b))
+    if not both:
+        texts = [name_list(f"{name} on {target}" for name, target in keys) for keys in (a, b)]
+        raise ReidError(
+            "no evaluation of a ranking is common to both runs: "
+            f"A has {texts[0]}; B has {texts[1]}; score both on one target"
+        )
+    chosen = [key for key in both if evaluation in (None, key[0])]
+    if not chosen:
+        names = {name for name, _ in both}
+        hint = did_you_mean(str(evaluation), names)
+        raise ReidError(
+            f"--evaluation: '{evaluation}' is not common to both runs{hint} "
+            f"(common: {name_list(names)})"
+        )
+    return chosen
+
+
+# ---- one evaluation of both -------------------------------------------------------------
+
+
+def _compared(place: Place, a: Saved, b: Saved, difference: Difference, queries: int) -> Compared:
+    """Compare one evaluation.
+
+    Raises:
+        ValueError: The scores do not belong together, or ``difference`` refuses them.
+    """
+    b = b.rows(_places_of(a.arrays["name"], b.arrays["name"]))
+    counted = _counted(a, b)
+    a, b = a.rows(counted), b.rows(counted)
+    values_a, values_b = _values(a, b, AP_ARRAYS[a.ap])
+    rise = values_b["mAP"] - values_a["mAP"]
+    return Compared(
+        evaluation=place[0],
+        target=place[1],
+        model_a=str(a.facts.get("model")),
+        model_b=str(b.facts.get("model")),
+        ap=a.ap,
+        own_ap_b=b.ap,
+        queries=len(counted),
+        counted=int(counted.sum()),
+        choices=_choices(a.card, b.card),
+        metrics={
+            name: Change(float(values_a[name].mean()), float(values_b[name].mean()), *change)
+            for name, change in difference(values_a, values_b).items()
+        },
+        lost=[_query(a, b, AP_ARRAYS[a.ap], i) for i in _lowest(rise, queries)],
+        gained=[_query(a, b, AP_ARRAYS[a.ap], i) for i in _lowest(-rise, queries)],
+    )
+
+
+def _places_of(names: npt.NDArray[Any], others: npt.NDArray[Any]) -> npt.NDArray[np.intp]:
+    """Return where each name stands among the others; ValueError unless both are one set."""
+    for array, run in ((names, "A"), (others, "B")):
+        if repeated := len(array) - len(np.unique(array)):
+            raise ValueError(f"{repeated} queries of {run} have a name that another one has")
+    missing = [np.setdiff1d(names, others), np.setdiff1d(others, names)]
+    texts = [
+        f"{len(only)} are in {run} only, e.g. '{only[0]}'"
+        for only, run in zip(missing, "AB", strict=True)
+        if len(only)
+    ]
+    if texts:
+        raise ValueError(
+            f"the runs were not scored on the same queries ({len(names)} in A, {len(others)} in "
+            f"B): {'; '.join(texts)}; score both on the same data"
+        )
+    places = np.empty(len(names), dtype=np.intp)
+    places[np.argsort(names)] = np.argsort(others)
+    return places
+
+
+def _counted(a: Saved, b: Saved) -> npt.NDArray[np.bool_]:
+    """Return which queries every mean is taken over, by the card of a."""
+    has_match: npt.NDArray[np.bool_] = a.arrays["first_rank"] > 0
+    if str(a.card.get("queries_without_match")).startswith("all"):
+        return np.ones_like(has_match)
+    differs = np.flatnonzero(has_match != (b.arrays["first_rank"] > 0))
+    if len(differs):
+        raise ValueError(
+            f"{len(differs)} queries have a match in one run only, e.g. "
+            f"'{a.arrays['name'][differs[0]]}': gallery or junk rule were not the same; "
+            "score both with the same protocol"
+        )
+    return has_match
+
+
+def _values(a: Saved, b: Saved, ap_array: str) -> tuple[dict[str, Floats], dict[str, Floats]]:
+    """Return what the measures are the means of, ``(Q,)`` by name, as far as both have it."""
+    shared = a.arrays.keys() & b.arrays.keys()
+    if ap_array not in shared:
+        raise ValueError(f"the mAP of A needs the array '{ap_array}', which is not in both scores")
+
+    def values(saved: Saved) -> dict[str, Floats]:
+        arrays = {"mAP": saved.arrays[ap_array], "rank1": saved.arrays["first_rank"] == 1}
+        if "inp" in shared:
+            arrays["mINP"] = saved.arrays["inp"]
+        return {name: np.asarray(array, dtype=np.float64) for name, array in arrays.items()}
+
+    return values(a), values(b)
+
+
+def _choices(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[Choice]:
+    """Return the entries of two cards that differ."""
+    keys = [key for key in {**a, **b} if key not in NO_CHOICES and a.get(key) != b.get(key)]
+    return [Choice(key, a.get(key), b.get(key)) for key in keys]
+
+
+def _flat(card: Mapping[str, Any], outer: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the entries of a card, those of an inner object as ``outer.key``."""
+    for key, value in card.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{outer}{key}.")
+        else:
+            yield f"{outer}{key}", value
+
+
+def _lowest(values: Floats, count: int) -> list[int]:
+    """Return the positions of the lowest values below 0, lowest first."""
+    order = np.argsort(values, kind="stable")[:count]
+    return [int(i) for i in order if values[i] < 0]
+
+
+def _query(a: Saved, b: Saved, ap_array: str, at: int) -> Query:
+    """Return one query of both runs."""
+    return Query(
+        name=str(a.arrays["name"][at]),
+        pid=str(a.arrays["pid"][at]),
+        camid=int(a.arrays["camid"][at]),
+        ap=(float(a.arrays[ap_array][at]), float(b.arrays[ap_array][at])),
+        first_rank=(int(a.arrays["first_rank"][at]), int(b.arrays["first_rank"][at])),
+    )

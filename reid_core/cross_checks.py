@@ -1,0 +1,80 @@
+"""Check params across components: what fits with what, before anything is built."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from typing import Any, cast
+
+from reid_core.catalog import Catalog
+from reid_core.component import AugmentationComponent, EvaluatorComponent, PostprocessComponent
+from reid_core.errors import ReidError, did_you_mean
+from reid_core.schema import DataParams, Entry, EvaluationEntry
+
+
+def run_cross_checks(sections: Mapping[str, Any], catalog: Catalog) -> Iterator[str]:
+    """Yield problems within and between the sections that are each right on their own."""
+    yield from _comparison_checks(sections.get("evaluation", []), catalog)
+    if "data" in sections:
+        data: DataParams = sections["data"]
+        labels = [entry.label for entry in data.train]
+        for label in sorted({label for label in labels if labels.count(label) > 1}):
+            yield f"data.train: two datasets are called '{label}'; give each its own 'alias'"
+        yield from _target_checks(sections.get("evaluation", []), list(data.targets) or labels)
+    last_on_tensors = ""
+    for i, entry in enumerate(sections.get("augmentation", [])):
+        stage = _stage(catalog, entry)
+        if stage == "pil" and last_on_tensors:
+            yield (
+                f"augmentation.{i}.name: '{entry.name}' works on pictures and "
+                f"must come before '{last_on_tensors}', which works on tensors"
+            )
+        last_on_tensors = entry.name if stage == "tensor" else last_on_tensors
+
+
+def eval_cross_checks(sections: Mapping[str, Any], catalog: Catalog) -> Iterator[str]:
+    """Yield problems within and between the sections that are each right on their own."""
+    evaluation, targets = sections.get("evaluation"), sections.get("targets")
+    yield from _comparison_checks(evaluation or [], catalog)
+    if evaluation == []:
+        yield "evaluation: no evaluator is named; add one, or leave 'evaluation' out"
+    if targets and sections.get("features") is None:
+        yield from _target_checks(evaluation or [], list(targets))
+
+
+def _target_checks(evaluation: Iterable[EvaluationEntry], targets: list[str]) -> Iterator[str]:
+    for i, entry in enumerate(evaluation):
+        if entry.target is not None and entry.target not in targets:
+            hint = did_you_mean(entry.target, targets)
+            yield (
+                f"evaluation.{i}.target: no target '{entry.target}'{hint} "
+                f"(targets: {', '.join(targets)})"
+            )
+
+
+def _comparison_checks(evaluation: Iterable[EvaluationEntry], catalog: Catalog) -> Iterator[str]:
+    """Yield what is wrong with distances and post-processing of evaluators."""
+    for i, entry in enumerate(evaluation):
+        with suppress(ReidError):  # an unknown name has been reported
+            evaluator = cast(EvaluatorComponent, catalog.component("evaluator", entry.name))
+            for key in ("distance", "postprocess"):
+                if getattr(entry, key) and not evaluator.takes(key):
+                    yield f"evaluation.{i}.{key}: '{entry.name}' takes no {key}; leave it out"
+            before = ""
+            for j, step in enumerate(entry.postprocess):
+                component = catalog.component("postprocess", step.name)
+                stage = cast(PostprocessComponent, component).stage
+                if stage == "features" and before:
+                    yield (
+                        f"evaluation.{i}.postprocess.{j}.name: '{step.name}' changes features and "
+                        f"must come before '{before}', which changes distances"
+                    )
+                before = step.name if stage == "distances" else before
+
+
+def _stage(catalog: Catalog, entry: Entry) -> str | None:
+    """Return where an augmentation stands; None if its name has been reported."""
+    try:
+        return cast(AugmentationComponent, catalog.component("augmentation", entry.name)).stage
+    except ReidError:
+        return None

@@ -1,0 +1,78 @@
+"""The MATLAB files of Person_reID_baseline_pytorch: what their variables mean.
+
+``pytorch_result.mat`` holds ``query_f (N, D)``, ``query_label (1, N)``, ``query_cam (1, N)`` and
+the same of the gallery; ``multi_query.mat`` holds ``mquery_f``, ``mquery_label``, ``mquery_cam``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from reid_core.errors import name_list
+from reid_core.matlab_file import Variable
+
+PREFIX = {"query": "query", "gallery": "gallery", "multi_query": "mquery"}
+"""How the variables of a split begin."""
+
+
+def arrays_of_split(variables: Mapping[str, Variable], split: str) -> dict[str, np.ndarray]:
+    """Return the arrays of a features file for one split.
+
+    Label -1 is junk and label 0 a distractor; every label is a pid as well. The vectors are
+    what that repository ranks by, so they are the embedding.
+
+    Raises:
+        ValueError: A variable is missing or is not what it must be, or there is no such split.
+    """
+    if split not in PREFIX:
+        raise ValueError(f"a MATLAB file has the splits {', '.join(PREFIX)}, not '{split}'")
+    found = {}
+    for part, convert in (("f", _vectors), ("label", _whole_numbers), ("cam", _whole_numbers)):
+        name = f"{PREFIX[split]}_{part}"
+        if name not in variables:
+            raise ValueError(f"'{name}' is missing (found: {name_list(variables)})")
+        try:
+            found[part] = convert(variables[name].array())
+        except ValueError as error:
+            raise ValueError(f"'{name}' {error}") from None
+        if len(found[part]) != len(found["f"]):
+            raise ValueError(
+                f"'{name}' has {len(found[part])} values for {len(found['f'])} rows of vectors"
+            )
+    labels = found["label"]
+    return {
+        "values.embedding": found["f"],
+        "pids": labels.astype(np.str_),
+        "camids": found["cam"],
+        "junk": labels == -1,
+        "distractor": labels == 0,
+    }
+
+
+def _vectors(array: np.ndarray) -> np.ndarray:
+    """Return an array that is ``(N, D)`` floats.
+
+    Raises:
+        ValueError: It is something else.
+    """
+    if array.ndim != 2 or array.dtype.kind != "f":
+        raise ValueError(f"must be (N, D) floats, got {array.dtype} of shape {array.shape}")
+    return array
+
+
+def _whole_numbers(array: np.ndarray) -> np.ndarray:
+    """Return the whole numbers of one row or column; MATLAB has no other vectors.
+
+    Raises:
+        ValueError: It is something else.
+    """
+    if array.ndim != 2 or 1 not in array.shape:
+        raise ValueError(f"must be 1 x N, got {' x '.join(map(str, array.shape))}")
+    row = array.ravel()
+    with np.errstate(invalid="ignore"):  # what is no int64 differs afterwards
+        whole = row.astype(np.int64)
+    if not np.array_equal(whole, row) or (whole < -1).any():
+        raise ValueError("must be whole numbers, -1 or larger")
+    return whole

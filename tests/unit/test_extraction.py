@@ -1,0 +1,405 @@
+"""Test-time averaging: the mean over mirrored and scaled versions, against plain loops.
+
+The scaled images come from the definition of bicubic interpolation (R. Keys, 1981, a = -0.75) and,
+where they shrink, from Pillow's antialiased resize; the mean is made in float64.
+"""
+
+import io
+import json
+from itertools import product
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from reid_core import EvaluatorComponent, ReidError, hookimpl
+from reid_core.assembly import build_parts
+from reid_core.averaging import check_scales
+from reid_core.contracts import ImageRecord, Listing, ModelOutput, Scores
+from reid_core.datasets import Stores
+from reid_core.errors import ParamsError
+from reid_core.evaluating import run_evaluation
+from reid_core.extraction import extract
+from reid_core.feature_files import load_features
+from reid_core.files import user_path
+from reid_core.images import Pipeline, TrainingImages, evaluation_loader
+from reid_core.packing import pack
+from reid_core.params import check_eval_params, check_run_params
+from reid_core.run_directory import RunDirectory
+from reid_core.schema import Entry, ExtractionParams
+from reid_core.scoring import Scorer
+from reid_core.weights import save_weights
+
+SIZE = (16, 8)
+
+
+def png(seed):
+    pixels = np.random.default_rng(seed).integers(0, 256, (*SIZE, 3), dtype=np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def store(tmp_path):
+    """Three query images of random pixels."""
+    records = [
+        ImageRecord(f"{i}.png", "query", pid=str(i), camid=i, source=lambda i=i: png(i))
+        for i in range(3)
+    ]
+    return pack(Listing(records), tmp_path / "store", {"name": "noise", "params": {}})
+
+
+@pytest.fixture
+def pipeline(catalog):
+    entries = [
+        {"name": "resize", "params": {"height": SIZE[0], "width": SIZE[1]}},
+        {"name": "normalize"},
+    ]
+    return Pipeline(catalog, [Entry.model_validate(e) for e in entries], training=False)
+
+
+def looks(images):
+    """Vectors that a mirrored, moved or resized image changes; of arrays and tensors alike."""
+    left = images[..., : images.shape[-1] // 2].mean((-1, -2))
+    return [images[..., 0, 0], images[..., -1, 2], left, images.mean((-1, -2)) ** 2]
+
+
+class Network(nn.Module):
+    """Looks at images of any size and remembers their sizes."""
+
+    def __init__(self, aux=None):
+        super().__init__()
+        self.sizes, self.aux = [], aux or (lambda images: images[:, 0, :2, :2])
+
+    def forward(self, images):
+        assert not self.training
+        self.sizes.append(tuple(images.shape[2:]))
+        parts = looks(images)
+        embedding = torch.cat(parts, dim=1)
+        return ModelOutput(
+            embedding=embedding,
+            feature=embedding * 2,
+            branches={},
+            logits={"a": parts[0], "b": parts[1]},
+            aux={"spot": self.aux(images)},
+        )
+
+
+def features(network, store, pipeline, outputs=("embedding",), **extraction):
+    return extract(
+        network,
+        store,
+        "query",
+        pipeline,
+        extraction=ExtractionParams(**extraction),
+        outputs=outputs,
+        classes=("x", "y", "z"),
+        meta={"model": "looks"},
+        device=torch.device("cpu"),
+        batch_size=2,
+        workers=0,
+    )
+
+
+def images_of(store, pipeline):
+    positions = store.index.positions("query")
+    loader = evaluation_loader(store, positions, pipeline, batch_size=9, workers=0)
+    return next(iter(loader)).double().numpy()
+
+
+# ---- the definition ---------------------------------------------------------------------
+
+
+def keys_weight(x, a=-0.75):
+    x = abs(x)
+    if x <= 1:
+        return (a + 2) * x**3 - (a + 3) * x**2 + 1
+    return a * x**3 - 5 * a * x**2 + 8 * a * x - 4 * a if x < 2 else 0.0
+
+
+def enlarged(channel, height, width):
+    """Bicubic interpolation of ``(H, W)`` at pixel centres; the border pixel goes on outside."""
+    result = np.zeros((height, width))
+    for i, j in product(range(height), range(width)):
+        y = (i + 0.5) * channel.shape[0] / height - 0.5
+        x = (j + 0.5) * channel.shape[1] / width - 0.5
+        for m, n in product(range(-1, 3), repeat=2):
+            row, column = int(np.floor(y)) + m, int(np.floor(x)) + n
+            weight = keys_weight(y - row) * keys_weight(x - column)
+            inside = np.clip(row, 0, channel.shape[0] - 1), np.clip(column, 0, channel.shape[1] - 1)
+            result[i, j] += weight * channel[inside]
+    return result
+
+
+def shrunk(channel, height, width):
+    image = Image.fromarray(channel.astype(np.float32))
+    return np.asarray(image.resize((width, height), Image.Resampling.BICUBIC), dtype=np.float64)
+
+
+def version(image, scale, mirrored):
+    """One version ``(3, h, w)`` of an image ``(3, H, W)``."""
+    if mirrored:
+        image = image[:, :, ::-1]
+    height, width = round(SIZE[0] * scale), round(SIZE[1] * scale)
+    if scale == 1:
+        return image
+    resize = enlarged if scale > 1 else shrunk
+    return np.stack([resize(channel, height, width) for channel in image])
+
+
+@pytest.mark.parametrize("flip", [False, True])
+@pytest.mark.parametrize("scales", [(1.0,), (1.25,), (0.6,), (1.0, 1.1, 1.3, 0.7)])
+def test_every_output_is_the_mean_over_the_versions(store, pipeline, flip, scales):
+    outputs = ("embedding", "feature", "logits", "aux")
+    found = features(Network(), store, pipeline, outputs, flip=flip, scales=scales)
+    for row, image in enumerate(images_of(store, pipeline)):
+        versions = [version(image, s, mirrored) for mirrored in range(1 + flip) for s in scales]
+        seen = [looks(v) for v in versions]
+        expected = {
+            "embedding": np.mean([np.concatenate(parts) for parts in seen], axis=0),
+            "feature": np.mean([2 * np.concatenate(parts) for parts in seen], axis=0),
+            "logits": np.mean([(parts[0] + parts[1]) / 2 for parts in seen], axis=0),
+            "aux.spot": np.mean([v[0, :2, :2] for v in versions], axis=0),
+        }
+        assert found.values.keys() == expected.keys()
+        for name, values in expected.items():
+            np.testing.assert_allclose(found.values[name][row], values, atol=2e-5)
+            assert found.values[name].dtype == np.float32
+
+
+def test_every_scale_is_made_of_the_full_size_image(store, pipeline):
+    network = Network()
+    features(network, store, pipeline, flip=True, scales=(1.2, 0.8, 1.0))
+    one_pass = [(19, 10), (13, 6), (16, 8)]
+    assert network.sizes == one_pass * 4  # original and mirrored, for each of two batches
+
+
+def test_without_averaging_the_outputs_are_those_of_the_network_to_the_bit(store, pipeline):
+    network = Network().train()
+    found = features(network, store, pipeline)
+    assert network.training
+    network.eval()
+    images = torch.from_numpy(images_of(store, pipeline)).float()
+    expected = torch.cat([network(part).embedding for part in images.split(2)])
+    np.testing.assert_array_equal(found.values["embedding"], expected.numpy())
+
+
+@pytest.mark.parametrize(
+    ("extraction", "facts"),
+    [
+        ({}, {}),
+        ({"flip": True}, {"flip": "mean of original and mirrored image"}),
+        ({"scales": (1.0, 1.5)}, {"scales": [1.0, 1.5]}),
+        (
+            {"scales": (1.5,), "flip": True},
+            {"flip": "mean of original and mirrored image", "scales": [1.5]},
+        ),
+    ],
+)
+def test_the_card_is_told(store, pipeline, extraction, facts):
+    found = features(Network(), store, pipeline, **extraction)
+    assert found.meta == {"model": "looks", "split": "query", "images": 3, **facts}
+
+
+def test_a_value_whose_shape_depends_on_the_scale_has_no_mean(store, pipeline):
+    network = Network(aux=lambda images: images[:, 0])
+    mirrored = features(network, store, pipeline, ("aux",), flip=True)
+    assert mirrored.values["aux.spot"].shape == (3, *SIZE)
+    with pytest.raises(
+        ReidError,
+        match=r"extraction\.scales: 'aux\.spot' has shape \(16, 8\) at one scale and \(32, 16\) at",
+    ):
+        features(network, store, pipeline, ("aux",), scales=(1.0, 2.0))
+
+
+# ---- scales that a network cannot take --------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("scale", "message"),
+    [
+        (0.5, "take images of 16 x 8 pixels (scale 0.5 of 32 x 16): "),
+        (0.01, "take images of 0 x 0 pixels (scale 0.01 of 32 x 16): "),
+    ],
+)
+def test_a_scale_that_is_too_small_for_the_network_is_found_at_once(scale, message):
+    network = nn.Conv2d(3, 8, 16, stride=16).train()
+    extraction = ExtractionParams(scales=(1.0, scale))
+    with pytest.raises(ReidError) as caught:
+        check_scales(network, (32, 16), extraction, torch.device("cpu"))
+    assert str(caught.value).startswith(f"extraction.scales: the network cannot {message}")
+
+
+def test_fitting_scales_leave_the_network_as_it_was():
+    network = nn.Sequential(nn.Conv2d(3, 8, 16, stride=16), nn.BatchNorm2d(8)).train()
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    check_scales(network, (32, 16), ExtractionParams(scales=(1.5, 1.0)), torch.device("cpu"))
+    assert network.training
+    assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
+
+
+def test_nothing_is_run_for_the_usual_size():
+    network_that_cannot_run = nn.Module()
+    check_scales(network_that_cannot_run, (32, 16), ExtractionParams(), torch.device("cpu"))
+
+
+# ---- params -----------------------------------------------------------------------------
+
+
+def problems(check, raw, catalog):
+    with pytest.raises(ParamsError) as caught:
+        check(raw, catalog, "p")
+    return caught.value.problems
+
+
+@pytest.mark.parametrize(
+    ("extraction", "problem"),
+    [
+        ({"scales": []}, "extraction.scales: "),
+        ({"scales": [1.0, 0]}, "extraction.scales.1: must be > 0.0, got 0"),
+        ({"scales": [-1.5]}, "extraction.scales.0: must be > 0.0, got -1.5"),
+        ({"scales": ["1"]}, "extraction.scales.0: "),
+        ({"scales": 1.0}, "extraction.scales: "),
+        ({"flip": 1}, "extraction.flip: "),
+        ({"flips": True}, "extraction.flips: unknown key; did you mean 'flip'?"),
+    ],
+)
+def test_params_that_cannot_be(tiny_catalog, tiny_params, extraction, problem):
+    raw = {**tiny_params, "evaluation": [], "extraction": extraction}
+    (found,) = problems(check_run_params, raw, tiny_catalog)
+    assert found.startswith(problem)
+
+
+def test_params_of_an_evaluation(tiny_catalog):
+    saved = {"features": {"query": "x.npz"}, "evaluation": [{"name": "classification_evaluate"}]}
+    assert problems(check_eval_params, {**saved, "extraction": {}}, tiny_catalog) == [
+        "'features' are extracted already; leave 'extraction' out"
+    ]
+    (found,) = problems(check_eval_params, {"run": "x", "features_format": "mat"}, tiny_catalog)
+    assert found.startswith("features_format: ")
+    params = check_eval_params({"run": "x", "extraction": {"scales": [1, 2]}}, tiny_catalog, "p")
+    assert params.extraction.scales == (1.0, 2.0)
+
+
+# ---- runs and evaluations ---------------------------------------------------------------
+
+
+class CountingPlugin:
+    """Offers the evaluator ``counting``, whose card is what it was told of the query images."""
+
+    @hookimpl
+    def reid_evaluator(self):
+        def count(splits):
+            return Scores({"images": len(splits["query"])}, "images", dict(splits["query"].meta))
+
+        return [
+            EvaluatorComponent(
+                name="counting", build=lambda params: count, summary="-", splits=("query",)
+            )
+        ]
+
+
+FLIPPED = {"flip": True, "scales": [1.0, 1.5]}
+FACTS = {"flip": "mean of original and mirrored image", "scales": [1.0, 1.5]}
+
+
+@pytest.fixture
+def counting_catalog(catalog_with):
+    return catalog_with(CountingPlugin())
+
+
+@pytest.fixture
+def scorer_of(counting_catalog, tiny_params):
+    """A function from an ``extraction`` section to the evaluations of an untrained run."""
+    changes = {"backbone": {"name": "tiny"}, "evaluation": [{"name": "counting"}]}
+
+    def make(**extraction):
+        raw = {**tiny_params, **changes, "extraction": extraction}
+        params = check_run_params(raw, counting_catalog, "p")
+        stores = Stores(counting_catalog, user_path(params.working_dir))
+        images = TrainingImages.of([(e.label, stores.open(e)) for e in params.data.train])
+        cpu = torch.device("cpu")
+        torch.manual_seed(0)
+        parts = build_parts(params, counting_catalog, images, cpu)
+        return Scorer(params, counting_catalog, stores, parts, cpu)
+
+    return make
+
+
+def facts_of(card):
+    return {name: card[name] for name in ("flip", "scales") if name in card}
+
+
+def test_the_scores_of_a_run_are_averaged_and_the_histogram_claims_nothing(scorer_of):
+    scorer = scorer_of(**FLIPPED)
+    (result,) = scorer.scores()
+    assert facts_of(result.scores.card) == FACTS
+    cards = {name: results[0].scores.card for name, results in scorer.baselines()}
+    assert facts_of(cards["untrained network"]) == FACTS
+    assert facts_of(cards["colour histogram"]) == {}
+    (plain,) = scorer_of().scores()
+    assert facts_of(plain.scores.card) == {}
+
+
+def test_averaging_does_not_change_the_weights_file(scorer_of):
+    assert scorer_of(**FLIPPED).weights_metadata() == scorer_of().weights_metadata()
+
+
+def test_a_scale_that_does_not_fit_is_found_before_the_training(scorer_of):
+    with pytest.raises(ReidError, match=r"extraction\.scales: the network cannot take images of 1"):
+        scorer_of(scales=[0.5])
+
+
+@pytest.fixture
+def run_of(scorer_of, tmp_path):
+    """A function from an ``extraction`` section to a run directory with untrained weights."""
+
+    def make(**extraction):
+        scorer = scorer_of(**extraction)
+        directory = RunDirectory.create(tmp_path / "run", scorer.params, None)
+        save_weights(directory.best_weights, scorer.model.module, scorer.weights_metadata())
+        return directory
+
+    return make
+
+
+def card_of(catalog, **raw):
+    (result,) = run_evaluation(check_eval_params(raw, catalog, "p"), catalog)
+    return facts_of(result.scores.card)
+
+
+def test_an_evaluation_averages_as_its_run_or_as_it_says(run_of, counting_catalog, tmp_path):
+    run = run_of(**FLIPPED)
+    assert card_of(counting_catalog, run=str(run.path)) == FACTS
+    assert card_of(counting_catalog, run=str(run.path), extraction={}) == {}
+    flipped = {"flip": FACTS["flip"]}
+    other = card_of(counting_catalog, run=str(run.path), extraction={"flip": True})
+    assert other == flipped
+    raw = json.loads(run.params.read_text())
+    alone = {
+        "weights": str(run.best_weights),
+        "targets": {"people": raw["data"]["train"][0]},
+        "evaluation": raw["evaluation"],
+        "working_dir": raw["working_dir"],
+    }
+    assert card_of(counting_catalog, **alone) == {}
+    assert card_of(counting_catalog, **alone, extraction={"flip": True}) == flipped
+    with pytest.raises(ReidError, match=r"extraction\.scales: the network cannot take images of 1"):
+        card_of(counting_catalog, **alone, extraction={"scales": [0.5]})
+
+
+def test_extracted_features_are_written_in_the_chosen_format(run_of, counting_catalog, tmp_path):
+    run, out = run_of(flip=True), tmp_path / "out"
+    found = {}
+    for ending in ("npz", "safetensors"):
+        card_of(counting_catalog, run=str(run.path), output_dir=str(out), features_format=ending)
+        path = out / "features" / f"synthetic_market-query.{ending}"
+        found[ending] = load_features(path, "query")
+    npz, tensors = found.values()
+    assert npz.meta == tensors.meta
+    assert npz.meta["flip"] == FACTS["flip"]
+    np.testing.assert_array_equal(npz.values["embedding"], tensors.values["embedding"])
+    np.testing.assert_array_equal(npz.names, tensors.names)
