@@ -192,7 +192,7 @@ def _weights(found: Neighbourhood, sets: Sparse, indices: Integers) -> Sparse:
         order = np.argsort(place[others.row], kind="stable")
         for start in range(0, len(order), _PAIRS_AT_ONCE):
             some = order[start : start + _PAIRS_AT_ONCE]
-            others.data[some] = 0.5 * _pair_weights(found, others.row[some], others.col[some])
+            others.data[some] = _pair_weights(found, others.row[some], others.col[some])
     return (known + others).tocsr()
 
 

@@ -154,6 +154,109 @@ def test_exclude_self_ranks_all_against_all():
     assert scores.per_query["num_matches"].tolist() == [1, 1, 1, 1]
 
 
+def crowd(split, camids=(0, 1), seed=0):
+    """Thirty people with four noisy pictures each."""
+    rng = np.random.default_rng([seed, split == "query"])
+    labels = np.repeat(np.arange(30), 4)
+    centres = np.random.default_rng(9).standard_normal((30, 16))
+    rows = centres[labels] + 1.2 * rng.standard_normal((len(labels), 16))
+    cameras = np.resize(np.array(camids) + (5 if split == "gallery" else 0), len(labels))
+    return features(rows, labels.astype(np.str_), cameras, split=split)
+
+
+CROWD = {"query": crowd("query"), "gallery": crowd("gallery")}
+
+
+def test_intervals_hold_the_scores_and_repeat_by_seed():
+    one, again, other = (evaluate(CROWD, "cosine", seed=seed) for seed in (0, 0, 1))
+    assert set(one.intervals) == {name for name in one.metrics if "@" not in name}
+    for name, (low, high) in one.intervals.items():
+        assert low <= one.metrics[name] <= high
+    assert one.intervals == again.intervals != other.intervals
+    assert evaluate(CROWD, "cosine", bootstrap_draws=0).intervals == {}
+
+
+def test_rates_of_thresholds():
+    scores = evaluate(CROWD, "cosine", false_rates=[0.001, 0.1])
+    metrics = scores.metrics
+    assert 0 < metrics["tpr@0.001"] < metrics["tpr@0.1"] < 1
+    assert 0 < metrics["dir@0.001"] <= metrics["dir@0.1"] <= metrics["rank1"]
+    tables = scores.tables
+    assert tables["pairs.false_rates"].tolist() == [0.001, 0.1]
+    assert (np.diff(tables["pairs.thresholds"]) > 0).all()
+    assert tables["pairs.counts"].sum(axis=1).tolist() == [120 * 4, 120 * 116]
+    assert (np.diff(tables["pairs.edges"]) > 0).all()
+    assert "tpr@<rate>" in scores.card["rates"]
+    assert not any(name.startswith("pairs.") for name in evaluate(CROWD, "cosine").tables)
+
+
+def test_camera_pairs_are_a_table():
+    tables = evaluate(CROWD, "cosine").tables
+    assert tables["camera_pairs.query_cameras"].tolist() == [0, 1]
+    assert tables["camera_pairs.gallery_cameras"].tolist() == [5, 6]
+    assert tables["camera_pairs.queries"].tolist() == [[60, 60], [60, 60]]
+    assert (tables["camera_pairs.map"] > 0.1).all()
+    none = evaluate(CROWD, "cosine", camera_pairs=False).tables
+    assert not any(name.startswith("camera_pairs") for name in none)
+    same = evaluate(CROWD, "cosine", camera_pairs=False).per_query
+    for name, values in evaluate(CROWD, "cosine").per_query.items():
+        np.testing.assert_array_equal(values, same[name])
+
+
+def test_cuhk03_is_scored_on_one_image_of_each_identity():
+    whole, single = (evaluate(CROWD, "cosine", protocol=p) for p in ("market1501", "cuhk03"))
+    assert single.metrics["mAP"] == whole.metrics["mAP"]
+    assert single.metrics["rank1"] < whole.metrics["rank1"]  # one chance instead of four
+    assert single.tables["single_shot_ranks"].shape == (10, 120)
+    ranks = single.tables["single_shot_ranks"]
+    assert single.metrics["rank5"] == pytest.approx((ranks <= 5).mean())
+    assert "10 draws (seed 0)" in single.card["protocol"]
+    assert single.card["junk_rule"].startswith("cross_camera: ")
+
+
+def test_no_camera_leaves_out_the_own_image():
+    images = crowd("query", camids=(-1,))
+    images = replace(images, camids=np.full(120, -1))
+    scores = evaluate({"query": images, "gallery": images}, "cosine", protocol="no_camera")
+    assert (scores.per_query["num_matches"] == 3).all()
+    assert scores.card["junk_rule"].startswith("exclude_self: ")
+    assert scores.card["protocol"].startswith("no_camera: ")
+
+
+def test_steps_are_done_in_order_and_stand_on_the_card():
+    def doubled(comparison):
+        seen.append(comparison.gallery.features.shape)
+        twice = replace(comparison.query, features=2 * comparison.query.features)
+        return comparison.with_vectors(twice, comparison.gallery)
+
+    seen = []
+    steps = [NamedPart("double", {"by": 2, "what": "query"}, doubled), NamedPart("x", {}, doubled)]
+    scores = evaluate(CROWD, "cosine", postprocess=steps)
+    assert seen == [(120, 16), (120, 16)]
+    assert scores.card["postprocessing"] == ["double(by=2, what=query)", "x"]
+    assert scores.metrics == pytest.approx(evaluate(CROWD, "cosine").metrics)
+
+
+def test_a_step_gets_the_splits_that_it_reads():
+    def look(comparison):
+        assert comparison.extra["multi_query"].pids.tolist() == ["a", "lost"]
+        return comparison
+
+    steps = [NamedPart("look", {}, look, splits=("multi_query",))]
+    evaluate({**SPLITS, "multi_query": QUERY}, postprocess=steps)
+    assert message(SPLITS, postprocess=steps) == (
+        "market_evaluate needs the split 'multi_query'; got query, gallery"
+    )
+
+
+def test_a_step_that_cannot_work_is_one_message():
+    def refuse(comparison):
+        raise ValueError("too few images")
+
+    steps = [NamedPart("refuse", {}, refuse)]
+    assert message(CROWD, postprocess=steps) == "market_evaluate: too few images"
+
+
 # ---- the card ---------------------------------------------------------------------------
 
 
