@@ -60,10 +60,10 @@ def compare(
                 f"{name} features have {images.features.shape[1]} columns, gallery features {width}"
             )
     comparison = Comparison(
-        query.vectors(),
-        gallery.vectors(),
+        query.vectors,
+        gallery.vectors,
         distance or Cosine(),
-        {name: images.vectors() for name, images in others.items()},
+        {name: images.vectors for name, images in others.items()},
     )
     for step in postprocess:
         comparison = step(comparison)

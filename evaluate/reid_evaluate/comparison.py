@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -40,6 +41,12 @@ class Vectors:
     def __len__(self) -> int:
         """Return N."""
         return len(self.features)
+
+    @cached_property
+    def norms(self) -> Tensor:
+        """Return the L2 norms ``(N,)`` in float32; those of very large vectors overflow."""
+        norms: Tensor = torch.linalg.vector_norm(self.features, dim=1)
+        return norms
 
     def rows(self, start: int, stop: int) -> Vectors:
         """Return some consecutive images; nothing is copied."""

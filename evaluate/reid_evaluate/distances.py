@@ -29,7 +29,7 @@ class Cosine:
 
     def prepare(self, vectors: Vectors) -> Vectors:
         """Add ``inverse_norm (N,)``; vectors near the limits of float32 are normalised."""
-        norm = torch.linalg.vector_norm(vectors.features, dim=1)
+        norm = vectors.norms
         low, high = _SAFE_NORM
         if bool(((norm < low) | (norm > high)).any()):
             unit = torch.empty_like(vectors.features)

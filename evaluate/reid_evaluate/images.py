@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from functools import cached_property
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -47,8 +48,9 @@ class ImageSet:
     distractor: npt.NDArray[Any]
     aux: Mapping[str, Any] = field(default_factory=dict)
 
+    @cached_property
     def vectors(self) -> Vectors:
-        """Return what a distance compares."""
+        """Return what a distance compares; only of images from ``checked``."""
         return Vectors(self.features, self.pids, self.camids, self.aux)
 
 
@@ -64,14 +66,14 @@ def checked(split: str, images: ImageSet, device: torch.device | None = None) ->
         ValueError: There is no image, the features are no ``(N, D)`` finite numbers, or
             another array has another length.
     """
-    features = finite_rows(split, images.features, device)
+    features = _matrix(split, images.features, device)
     for column in fields(ImageSet):
         if column.name != "aux" and len(getattr(images, column.name)) != len(features):
             raise ValueError(
                 f"{split} {column.name} has {len(getattr(images, column.name))} entries "
                 f"for {len(features)} images"
             )
-    return ImageSet(
+    found = ImageSet(
         features=features,
         pids=np.asarray(images.pids, dtype=np.str_),
         camids=np.asarray(images.camids, dtype=np.int64),
@@ -80,37 +82,30 @@ def checked(split: str, images: ImageSet, device: torch.device | None = None) ->
         distractor=np.asarray(images.distractor, dtype=np.bool_),
         aux={k: torch.as_tensor(v).to(features) for k, v in images.aux.items()},
     )
+    _check_finite(split, found.vectors)
+    return found
 
 
-def finite_rows(what: str, values: Any, device: torch.device | None = None) -> Tensor:
-    """Return an array or tensor as float32 after checking that all its rows are finite.
-
-    Args:
-        what: Name of the split for the message.
-        values: ``(N, D)`` with N and D of at least 1.
-        device: Where to put it; default: where it is.
-
-    Returns:
-        ``(N, D)`` float32, contiguous; shares memory where nothing had to change.
-
-    Raises:
-        ValueError: It has another shape, no rows, or rows with NaN or values beyond float32.
-    """
+def _matrix(what: str, values: Any, device: torch.device | None) -> Tensor:
+    """Return ``(N, D)`` float32, contiguous; it shares memory where nothing had to change."""
     found = values if isinstance(values, Tensor) else np.asarray(values)
     if len(found.shape) and found.shape[0] == 0:
         raise ValueError(f"the {what} split has no images")
     if len(found.shape) != 2 or found.shape[1] == 0:
         raise ValueError(f"{what} features must be (N, D) with D >= 1, got {tuple(found.shape)}")
-    tensor = _float32(found).to(device).contiguous() if device else _float32(found).contiguous()
-    norms = torch.linalg.vector_norm(tensor, dim=1)
-    suspects = torch.nonzero(~torch.isfinite(norms)).flatten()  # large rows overflow here too
-    bad = suspects[~torch.isfinite(tensor[suspects]).all(dim=1)].tolist()
+    tensor = _float32(found)
+    return (tensor.to(device) if device else tensor).contiguous()
+
+
+def _check_finite(what: str, vectors: Vectors) -> None:
+    """Raise ValueError if rows are NaN, infinite or beyond float32."""
+    suspects = torch.nonzero(~torch.isfinite(vectors.norms)).flatten()  # large rows overflow too
+    bad = suspects[~torch.isfinite(vectors.features[suspects]).all(dim=1)].tolist()
     if bad:
         raise ValueError(
-            f"{what} features: {len(bad)} of {len(tensor)} rows are NaN or infinite in "
+            f"{what} features: {len(bad)} of {len(vectors)} rows are NaN or infinite in "
             f"float32; the first is row {bad[0]} (counted from 0)"
         )
-    return tensor
 
 
 def _float32(values: Tensor | npt.NDArray[Any]) -> Tensor:

@@ -64,9 +64,7 @@ def search(
     Raises:
         ValueError: No query has a match, or a parameter does not fit the images.
     """
-    comparison = Comparison(
-        compared.query.vectors(), compared.gallery.vectors(), distance or Cosine()
-    )
+    comparison = Comparison(compared.query.vectors, compared.gallery.vectors, distance or Cosine())
     found = neighbourhood(comparison, max(k1 for k1, _ in pairs), power=power)
     total, size = len(compared.query.pids), len(compared.gallery.pids)
     device = compared.gallery.features.device
