@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -161,21 +161,37 @@ def compare_scores(
 # ---- which scores -----------------------------------------------------------------------
 
 
+def score_files(run: Path, kinds: Sequence[str]) -> list[Path]:
+    """Find the saved scores of a run, or of an output_dir of ``reid evaluate``.
+
+    Args:
+        run: The folder.
+        kinds: Which scores of a run, ``"best"`` or ``"last"``; the first that there are.
+
+    Returns:
+        The files' paths without their ending, sorted.
+
+    Raises:
+        ReidError: There is no such folder, or nothing in it.
+    """
+    # As RunDirectory says, whose module waits for torch.
+    folder = run / "evaluations" if os.path.isdir(run / "evaluations") else run
+    if not os.path.isdir(folder):
+        raise ReidError(f"{run}: no such folder; name the directory of a run")
+    for kind in (*kinds, "scores"):
+        if files := sorted(folder.glob(f"{kind}-*.json")):
+            return [file.with_suffix("") for file in files]
+    raise ReidError(
+        f"{run}: no saved scores: neither {' nor '.join(f'{kind}-*.json' for kind in kinds)} in "
+        "the folder 'evaluations' of a run nor scores-*.json in an output_dir of reid evaluate"
+    )
+
+
 def _saved_scores(path: Path, kind: str) -> dict[Place, Saved]:
     """Return a run's scores of rankings by evaluation and target."""
-    # As RunDirectory says, whose module waits for torch.
-    folder = path / "evaluations" if os.path.isdir(path / "evaluations") else path
-    if not os.path.isdir(folder):
-        raise ReidError(f"{path}: no such folder; name the directory of a run")
-    files = sorted(folder.glob(f"{kind}-*.json")) or sorted(folder.glob("scores-*.json"))
-    if not files:
-        raise ReidError(
-            f"{path}: no saved scores: neither {kind}-*.json in the folder 'evaluations' of a run "
-            "nor scores-*.json in an output_dir of reid evaluate"
-        )
     found = {}
-    for file in files:
-        arrays, facts = read_scores(file.with_name(file.name.removesuffix(".json")))
+    for file in score_files(path, [kind]):
+        arrays, facts = read_scores(file)
         if arrays.keys() >= set(NEEDED):
             used = {name: array for name, array in arrays.items() if name in USED}
             found[str(facts.get("evaluation")), str(facts.get("target"))] = Saved(used, facts)

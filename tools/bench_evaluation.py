@@ -305,7 +305,10 @@ def measure(options: argparse.Namespace) -> None:
         memory = "" if options.no_memory else f"{_memory_of(name, options) / 1e6:.0f}"
         found = [f"{scores[name][m]:.6f}" if m in scores[name] else "" for m in ("mAP", "rank1")]
         spent = median(seconds[name])
-        ratio = f"{spent / median(seconds['product']):.3f}" if "product" in seconds else ""
+        ratio = ""
+        if "product" in seconds:  # of turns that followed each other
+            pairs = zip(seconds[name], seconds["product"], strict=True)
+            ratio = f"{median(one / bare for one, bare in pairs):.3f}"
         print(f"| {label} | {spent:.2f} | {ratio} | {memory} | {' | '.join(found)} |", flush=True)
 
 

@@ -142,7 +142,6 @@ class Pairing:
         self._distractor, self._junk = gallery.distractor, gallery.junk
         self._pids = _SameString(query.pids, gallery.pids)
         self._names = _SameString(query.names, gallery.names) if rule == "exclude_self" else None
-        self.junk_everywhere: Integers = np.flatnonzero(gallery.junk)
 
     def flags(self, query: Integers, image: Integers) -> Flags:
         """Return the flag of each pair; the two arrays broadcast."""
@@ -177,12 +176,15 @@ class _SameString:
     """Which gallery images share a string with a query."""
 
     def __init__(self, query: npt.NDArray[Any], gallery: npt.NDArray[Any]) -> None:
-        _, codes = np.unique(np.concatenate([query, gallery]), return_inverse=True)
-        self._of_query, self._of_gallery = codes[: len(query)], codes[len(query) :]
+        codes: dict[str, int] = {}
+        self._of_query, self._of_gallery = (
+            np.array([codes.setdefault(text, len(codes)) for text in side.tolist()], dtype=np.int64)
+            for side in (query, gallery)
+        )
         self._positions = np.argsort(self._of_gallery, kind="stable")
-        in_order = self._of_gallery[self._positions]
-        self._starts = np.searchsorted(in_order, self._of_query, side="left")
-        self._stops = np.searchsorted(in_order, self._of_query, side="right")
+        counts = np.bincount(self._of_gallery, minlength=len(codes))
+        self._counts = counts[self._of_query]
+        self._starts = (np.cumsum(counts) - counts)[self._of_query]
 
     def equal(self, query: Integers, image: Integers) -> npt.NDArray[np.bool_]:
         equal: npt.NDArray[np.bool_] = self._of_query[query] == self._of_gallery[image]
@@ -190,8 +192,7 @@ class _SameString:
 
     def pairs(self, start: int, stop: int) -> tuple[Integers, Integers]:
         """Return all pairs of queries start to stop with the images that share the string."""
-        starts = self._starts[start:stop]
-        counts = self._stops[start:stop] - starts
+        starts, counts = self._starts[start:stop], self._counts[start:stop]
         query = np.repeat(np.arange(start, stop), counts)
         before = np.cumsum(counts) - counts
         inside = np.arange(len(query)) - np.repeat(before, counts)

@@ -86,7 +86,7 @@ class MarketParams(Params):
         10, ge=0, description="Images of each ranking to keep for pictures, 0 or larger."
     )
     block_size: int = Field(
-        512,
+        1024,
         ge=1,
         description="Queries ranked at a time; memory is about 5 bytes x block_size x gallery "
         "images.",

@@ -24,6 +24,8 @@ def smallest(keys: Tensor, k: int) -> tuple[Tensor, Tensor]:
         Keys and columns, both ``(b, k)``, ascending; equal keys by ascending column.
     """
     rows, columns = keys.shape
+    if k == 0:
+        return keys[:, :0], torch.empty(rows, 0, dtype=torch.int64, device=keys.device)
     more = min(k + 1, columns)  # the next one shows whether there is a tie at the end
     groups = columns // _WIDTH
     if groups <= 2 * more:
@@ -41,7 +43,7 @@ def smallest(keys: Tensor, k: int) -> tuple[Tensor, Tensor]:
     at, found = at.sort(dim=1)[0], found  # by column first, then stably by key
     found, order = keys.gather(1, at).sort(dim=1, stable=True)
     at = at.gather(1, order)
-    if more > k > 0:
+    if more > k:
         tied = torch.nonzero(found[:, k] == found[:, k - 1]).flatten()
         for row in tied.tolist():
             at[row, :k] = _first_columns(keys[row], found[row, k - 1], k)

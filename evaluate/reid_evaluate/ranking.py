@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from reid_evaluate.compare import Compared, key_blocks
-from reid_evaluate.images import MATCH, Flags, JunkRule, Pairing
+from reid_evaluate.images import MATCH, JunkRule, Pairing
 from reid_evaluate.measures import precision_terms, trapezoid_terms
 from reid_evaluate.nearest import smallest
 
@@ -34,11 +34,11 @@ Integers = npt.NDArray[np.int64]
 
 TIE_RULE = "pessimistic: a wrong image at the same float32 distance ranks before the match"
 
-BLOCK_SIZE = 512
+BLOCK_SIZE = 1024
 """Queries at a time: large enough for a matrix product at full speed."""
 
 _COPY = 1e-5
-"""Vectors are copies if they differ by no more than this, as a fraction of the largest number."""
+"""Vectors are copies if no number differs by more than this fraction of the vector's length."""
 
 
 @dataclass(frozen=True)
@@ -83,12 +83,14 @@ class Block:
         wrong: For each group of gallery images, ``(b, images of the group)`` the ascending
             keys of wrong images, infinite at the end for images that are left out.
         before: ``(n, C)`` wrong images of each group at the match's key or nearer.
+        top: Indices, flags and distances ``(b, k)`` of the nearest images.
     """
 
     start: int
     matches: tuple[Integers, Integers, Tensor]
     wrong: Sequence[Tensor]
     before: Integers
+    top: tuple[npt.NDArray[Any], ...]
 
 
 class Observer(Protocol):
@@ -133,11 +135,10 @@ def rank_queries(
     rows = []
     with BlockRanker(compared, junk_rule, groups) as ranker:
         for start, keys in key_blocks(compared, block_size):
-            top = ranker.top(start, keys, min(top_k, keys.shape[1]))
-            block = ranker.sort(start, keys)
+            block = ranker.sort(start, keys, min(top_k, keys.shape[1]))
             for observer in observers:
                 observer.see(block)
-            rows.append((*ranker.scores(block, len(keys)), *top))
+            rows.append((*ranker.scores(block, len(keys)), *block.top))
     return Ranking(*(np.concatenate(column) for column in zip(*rows, strict=True)))
 
 
@@ -153,11 +154,12 @@ class BlockRanker:
         """Prepare for the images of a comparison; see ``rank_queries``."""
         query, gallery = compared.query.features, compared.gallery.features
         self._features = query, gallery
-        self._rounding = _COPY * torch.linalg.vector_norm(query, ord=torch.inf, dim=1)
+        self._rounding = _COPY * compared.query.vectors.norms
         self._values = compared.keys.values
         self._pairing = Pairing(compared.query, compared.gallery, junk_rule)
-        self._junk = gallery.new_zeros(len(gallery))
-        self._junk[torch.from_numpy(self._pairing.junk_everywhere).to(gallery.device)] = torch.inf
+        junk = torch.from_numpy(compared.gallery.junk).to(gallery.device)
+        self._junk = gallery.new_zeros(len(gallery)).masked_fill_(junk, torch.inf)
+        self._any_junk = bool(compared.gallery.junk.any())
         self._groups = [torch.from_numpy(g).to(gallery.device) for g in groups or ()]
         self._pool = ThreadPoolExecutor(torch.get_num_threads())
 
@@ -169,29 +171,33 @@ class BlockRanker:
         """End its threads."""
         self._pool.shutdown()
 
-    def sort(self, start: int, keys: Tensor) -> Block:
+    def sort(self, start: int, keys: Tensor, top_k: int = 0) -> Block:
         """Sort the keys ``(b, G)`` of the queries from ``start`` on where they lie.
 
         Raises:
             ValueError: A key is not a number.
         """
-        row, place, image, flags = self._special(start, keys)
+        row, image, flags = self._pairing.special(start, start + len(keys))
+        place = torch.from_numpy((row - start) * keys.shape[1] + image).to(keys.device)
         is_match = flags == MATCH
         matches = self._sorted_matches(row[is_match], image[is_match], place[is_match], keys)
+        top = self._top(start, keys, place[is_match], top_k)
         keys.view(-1)[place] = torch.inf
-        keys.add_(self._junk)  # one pass in order is faster than writing single columns
+        if self._any_junk:
+            keys.add_(self._junk)  # one pass in order is faster than writing single columns
         wrong = [keys.index_select(1, g) for g in self._groups] if self._groups else [keys]
         for part in wrong:
             _sort_rows(part, self._pool)
             if bool(part[:, -1].isnan().any()):
                 raise ValueError("the distance gave values that are not numbers (NaN)")
         before = np.stack([_counts(part, matches, start) for part in wrong], axis=1)
-        return Block(start, matches, wrong, before)
+        return Block(start, matches, wrong, before, top)
 
-    def top(self, start: int, keys: Tensor, k: int) -> tuple[npt.NDArray[Any], ...]:
+    def _top(
+        self, start: int, keys: Tensor, matches: Tensor, k: int
+    ) -> tuple[npt.NDArray[Any], ...]:
         """Return indices, flags and distances of the k nearest; at one key matches are last."""
-        _, place, _, flags = self._special(start, keys)
-        matches, flat = place[flags == MATCH], keys.view(-1)
+        flat = keys.view(-1)
         original = flat[matches]
         flat[matches] = torch.nextafter(original, torch.full_like(original, torch.inf))
         _, columns = smallest(keys, k)
@@ -200,12 +206,6 @@ class BlockRanker:
         queries = np.arange(start, start + len(keys))[:, None]
         found = self._values(keys.gather(1, columns)).cpu().numpy()
         return images, self._pairing.flags(queries, images), found
-
-    def _special(self, start: int, keys: Tensor) -> tuple[Integers, Tensor, Integers, Flags]:
-        """Return query, place in the flat keys, image and flag of matches and own junk."""
-        row, image, flags = self._pairing.special(start, start + len(keys))
-        place = torch.from_numpy((row - start) * keys.shape[1] + image).to(keys.device)
-        return row, place, image, flags
 
     def _sorted_matches(
         self, row: Integers, image: Integers, place: Tensor, keys: Tensor
@@ -267,9 +267,11 @@ def _sort_rows(keys: Tensor, pool: ThreadPoolExecutor) -> None:
     if keys.device.type != "cpu":
         keys.copy_(keys.sort(dim=1).values)
         return
-    array = keys.numpy()
-    parts = np.array_split(array, torch.get_num_threads())
-    list(pool.map(lambda part: part.sort(axis=1), parts))
+    own, *others = np.array_split(keys.numpy(), torch.get_num_threads())
+    waiting = [pool.submit(part.sort, axis=1) for part in others]
+    own.sort(axis=1)  # this thread keeps its core, on which the next matrix product begins
+    for part in waiting:
+        part.result()
 
 
 def _counts(wrong: Tensor, matches: tuple[Integers, Integers, Tensor], start: int) -> Integers:

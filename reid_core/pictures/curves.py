@@ -24,11 +24,16 @@ def draw_curves(metrics_file: Path, picture: Path) -> None:
     Raises:
         ReidError: A line before the last one is not a JSON object.
     """
-    lines = _read_lines(metrics_file)
-    training = [line for line in lines if line.get("kind") == "train"]
-    panels = {"loss": _losses(training), "learning rate": _rates(training), "score": _scores(lines)}
+    panels = read_panels(metrics_file)
     with atomic_path(picture) as unfinished:
         unfinished.write_bytes(render_panels(panels))
+
+
+def read_panels(metrics_file: Path) -> dict[str, list[Line]]:
+    """Return losses, learning rates and scores over the epochs; see ``draw_curves``."""
+    lines = _read_lines(metrics_file)
+    training = [line for line in lines if line.get("kind") == "train"]
+    return {"loss": _losses(training), "learning rate": _rates(training), "score": _scores(lines)}
 
 
 def _read_lines(metrics_file: Path) -> list[dict[str, Any]]:

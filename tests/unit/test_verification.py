@@ -19,7 +19,7 @@ def blocks(keys, same, block_size):
         found = torch.tensor([key for i in rows for key in sorted(same[i])], dtype=torch.float32)
         wrong = torch.from_numpy(np.sort(keys[rows.start : rows.stop], axis=1))
         counts = torch.zeros(len(query), 1, dtype=torch.int64).numpy()
-        yield Block(start, (query, query, found), [wrong], counts)
+        yield Block(start, (query, query, found), [wrong], counts, ())
 
 
 @pytest.mark.parametrize("drift", [-1.0, 0.0, 1.0])
