@@ -11,12 +11,12 @@ import torch
 
 from reid_core import ReidError
 from reid_core.contracts import Features, NamedPart, Scores
+from reid_evaluate._market_card import junk_rule, no_match_message, protocol_card
 from reid_evaluate.bootstrap import mean_interval
 from reid_evaluate.camera_pairs import CameraPairs
 from reid_evaluate.compare import Compared, compare
 from reid_evaluate.identification import detection_identification_rate
 from reid_evaluate.images import ImageSet
-from reid_evaluate._market_card import junk_rule, no_match_message, protocol_card
 from reid_evaluate.market_evaluate import NAME, MarketParams
 from reid_evaluate.measures import cmc
 from reid_evaluate.ranking import Ranking, rank_queries

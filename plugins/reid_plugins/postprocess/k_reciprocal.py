@@ -5,7 +5,7 @@ nearest. The distance is a mixture of the Jaccard distance of two descriptions a
 that was there before. No matrix of all pairs is made.
 
 Reference: Zhong et al., "Re-ranking Person Re-identification with k-reciprocal Encoding",
-arXiv:1701.08398. The definition is in ``reid_evaluate.k_reciprocal``.
+CVPR 2017, arXiv:1701.08398. The definition is in ``reid_evaluate.k_reciprocal``.
 """
 
 from __future__ import annotations
