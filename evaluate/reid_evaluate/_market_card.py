@@ -63,7 +63,7 @@ def protocol_card(
     query, gallery = splits["query"], splits["gallery"]
     data = _merged_meta(query.meta, gallery.meta)
     copies = int(ranking.copies.sum())
-    cosine = distance is None or distance.name == "cosine"
+    normalizes = distance is None or distance.part.normalizes  # the default is the cosine
     text = PROTOCOL_TEXT[params.protocol]
     return {
         "evaluator": NAME,
@@ -75,7 +75,7 @@ def protocol_card(
         "distance": _spelt(distance) if distance else "cosine",
         "output": params.output,
         "normalization": (
-            "L2 per image, at evaluation; a zero vector stays zero" if cosine else "none"
+            "L2 per image, at evaluation; a zero vector stays zero" if normalizes else "none"
         ),
         "flip": data.get("flip", "none"),
         "postprocessing": [_spelt(step) for step in postprocess] or "none",

@@ -74,6 +74,10 @@ class Distance(Protocol):
     def symmetric(self) -> bool:
         """Say whether the key of (a, b) is the key of (b, a) but for rounding."""
 
+    @property
+    def normalizes(self) -> bool:
+        """Say whether vectors are L2-normalised first, so that their length does not count."""
+
     def prepare(self, vectors: Vectors) -> Vectors:
         """Add to ``aux`` what ``fill`` needs of each image, such as its norm.
 

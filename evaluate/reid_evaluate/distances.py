@@ -26,6 +26,7 @@ class Cosine:
     """
 
     symmetric = True
+    normalizes = True
 
     def prepare(self, vectors: Vectors) -> Vectors:
         """Add ``inverse_norm (N,)``; vectors near the limits of float32 are normalised."""
@@ -60,6 +61,7 @@ class SquaredEuclidean:
     """
 
     symmetric = True
+    normalizes = False
 
     def prepare(self, vectors: Vectors) -> Vectors:
         """Add ``square (N,)``, the squared norm."""

@@ -1,5 +1,7 @@
 """Distances: keys and values that can be ranked by, whatever the blocks."""
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 
@@ -71,3 +73,13 @@ def test_the_images_are_left_as_they_were(distance):
     keys_of(distance.build(), images, images)
     assert torch.equal(images.features, before)
     assert set(images.aux) == {"uc"}
+
+
+def test_lengths_count_unless_the_distance_says_that_it_normalizes(distance):
+    built = distance.build()
+    one, other = vectors(4, 0), vectors(4, 1)
+    longer = replace(one, features=7 * one.features)
+    alike = torch.allclose(
+        keys_of(built, longer, other), keys_of(built, one, other), rtol=1e-5, atol=1e-6
+    )
+    assert built.normalizes == alike
