@@ -4,16 +4,50 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+from reid_plugins.loss._margin_logits import unit_rows
+
 if TYPE_CHECKING:
     from torch import Tensor
 
 Distance = Literal["euclidean", "cosine"]
 
 
-def pairwise_distance(a: Tensor, b: Tensor, distance: Distance = "euclidean") -> Tensor:
-    """Return the distance of every row of ``a`` to every row of ``b``.
+def pairwise_cosine(a: Tensor, b: Tensor) -> Tensor:
+    """Return the cosine of every row of ``a`` and every row of ``b``.
+
+    A zero vector has the cosine 0 to everything.
+
+    Args:
+        a: ``(A, d)``, of any length.
+        b: ``(B, d)``, likewise.
+
+    Returns:
+        ``(A, B)``, -1 to 1.
+    """
+    one = unit_rows(a)
+    return one @ (one if b is a else unit_rows(b)).T
+
+
+def squared_distance(a: Tensor, b: Tensor) -> Tensor:
+    """Return the squared Euclidean distance of every row of ``a`` to every row of ``b``.
 
     Only matrices of size (A, B) are made, never (A, B, d).
+
+    Args:
+        a: ``(A, d)``.
+        b: ``(B, d)``.
+
+    Returns:
+        ``(A, B)``, at least 1e-12.
+    """
+    squared = a.square().sum(1)[:, None] + b.square().sum(1)[None, :] - 2 * (a @ b.T)
+    # Below the bound lie rounding errors, also negative ones; the clamp passes no gradient
+    # there, where that of a square root would grow without limit.
+    return squared.clamp(min=1e-12)
+
+
+def pairwise_distance(a: Tensor, b: Tensor, distance: Distance = "euclidean") -> Tensor:
+    """Return the distance of every row of ``a`` to every row of ``b``.
 
     Args:
         a: ``(A, d)``.
@@ -23,11 +57,6 @@ def pairwise_distance(a: Tensor, b: Tensor, distance: Distance = "euclidean") ->
     Returns:
         ``(A, B)``, the distmat.
     """
-    import torch.nn.functional as F
-
     if distance == "cosine":
-        return 1 - F.normalize(a, dim=1) @ F.normalize(b, dim=1).T
-    squared = a.square().sum(1)[:, None] + b.square().sum(1)[None, :] - 2 * (a @ b.T)
-    # Below the bound lie rounding errors, also negative ones; the clamp passes no gradient
-    # there, where that of the square root would grow without limit.
-    return squared.clamp(min=1e-12).sqrt()
+        return 1 - pairwise_cosine(a, b)
+    return squared_distance(a, b).sqrt()

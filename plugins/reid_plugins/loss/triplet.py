@@ -1,11 +1,14 @@
-"""The loss `triplet`: batch-hard triplets.
+"""The loss `triplet`: every anchor against its hardest positive and negative.
 
 Every image in turn is the anchor. Its farthest image of the same person must be nearer, by
 a margin, than its nearest image of anybody else in the batch. Anchors without an image of
-either sort are left out.
+either sort are left out. Weighted mining takes means of all distances instead, in which
+hard pairs count most.
 
 Reference: Hermans et al., "In Defense of the Triplet Loss for Person Re-Identification",
-arXiv:1703.07737, equation 5; soft margin: section 2, "Soft-margin".
+arXiv:1703.07737, equation 5; soft margin: section 2, "Soft-margin". Weighted mining: Ye et
+al., "Deep Learning for Person Re-identification: A Survey and Outlook", arXiv:2001.04193,
+"Weighted Regularization Triplet".
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ from pydantic import Field
 from reid_core import LossComponent, Params, hookimpl
 from reid_core.contracts import LossInput, LossOutput
 from reid_plugins.loss._distance import pairwise_distance
+from reid_plugins.loss._pairs import hardest_pairs, weighted_pairs
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -34,36 +38,33 @@ class TripletParams(Params):
         default="euclidean",
         description='"euclidean", or "cosine" (1 - cosine, 0 to 2).',
     )
-
-
-def hardest_pairs(distmat: Tensor, pids: Tensor) -> tuple[Tensor, Tensor]:
-    """Return each anchor's distance to its farthest positive and its nearest negative.
-
-    Args:
-        distmat: ``(B, B)``.
-        pids: ``(B,)`` int64; identities may have different numbers of images.
-
-    Returns:
-        ``(B,)`` each; minus infinity without a positive, plus infinity without a negative.
-    """
-    import torch
-
-    same = pids[:, None] == pids[None, :]  # (B, B)
-    itself = torch.eye(len(pids), dtype=torch.bool, device=pids.device)
-    positive = distmat.masked_fill(~same | itself, -torch.inf).amax(dim=1)
-    negative = distmat.masked_fill(same, torch.inf).amin(dim=1)
-    return positive, negative
+    mining: Literal["hard", "weighted"] = Field(
+        default="hard",
+        description='"hard": the farthest positive and the nearest negative; "weighted": means '
+        "of all, weighted by the softmax of the distances and of the negated distances.",
+    )
+    hard_factor: float = Field(
+        default=0.0,
+        ge=0.0,
+        lt=1.0,
+        description="Fraction in [0, 1) by which the positive's distance is lengthened and the "
+        "negative's shortened before they are compared; 0 changes nothing.",
+    )
 
 
 def triplet_loss(
-    positive: Tensor, negative: Tensor, margin: float | Literal["soft"]
+    positive: Tensor,
+    negative: Tensor,
+    margin: float | Literal["soft"],
+    hard_factor: float = 0.0,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Return the mean loss of all complete triplets and its monitors.
 
     Args:
-        positive: ``(B,)``, from ``hardest_pairs``.
+        positive: ``(B,)``, from ``hardest_pairs`` or ``weighted_pairs``.
         negative: ``(B,)``, likewise.
         margin: In units of the distance, or ``"soft"``.
+        hard_factor: Fraction by which positives are lengthened and negatives shortened.
 
     Returns:
         The value, 0 when no triplet is complete, and the monitors: the fraction of
@@ -76,7 +77,8 @@ def triplet_loss(
     count = complete.sum().clamp(min=1)
     # An incomplete triplet has the gap minus infinity: loss and gradient are exactly 0,
     # without an index whose size the host would have to wait for.
-    gap = positive - negative + (0.0 if margin == "soft" else margin)
+    gap = (1 + hard_factor) * positive - (1 - hard_factor) * negative
+    gap = gap + (0.0 if margin == "soft" else margin)
     value = (F.softplus(gap) if margin == "soft" else F.relu(gap)).sum() / count
     zero = torch.zeros_like(gap)
     monitors = {
@@ -89,10 +91,12 @@ def triplet_loss(
 
 def build(params: TripletParams) -> Callable[[LossInput], LossOutput]:
     """Build the loss; the core hands it the batch of all processes."""
+    mine = hardest_pairs if params.mining == "hard" else weighted_pairs
 
     def loss(x: LossInput) -> LossOutput:
         distmat = pairwise_distance(x.features, x.features, params.distance)
-        return LossOutput(*triplet_loss(*hardest_pairs(distmat, x.pids), params.margin))
+        pairs = mine(distmat, x.pids)
+        return LossOutput(*triplet_loss(*pairs, params.margin, params.hard_factor))
 
     return loss
 
@@ -105,7 +109,7 @@ def reid_loss() -> list[LossComponent]:
             name="triplet",
             params=TripletParams,
             build=build,
-            summary="Batch-hard triplets with a margin or the soft margin.",
+            summary="Hardest or weighted triplets with a margin or the soft margin.",
             reference="arXiv:1703.07737",
             role="metric",
             on="feature",
