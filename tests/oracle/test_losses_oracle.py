@@ -1,4 +1,4 @@
-"""The built-in losses against loops in float64, published values and other libraries."""
+"""The batch-hard triplet loss against loops in float64, published values and another library."""
 
 import math
 
@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from pytorch_metric_learning import distances, losses, miners, reducers
 
 from reid_core.contracts import LossInput, Progress
-from reid_plugins.loss import am_softmax, softmax, triplet
+from reid_plugins.loss import triplet
 from reid_plugins.loss._distance import pairwise_distance
 
 PROGRESS = Progress(epoch=0, epochs=1, step=0, steps_per_epoch=1)
 
-# Deterministic inputs of the published vectors: 8 images, 4 values, 5 identities.
+# Deterministic inputs of the published vectors: 8 images, 4 values, 4 identities.
 PIDS = torch.tensor([0, 0, 1, 1, 2, 2, 3, 3])
 FEATURES = torch.tensor(
     [
@@ -22,13 +22,6 @@ FEATURES = torch.tensor(
         for i in range(8)
     ],
     dtype=torch.float64,
-)
-COSINES = torch.tensor(
-    [[0.9 * math.cos(0.4 + 1.3 * i + 2.1 * c) for c in range(5)] for i in range(8)],
-    dtype=torch.float64,
-)
-WEIGHT = torch.tensor(
-    [[math.cos(0.3 + c + 1.7 * k) for k in range(4)] for c in range(5)], dtype=torch.float64
 )
 
 # Three identities on a plane; every nearest and farthest distance is known by hand.
@@ -38,10 +31,9 @@ POINTS = torch.tensor(
 POINT_PIDS = torch.tensor([0, 0, 1, 1, 2, 2])
 
 
-def loss_of(module, params, features, pids, weight=None, logits=None):
-    (component,) = module.reid_loss()
-    loss = component.build(component.params(**params))
-    return loss(LossInput(features, pids, pids, PROGRESS, weight=weight, logits=logits))
+def loss_of(params, features, pids):
+    loss = triplet.build(triplet.TripletParams(**params))
+    return loss(LossInput(features, pids, pids, PROGRESS))
 
 
 def random_batch(seed, counts, dim=6):
@@ -76,50 +68,6 @@ def loop_triplet(features, pids, margin, distance):
     return sum(terms) / len(terms) if terms else 0.0
 
 
-# ---- softmax ----------------------------------------------------------------------------
-
-
-def loop_cross_entropy(logits, pids, smoothing):
-    total = 0.0
-    for row, pid in zip(logits.tolist(), pids.tolist(), strict=True):
-        log_sum = math.log(sum(math.exp(z) for z in row))
-        for c, z in enumerate(row):
-            target = (1 - smoothing) * (c == pid) + smoothing / len(row)
-            total -= target * (z - log_sum)
-    return total / len(logits)
-
-
-@pytest.mark.parametrize("smoothing", [0.0, 0.1, 1.0])
-def test_softmax_equals_the_loop(smoothing):
-    output = loss_of(softmax, {"label_smoothing": smoothing}, FEATURES, PIDS, logits=COSINES * 3)
-    assert output.value.item() == pytest.approx(
-        loop_cross_entropy(COSINES * 3, PIDS, smoothing), abs=1e-12
-    )
-
-
-def test_softmax_has_the_published_values():
-    logits = torch.tensor([[2.0, 0.0, -1.0], [0.0, 1.0, 0.0]], dtype=torch.float64)
-    output = loss_of(softmax, {}, logits, torch.tensor([0, 2]), logits=logits)
-    assert output.value.item() == pytest.approx(0.9273120, abs=5e-8)
-    output = loss_of(softmax, {}, FEATURES, PIDS, logits=10 * COSINES)
-    assert output.value.item() == pytest.approx(7.947693, abs=5e-7)
-
-
-@given(st.integers(0, 99), st.floats(0, 1))
-@settings(max_examples=20, deadline=None)
-def test_softmax_equals_the_cross_entropy_of_torch(seed, smoothing):
-    logits, pids = random_batch(seed, [2, 3, 1], dim=4)
-    expected = torch.nn.functional.cross_entropy(logits, pids, label_smoothing=smoothing)
-    output = loss_of(softmax, {"label_smoothing": smoothing}, logits, pids, logits=logits)
-    torch.testing.assert_close(output.value, expected)
-
-
-def test_softmax_reports_the_fraction_of_right_identities():
-    logits = torch.tensor([[2.0, 0.0], [2.0, 0.0], [2.0, 0.0], [0.0, 1.0]])
-    output = loss_of(softmax, {}, logits, torch.tensor([0, 1, 0, 1]), logits=logits)
-    assert output.monitors["accuracy"].item() == 0.75
-
-
 # ---- distances --------------------------------------------------------------------------
 
 
@@ -140,14 +88,14 @@ def test_pairwise_distance_equals_the_loop(distance):
 @pytest.mark.parametrize("counts", [[2, 2, 2, 2], [4, 1, 3, 2], [1, 5]])
 def test_triplet_equals_the_loop(distance, margin, counts):
     features, pids = random_batch(sum(counts), counts)
-    output = loss_of(triplet, {"margin": margin, "distance": distance}, features, pids)
+    output = loss_of({"margin": margin, "distance": distance}, features, pids)
     expected = loop_triplet(features, pids, margin, distance)
     assert output.value.item() == pytest.approx(expected, abs=1e-8)
 
 
 @pytest.mark.parametrize(("margin", "expected"), [(0.16, 2.007854), ("soft", 2.075817)])
 def test_triplet_has_the_published_values(margin, expected):
-    output = loss_of(triplet, {"margin": margin}, FEATURES, PIDS)
+    output = loss_of({"margin": margin}, FEATURES, PIDS)
     assert output.value.item() == pytest.approx(expected, abs=5e-7)
 
 
@@ -156,13 +104,13 @@ def test_triplet_finds_the_hardest_pairs_of_six_points():
     positive, negative = triplet.hardest_pairs(distmat, POINT_PIDS)
     assert positive.tolist() == pytest.approx([1.0] * 6)
     assert negative.tolist() == pytest.approx([2, math.sqrt(5), 2, 3, 3, math.sqrt(10)])
-    assert loss_of(triplet, {"margin": 0.3}, POINTS, POINT_PIDS).value.item() == 0
-    soft = loss_of(triplet, {"margin": "soft"}, POINTS, POINT_PIDS)
+    assert loss_of({"margin": 0.3}, POINTS, POINT_PIDS).value.item() == 0
+    soft = loss_of({"margin": "soft"}, POINTS, POINT_PIDS)
     assert soft.value.item() == pytest.approx(0.2073898, abs=5e-8)
 
 
 def test_triplet_monitors_describe_the_six_points():
-    monitors = loss_of(triplet, {"margin": 1.5}, POINTS, POINT_PIDS).monitors
+    monitors = loss_of({"margin": 1.5}, POINTS, POINT_PIDS).monitors
     negatives = [2, math.sqrt(5), 2, 3, 3, math.sqrt(10)]
     assert monitors["active"].item() == pytest.approx(3 / 6)
     assert monitors["positive_distance"].item() == pytest.approx(1)
@@ -178,7 +126,7 @@ def test_triplet_equals_pytorch_metric_learning(seed):
     other = losses.TripletMarginLoss(margin=0.3, distance=distance, reducer=reducers.MeanReducer())(
         features, pids, hardest
     )
-    torch.testing.assert_close(loss_of(triplet, {}, features, pids).value, other)
+    torch.testing.assert_close(loss_of({}, features, pids).value, other)
 
 
 @pytest.mark.parametrize("margin", [1.0, "soft"])
@@ -188,7 +136,7 @@ def test_triplet_gradient_equals_finite_differences(margin, distance):
     features.requires_grad_()
 
     def value(features):
-        return loss_of(triplet, {"margin": margin, "distance": distance}, features, pids).value
+        return loss_of({"margin": margin, "distance": distance}, features, pids).value
 
     assert torch.autograd.gradcheck(value, features)
 
@@ -198,68 +146,13 @@ def test_triplet_gradient_equals_finite_differences(margin, distance):
 def test_triplet_ignores_the_order_of_the_batch(seed, counts):
     features, pids = random_batch(seed, counts)
     order = torch.randperm(len(pids), generator=torch.Generator().manual_seed(seed + 1))
-    one = loss_of(triplet, {"margin": "soft"}, features, pids)
-    two = loss_of(triplet, {"margin": "soft"}, features[order], pids[order])
+    one = loss_of({"margin": "soft"}, features, pids)
+    two = loss_of({"margin": "soft"}, features[order], pids[order])
     torch.testing.assert_close(one.value, two.value)
     torch.testing.assert_close(dict(one.monitors), dict(two.monitors))
 
 
-# ---- am_softmax -------------------------------------------------------------------------
-
-
-def loop_am_softmax(features, weight, pids, scale, margin):
-    logits = [
-        [
-            scale * (1 - loop_distance(x, w, "cosine") - margin * (c == pid))
-            for c, w in enumerate(weight.tolist())
-        ]
-        for x, pid in zip(features.tolist(), pids.tolist(), strict=True)
-    ]
-    return loop_cross_entropy(torch.tensor(logits, dtype=torch.float64), pids, 0.0)
-
-
-@pytest.mark.parametrize(("scale", "margin"), [(30.0, 0.35), (1.0, 0.0), (15.0, 0.3)])
-def test_am_softmax_equals_the_loop(scale, margin):
-    params = {"scale": scale, "margin": margin}
-    output = loss_of(am_softmax, params, FEATURES, PIDS, weight=WEIGHT)
-    expected = loop_am_softmax(FEATURES, WEIGHT, PIDS, scale, margin)
-    assert output.value.item() == pytest.approx(expected, abs=1e-10)
-
-
-def test_am_softmax_equals_pytorch_metric_learning():
-    other = losses.CosFaceLoss(num_classes=5, embedding_size=4, margin=0.35, scale=30)
-    with torch.no_grad():
-        other.W.copy_(WEIGHT.T)
-    output = loss_of(am_softmax, {}, FEATURES.float(), PIDS, weight=WEIGHT.float())
-    torch.testing.assert_close(output.value, other(FEATURES.float(), PIDS))
-
-
-def test_am_softmax_reports_the_accuracy_of_the_plain_cosine():
-    weight = torch.eye(2)
-    features = torch.tensor([[1.0, 0.9], [0.2, 1.0], [3.0, 1.0]])
-    # The first cosine is right by less than the margin, and still right.
-    output = loss_of(am_softmax, {}, features, torch.tensor([0, 1, 1]), weight=weight)
-    assert output.monitors["accuracy"].item() == pytest.approx(2 / 3)
-
-
-def test_am_softmax_gradient_equals_finite_differences():
-    features, pids = random_batch(1, [2, 2])
-    weight = torch.randn(2, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
-
-    def value(features, weight):
-        return loss_of(am_softmax, {"scale": 5.0}, features, pids, weight=weight).value
-
-    assert torch.autograd.gradcheck(value, (features.requires_grad_(), weight.requires_grad_()))
-
-
-def test_am_softmax_ignores_lengths_and_the_order_of_the_batch():
-    order = torch.tensor([3, 1, 7, 0, 2, 6, 5, 4])
-    one = loss_of(am_softmax, {}, FEATURES, PIDS, weight=WEIGHT)
-    two = loss_of(am_softmax, {}, 7 * FEATURES[order], PIDS[order], weight=0.1 * WEIGHT)
-    torch.testing.assert_close(one.value, two.value)
-
-
-# ---- every loss -------------------------------------------------------------------------
+# ---- every batch -------------------------------------------------------------------------
 
 GENERATOR = torch.Generator().manual_seed(0)
 RANDOM = torch.randn(6, 4, generator=GENERATOR)
@@ -276,23 +169,11 @@ DEGENERATE = {
 
 
 @pytest.mark.parametrize("case", DEGENERATE)
-@pytest.mark.parametrize(
-    ("module", "params"),
-    [
-        (softmax, {}),
-        (am_softmax, {}),
-        (triplet, {}),
-        (triplet, {"margin": "soft"}),
-        (triplet, {"distance": "cosine"}),
-    ],
-)
-def test_value_and_gradient_stay_finite_and_attached(module, params, case):
+@pytest.mark.parametrize("params", [{}, {"margin": "soft"}, {"distance": "cosine"}])
+def test_value_and_gradient_stay_finite_and_attached(params, case):
     features, pids = DEGENERATE[case]
     features = features.clone().requires_grad_()
-    weight = WEIGHT.float().requires_grad_()
-    pids = torch.tensor(pids)
-    logits = features @ weight.T
-    output = loss_of(module, params, features, pids, weight=weight, logits=logits)
+    output = loss_of(params, features, torch.tensor(pids))
     output.value.backward()
     assert output.value.isfinite()
     assert output.value.shape == ()
@@ -305,7 +186,7 @@ def test_value_and_gradient_stay_finite_and_attached(module, params, case):
 def test_triplet_without_a_complete_triplet_is_exactly_zero(case, margin):
     features, pids = DEGENERATE[case]
     features = features.clone().requires_grad_()
-    output = loss_of(triplet, {"margin": margin}, features, torch.tensor(pids))
+    output = loss_of({"margin": margin}, features, torch.tensor(pids))
     output.value.backward()
     assert output.value.item() == 0
     assert features.grad.count_nonzero() == 0
@@ -315,21 +196,5 @@ def test_triplet_without_a_complete_triplet_is_exactly_zero(case, margin):
 def test_triplet_skips_an_anchor_without_a_positive():
     features, pids = random_batch(4, [2, 2])
     alone = features.mean(0, keepdim=True) + 100  # too far to be anybody's negative
-    output = loss_of(
-        triplet, {}, torch.cat([features, alone]), torch.cat([pids, torch.tensor([9])])
-    )
-    torch.testing.assert_close(output.value, loss_of(triplet, {}, features, pids).value)
-
-
-def test_softmax_ignores_the_order_of_the_batch():
-    order = torch.tensor([3, 1, 7, 0, 2, 6, 5, 4])
-    one = loss_of(softmax, {}, FEATURES, PIDS, logits=COSINES)
-    two = loss_of(softmax, {}, FEATURES[order], PIDS[order], logits=COSINES[order])
-    torch.testing.assert_close(one.value, two.value)
-
-
-def test_softmax_gradient_equals_finite_differences():
-    def value(logits):
-        return loss_of(softmax, {}, FEATURES, PIDS, logits=logits).value
-
-    assert torch.autograd.gradcheck(value, COSINES.clone().requires_grad_())
+    output = loss_of({}, torch.cat([features, alone]), torch.cat([pids, torch.tensor([9])]))
+    torch.testing.assert_close(output.value, loss_of({}, features, pids).value)

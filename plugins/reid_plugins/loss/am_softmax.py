@@ -1,22 +1,31 @@
-"""The loss `am_softmax`: cross entropy over cosines with an additive margin.
+"""The loss `am_softmax`: cross entropy over cosines with an additive margin (CosFace).
 
 Features and class weights are compared by angle alone. The right identity's cosine is
 lowered by a margin, so it must win by that much: classes move apart.
 
 Reference: Wang et al., "Additive Margin Softmax for Face Verification",
-arXiv:1801.05599, section 3.
+arXiv:1801.05599, section 3; the same loss: Wang et al., "CosFace: Large Margin Cosine Loss
+for Deep Face Recognition", arXiv:1801.09414.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
 from reid_core import LossComponent, Params, hookimpl
 from reid_core.contracts import LossInput, LossOutput
-from reid_plugins.loss._accuracy import accuracy
+from reid_plugins.loss._margin_logits import (
+    Scale,
+    cosine_monitors,
+    cosine_similarity,
+    factor,
+    margin_cross_entropy,
+    own_cosine,
+)
+from reid_plugins.loss._margin_schedule import Margin, margin_at, up_to
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -25,40 +34,34 @@ if TYPE_CHECKING:
 class AMSoftmaxParams(Params):
     """Params of the loss `am_softmax`."""
 
-    scale: float = Field(
-        default=30.0, gt=0.0, description="Multiplies the cosines before the softmax, above 0."
+    scale: Scale = Field(
+        default=30.0,
+        description='Multiplies the cosines before the softmax, above 0; "norm": the length of '
+        "each feature.",
     )
-    margin: float = Field(
+    margin: Annotated[Margin, up_to(2.0)] = Field(
         default=0.35,
-        ge=0.0,
-        le=2.0,
-        description="Cosine in [0, 2] taken from the right identity; 0 is no margin.",
+        description="Cosine in [0, 2] taken from the right identity; 0 is no margin. A number, a "
+        "ramp or steps [[epoch, value], ...].",
+    )
+    form: Literal["additive", "slope"] = Field(
+        default="additive",
+        description="'additive': cos - m, the paper's. 'slope', for pytorch-reid-lite's results: "
+        "((1 + m) cos - m) times the feature's length, which a number as 'scale' multiplies again.",
     )
 
 
-def cosine_similarity(features: Tensor, weight: Tensor) -> Tensor:
-    """Return the cosine of features ``(B, d)`` and class weights ``(num_pids, d)``.
-
-    A zero vector has the cosine 0 to everything. The result is ``(B, num_pids)``.
-    """
-    import torch.nn.functional as F
-
-    return F.normalize(features, dim=1) @ F.normalize(weight, dim=1).T
+def additive_target(cosine: Tensor, margin: float) -> Tensor:
+    """Return ``cos - m`` of the right identities ``(B, 1)``."""
+    return cosine - margin
 
 
-def additive_margin_loss(cosine: Tensor, pids: Tensor, scale: float, margin: float) -> Tensor:
-    """Return the mean cross entropy of ``scale * (cosine - margin * onehot)``.
+def slope_target(cosine: Tensor, margin: float) -> Tensor:
+    """Return ``(1 + m) cos - m`` of the right identities ``(B, 1)``: nothing is lost at 1."""
+    return (1 + margin) * cosine - margin
 
-    Args:
-        cosine: ``(B, num_pids)``, -1 to 1.
-        pids: ``(B,)`` int64.
-        scale: The s of the paper.
-        margin: The m of the paper, a cosine.
-    """
-    import torch.nn.functional as F
 
-    onehot = F.one_hot(pids, cosine.shape[1]).to(cosine.dtype)  # (B, num_pids)
-    return F.cross_entropy(scale * (cosine - margin * onehot), pids)
+TARGETS = {"additive": additive_target, "slope": slope_target}
 
 
 def build(params: AMSoftmaxParams) -> Callable[[LossInput], LossOutput]:
@@ -66,9 +69,15 @@ def build(params: AMSoftmaxParams) -> Callable[[LossInput], LossOutput]:
 
     def loss(x: LossInput) -> LossOutput:
         assert x.weight is not None, "declared in needs"
+        margin = margin_at(params.margin, x.progress)
         cosine = cosine_similarity(x.features, x.weight)
-        value = additive_margin_loss(cosine, x.pids, params.scale, params.margin)
-        return LossOutput(value, {"accuracy": accuracy(cosine, x.pids)})
+        own, scale = own_cosine(cosine, x.pids), factor(x.features, params.scale)
+        own = TARGETS[params.form](own, margin)
+        if params.form == "slope" and params.scale != "norm":
+            # The published results multiply by the length beside the number.
+            own = own * factor(x.features, "norm")
+        value = margin_cross_entropy(cosine, own, x.pids, scale)
+        return LossOutput(value, cosine_monitors(cosine, x.pids, margin=margin))
 
     return loss
 
@@ -81,7 +90,7 @@ def reid_loss() -> list[LossComponent]:
             name="am_softmax",
             params=AMSoftmaxParams,
             build=build,
-            summary="Cross entropy over scaled cosines with an additive margin.",
+            summary="CosFace: cross entropy over scaled cosines with an additive margin.",
             reference="arXiv:1801.05599",
             role="id",
             on="embedding",

@@ -1,7 +1,7 @@
 """The loss `softmax`: cross entropy over identities, with label smoothing.
 
 Every training identity is a class. Smoothing moves a part of the target's probability to
-all classes alike, so that the network is not driven to be ever more certain.
+the classes alike, so that the network is not driven to be ever more certain.
 
 Reference: Szegedy et al., "Rethinking the Inception Architecture for Computer Vision",
 arXiv:1512.00567, section 7.
@@ -10,7 +10,7 @@ arXiv:1512.00567, section 7.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
@@ -29,8 +29,12 @@ class SoftmaxParams(Params):
         default=0.1,
         ge=0.0,
         le=1.0,
-        description="Probability in [0, 1] spread over all identities, the right one included; "
-        "0 is plain cross entropy.",
+        description="Probability in [0, 1] that is spread evenly; 0 is plain cross entropy.",
+    )
+    smoothing: Literal["uniform", "others"] = Field(
+        default="uniform",
+        description="Where it goes: 'uniform', all identities, the right one included; 'others', "
+        "only the wrong ones.",
     )
 
 
@@ -47,12 +51,26 @@ def smoothed_cross_entropy(logits: Tensor, pids: Tensor, smoothing: float) -> Te
     return -(1 - smoothing) * right - smoothing * log_p.mean()
 
 
+def uniform_share(share: float, num_pids: int) -> float:
+    """Return the share over all identities that equals one over the wrong ones alone.
+
+    Args:
+        share: Probability taken from the right identity.
+        num_pids: Number of identities.
+    """
+    # The right identity gets a 1 / num_pids of it back.
+    return share * num_pids / max(1, num_pids - 1)
+
+
 def build(params: SoftmaxParams) -> Callable[[LossInput], LossOutput]:
     """Build the loss; the core hands it the logits of the branch's classifier."""
 
     def loss(x: LossInput) -> LossOutput:
         assert x.logits is not None, "declared in needs"
-        value = smoothed_cross_entropy(x.logits, x.pids, params.label_smoothing)
+        share = params.label_smoothing
+        if params.smoothing == "others":
+            share = uniform_share(share, x.logits.shape[1])
+        value = smoothed_cross_entropy(x.logits, x.pids, share)
         return LossOutput(value, {"accuracy": accuracy(x.logits, x.pids)})
 
     return loss
