@@ -55,12 +55,15 @@ class LossComponent(Component):
         normalize: Default for L2-normalising that input.
         needs: ``"classifier"``: logits and the weight of the branch's linear layer;
             ``"pairs"``: the batch of all processes.
+        reads: Maps its params to the names of the heads' values that it needs, e.g.
+            ``("uc",)``.
     """
 
     role: Literal["id", "metric"]
     on: Literal["feature", "embedding"] = "feature"
     normalize: bool = False
     needs: frozenset[Literal["classifier", "pairs"]] = frozenset()
+    reads: Callable[[Any], tuple[str, ...]] = lambda params: ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -49,12 +49,13 @@ def tell(module, accuracy):
 
 
 def vectors(output):
-    """All vectors of an output by (branch, form)."""
-    return {
+    """All vectors of an output by (branch, form), and its extra values."""
+    branches = {
         (name, form): getattr(branch, form)
         for name, branch in output.branches.items()
         for form in ("feature", "embedding")
     }
+    return branches | {("aux", name): value for name, value in output.aux.items()}
 
 
 def test_branches_are_declared_before_the_first_forward(make):

@@ -22,12 +22,13 @@ class Through(nn.Module):
 
 
 class Whole(nn.Module):
-    """A head of one branch that takes the map as it is."""
+    """A head of one branch that takes the map as it is, with an uncertainty made of it."""
 
     branches = (BranchSpec("global", DIM, "global", frozenset({"id", "metric"})),)
 
     def forward(self, features):
-        return HeadOutput({"global": Branch(features.map, features.map)})
+        uc = features.map.mean(dim=1).tanh() / 10
+        return HeadOutput({"global": Branch(features.map, features.map)}, {"uc": uc})
 
 
 class Applied:
@@ -173,7 +174,8 @@ def test_a_single_image_has_no_pairs_and_costs_nothing(loss, apply):
 
 
 def test_a_small_step_against_the_gradient_lowers_the_value(apply):
-    applied, features = apply(), random_features().requires_grad_()
+    # Near each other: of vectors that are apart, some losses ask no more.
+    applied, features = apply(), (random_features() + 1).requires_grad_()
     value = applied(features, PAIRS).value
     value.backward()
     moved = features.detach() - 1e-3 * features.grad / features.grad.norm()
@@ -216,7 +218,8 @@ def test_half_precision_features_reach_the_loss_as_float32_outside_autocast(appl
     with torch.autocast("cpu", dtype=torch.bfloat16):
         value = applied(features, PAIRS).value
     ((given, _),) = seen
-    tensors = [t for t in (given.features, given.weight, given.logits) if t is not None]
+    values = (given.features, given.weight, given.logits, *given.aux.values())
+    tensors = [value for value in values if value is not None]
     assert {t.dtype for t in tensors} == {torch.float32}
     assert value.dtype == torch.float32
     value.backward()
