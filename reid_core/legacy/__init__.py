@@ -13,7 +13,8 @@ from typing import Any
 from reid_core.legacy.data import augmentation, data, sampler
 from reid_core.legacy.eval import is_legacy_eval, market_evaluate, translate_eval
 from reid_core.legacy.keys import OPTIMIZERS, RUN_EXPLAINED, RUN_KEYS, RUN_ONLY
-from reid_core.legacy.model import backbone, classifier, head, losses
+from reid_core.legacy.losses import classifier, losses
+from reid_core.legacy.model import backbone, head
 from reid_core.legacy.reading import Json, Reading, Translation
 
 __all__ = ["Translation", "is_legacy_eval", "is_legacy_run", "translate_eval", "translate_run"]

@@ -11,16 +11,27 @@ from reid_core.legacy.reading import Json, Reading, Translation
 OURS = frozenset({"run", "weights", "features"})
 """Keys of which every eval_params.json of ours has one."""
 
+REFINED = 50
+"""Images of a ranking that the predecessor sorted again, junk included."""
 
-def market_evaluate() -> Json:
-    """Return our evaluator with the protocol that the predecessor had in its source."""
+
+def market_evaluate(refinement: float = 0) -> Json:
+    """Return our evaluator with the protocol that the predecessor had in its source.
+
+    Args:
+        refinement: Temperature of the refinement of the ranking; 0 is none.
+    """
     params = {
         "ap": "trapezoid",
         "denominator": "all",
         "junk_rule": "cross_camera",
         "output": "embedding",
     }
-    return {"name": "market_evaluate", "params": params, "distance": {"name": "cosine"}}
+    entry: Json = {"name": "market_evaluate", "params": params, "distance": {"name": "cosine"}}
+    if refinement:
+        step = {"name": "spectral_refine", "params": {"k": REFINED, "temperature": refinement}}
+        entry["postprocess"] = [step]
+    return entry
 
 
 def is_legacy_eval(raw: Mapping[str, Any]) -> bool:
@@ -49,7 +60,7 @@ def _eval_params(r: Reading) -> Json:
     _note_changes(r)
     params = {
         "weights": r["model_path"],
-        "evaluation": [market_evaluate()],
+        "evaluation": [market_evaluate(r["spectral_transform"])],
         "batch_size": r["batch_size"],
         "device": "auto",
     }
@@ -68,6 +79,12 @@ def _note_changes(r: Reading) -> None:
         "benchmark_type",
         "AP is the trapezoid and every query counts, as in the predecessor's source",
     )
+    if r["spectral_transform"]:
+        r.note(
+            "spectral_transform",
+            f"temperature of spectral_refine over the first {REFINED} images, junk included, as "
+            "in the predecessor's source",
+        )
     r.note("gpus", f"{r['gpus']} became device 'auto'; choose a GPU with --set device=cuda:<n>")
     if r["feature_path"]:
         r.drop("feature_path", "to score saved features, write 'features' instead of model_path")

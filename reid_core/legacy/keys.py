@@ -41,21 +41,14 @@ OPTIMIZERS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 """Optimizers that both have, with our name and the params from the predecessor's source."""
 
-_NO_MARGIN = "margin 0 is a plain classifier, which has no margin layer"
 _NO_GENERATOR = "input_dim 0 switches the generator off"
 _NO_BUFFER = "the predecessor filled a buffer with it that no loss read"
 _IN_WEIGHTS = "a weights file carries its own network and preprocessing"
 
 RUN_KEYS: dict[str, Key] = {
-    "asoftmax_params.margin": Key(
-        MARGINS,
-        only=(0,),
-        otherwise="the predecessor's margin layer is not in reid-core; write 0 and, for "
-        "AM-softmax, override the translation: --set loss.0.name=am_softmax "
-        """--set 'loss.0.params={"scale": 30, "margin": 0.35}'""",
-    ),
-    "asoftmax_params.step": dead(POSITIVE, _NO_MARGIN),
-    "asoftmax_params.scale": dead(NUMBER, _NO_MARGIN),
+    "asoftmax_params.margin": Key(MARGINS),
+    "asoftmax_params.step": Key(POSITIVE, 30000),
+    "asoftmax_params.scale": Key(NUMBER, 30),
     "asoftmax_params.unlabel_fold": dead(COUNT, _NO_BUFFER),
     "asoftmax_params.unlabel_update": dead(COUNT, _NO_BUFFER),
     "batch_sampling_params.P": Key(POSITIVE, None),
@@ -102,9 +95,7 @@ RUN_KEYS: dict[str, Key] = {
         otherwise="evaluation within an epoch is not in reid-core; write null and set 'epoch'",
     ),
     "fine_tune": Key(FLAG, False),
-    "focal_loss": Key(
-        FLAG, False, only=(False,), otherwise="the focal loss is not in reid-core; write false"
-    ),
+    "focal_loss": Key(FLAG, False),
     "gan_params.input_dim": Key(
         COUNT, 0, only=(0,), otherwise="generators are not in reid-core; write 0"
     ),
@@ -154,12 +145,7 @@ RUN_KEYS: dict[str, Key] = {
     "parallels": Key(COUNTS),
     "pretrain_snapshot": Key(TEXT, ""),
     "tri_loss_params.margin": Key(TRIPLET_MARGIN),
-    "tri_loss_params.use_adaptive_weight": Key(
-        FLAG,
-        False,
-        only=(False,),
-        otherwise="triplets weighted by softmax are not in reid-core; write false",
-    ),
+    "tri_loss_params.use_adaptive_weight": Key(FLAG, False),
     "tri_loss_params.lambda_tri": Key(NUMBER),
     "tri_loss_params.lambda_cls": Key(NUMBER),
     "weight_decay": Key(NUMBER),
@@ -181,18 +167,13 @@ EVAL_KEYS: dict[str, Key] = {
     "data_augmentation": dead(OBJECT, _IN_WEIGHTS),
     "num_labels": dead(COUNT, _IN_WEIGHTS),
     "feature_path": Key(TEXT, ""),
-    "spectral_transform": Key(
-        NUMBER,
-        0,
-        only=(0,),
-        otherwise="the refinement of the ranking is not in reid-core; write 0",
-    ),
+    "spectral_transform": Key(NUMBER, 0),
     "model_path": Key(TEXT),
     "benchmark_type": Key(
         TEXT,
         only=("market_evaluate",),
-        otherwise="msmt_evaluate ranked as market_evaluate does, so write that one and name "
-        "the data in 'targets'",
+        otherwise="msmt_evaluate ranked as market_evaluate does with spectral_transform 0, so "
+        "write those two and name the data in 'targets'",
     ),
     "result_log_file": dead(ANYTHING, "the predecessor never read it"),
     "targets": Key(OBJECT, None),

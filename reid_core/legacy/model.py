@@ -1,11 +1,9 @@
-"""Translate the network and the losses of the predecessor's params.json."""
+"""Translate the network of the predecessor's params.json."""
 
 from __future__ import annotations
 
 from reid_core.legacy.keys import BACKBONES
 from reid_core.legacy.reading import Json, Reading
-
-# ---- network ----------------------------------------------------------------------------
 
 
 def backbone(r: Reading) -> Json:
@@ -18,15 +16,6 @@ def backbone(r: Reading) -> Json:
         "pretrained": "imagenet" if r["imagenet_pretrain"] else "none",
     }
     return {"name": name, "params": params}
-
-
-def classifier(r: Reading) -> Json:
-    """Return the linear layers' options."""
-    r.note(
-        "asoftmax_params.margin",
-        "0: linear classifiers with a bias, as in the predecessor's source",
-    )
-    return {"bias": True}
 
 
 def head(r: Reading) -> Json:
@@ -93,78 +82,8 @@ def _single(r: Reading) -> Json:
         return {"name": "global", "params": params}
     r.note(
         "model_params.spectral_trans",
-        "the gate of 0.9 reads the running accuracy; the predecessor's read that of the last "
-        "batch that it had logged",
+        "the gate of 0.9 reads the running accuracy, without any margin; the predecessor's read "
+        "that of the last batch that it had logged, margin included",
     )
     spectral = {"temperature": temperature, "gate": 0.9, "normalize": "column"}
     return {"name": "spectral", "params": {**params, **spectral}}
-
-
-# ---- losses -----------------------------------------------------------------------------
-
-
-def losses(r: Reading) -> list[Json]:
-    """Return cross entropy and triplets, as far as the predecessor used them."""
-    has_triplet = _has_triplet(r)
-    losses = []
-    if r["tri_loss_params.lambda_cls"]:
-        losses.append(_cross_entropy(r))
-    elif has_triplet:
-        r.drop("model_params.random_drop_branchs", "it counts with lambda_cls above 0 only")
-    if has_triplet:
-        losses.append(_triplet(r))
-    if not losses:
-        r.refuse(
-            "tri_loss_params.lambda_cls",
-            "0 without triplets leaves nothing to train; write a number above 0, or a "
-            "tri_loss_params.margin with class_balanced and lambda_tri above 0",
-            "tri_loss_params.margin",
-            "tri_loss_params.lambda_tri",
-            "batch_sampling_params.class_balanced",
-        )
-    return losses
-
-
-def _has_triplet(r: Reading) -> bool:
-    """Return whether the predecessor used triplets; note the keys that had no effect."""
-    weight = "tri_loss_params.lambda_tri"
-    if not r["tri_loss_params.margin"]:
-        r.drop(weight, "tri_loss_params.margin 0 switches triplets off")
-        return False
-    if not r["batch_sampling_params.class_balanced"]:
-        why = "the predecessor used triplets with class_balanced only"
-    elif not r[weight]:
-        why = "lambda_tri 0 switches triplets off"
-    else:
-        return True
-    r.drop("tri_loss_params.margin", why)
-    return False
-
-
-def _cross_entropy(r: Reading) -> Json:
-    """Return the cross entropy of all branches, or of those that random draws leave."""
-    draws = r["model_params.random_drop_branchs"]
-    return {
-        "name": "softmax",
-        "weight": r["tri_loss_params.lambda_cls"],
-        "on": "embedding",
-        "reduce": {"name": "random_keep", "draws": draws} if draws else "sum",
-        "params": {"label_smoothing": 0.0},
-    }
-
-
-def _triplet(r: Reading) -> Json:
-    """Return the triplets of the stripes' joint vector and of the global branch."""
-    margin = r["tri_loss_params.margin"]
-    r.note(
-        "tri_loss_params.margin",
-        "triplets see each branch after BN and dropout, and the branches' losses are summed",
-    )
-    return {
-        "name": "triplet",
-        "weight": r["tri_loss_params.lambda_tri"],
-        "on": "embedding",
-        "normalize": False,
-        "reduce": "sum",
-        "params": {"margin": "soft" if margin == "soft_margin" else margin},
-    }

@@ -1,6 +1,6 @@
 """Read a file in the predecessor's vocabulary against a table of its keys.
 
-``legacy_keys`` holds the tables; ``legacy`` and ``legacy_eval`` turn the values into ours.
+``keys`` holds the tables; the other modules turn the values into ours.
 """
 
 from __future__ import annotations
@@ -57,7 +57,9 @@ def _is_number(value: Any) -> bool:
 
 
 def _is_margin_list(value: Any) -> bool:
-    return isinstance(value, list) and bool(value) and all(_is_number(item) for item in value)
+    if not isinstance(value, list) or not value:
+        return False
+    return all(_is_number(item) and 0 <= item <= 2 for item in value)
 
 
 FLAG = Kind("true or false", lambda v: isinstance(v, bool), False)
@@ -76,7 +78,7 @@ COUNTS = Kind(
     [0],
 )
 MARGINS = Kind(
-    "0 or a list of margins such as [0.35]",
+    "0 or a list of margins from 0 to 2 such as [0.35]",
     lambda v: (_is_number(v) and v == 0) or _is_margin_list(v),
     0,
 )

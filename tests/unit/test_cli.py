@@ -409,14 +409,14 @@ def test_check_translates_a_run_of_the_predecessor(answer):
     assert f"{path}: right: resnet50, pcb, 1 softmax (" in out
 
 
-def test_check_refuses_the_predecessors_evaluation_for_its_refinement_alone(answer):
+def test_check_translates_an_evaluation_of_the_predecessor_that_lacks_only_its_data(answer):
     path = ROOT / "tests" / "unit" / "legacy_eval_params.json"
-    assert answer("check", path) == (
+    status, out, err = answer("check", path)
+    assert (status, err) == (
         2,
-        "",
-        f"error: {path}: spectral_transform: expected 0, got 0.7; the refinement of the ranking is "
-        "not in reid-core; write 0\n",
+        f"error: {path}: 'weights' needs 'targets': the datasets to score on\n",
     )
+    assert f"{path}: written for pytorch-reid-lite; translated:\n" in out
 
 
 def test_check_reports_the_text_the_overrides_and_the_values_at_once(answer, tmp_path, tiny_params):

@@ -2,16 +2,22 @@
 
 import copy
 import json
+import math
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
+from reid_core.assembly import check_on_meta
+from reid_core.contracts import BranchSpec, Features, LossInput, Progress
 from reid_core.discovery import load_catalog
 from reid_core.errors import ParamsError
+from reid_core.evaluation import evaluate, features_from_files
 from reid_core.legacy import is_legacy_eval, is_legacy_run, translate_eval, translate_run
 from reid_core.legacy.keys import EVAL_KEYS, EVAL_ONLY, RUN_KEYS, RUN_ONLY
 from reid_core.legacy.reading import ANYTHING, FLAG, OBJECT, REQUIRED, TEXT
-from reid_core.params import check_eval_params, check_run_params
+from reid_core.params import build, check_eval_params, check_run_params
 from reid_core.params_file import apply_overrides
 
 SHIPPED = json.loads((Path(__file__).parent / "legacy_params.json").read_text())
@@ -25,6 +31,7 @@ NOT_SHIPPED = {
 TARGETS = {"market": {"name": "market1501", "params": {"root": "/data/Market-1501"}}}
 SINGLE = {"model_params.pcb_n_parts": 0, "model_params.feature_dim": 256}
 TRIPLET = {"tri_loss_params.margin": 0.16}
+MARGIN = {"asoftmax_params.margin": [0.3], "model_params.random_drop_branchs": 0}
 RANDOM = {"batch_sampling_params.class_balanced": False}
 MISSING = object()
 
@@ -49,8 +56,7 @@ def run(**changes):
 
 
 def evaluation(**changes):
-    neutral = {"spectral_transform": 0, "targets": TARGETS}
-    return translate_eval(changed(neutral | changes, SHIPPED_EVAL), "old.json")
+    return translate_eval(changed({"targets": TARGETS} | changes, SHIPPED_EVAL), "old.json")
 
 
 def problems_of(translate, **changes):
@@ -143,9 +149,6 @@ def test_the_shipped_schedule_counts_epochs_five_times_and_after_warm_up():
 
 
 def test_the_learning_rate_is_the_predecessors():
-    from reid_core.contracts import Progress
-    from reid_core.params import build
-
     catalog = load_catalog()
     schedule = build(catalog, "schedule", check_run_params(run().params, catalog, "x").schedule)
 
@@ -195,7 +198,7 @@ def test_the_shipped_pictures():
 def test_translation_can_be_stored_and_leaves_the_input_alone():
     raw = copy.deepcopy(SHIPPED)
     translation = translate_run(raw, "old.json")
-    old_eval = changed({"spectral_transform": 0, "targets": TARGETS}, SHIPPED_EVAL)
+    old_eval = changed({"targets": TARGETS}, SHIPPED_EVAL)
     before = copy.deepcopy(old_eval)
     translated = translate_eval(old_eval, "old.json").params
 
@@ -232,7 +235,7 @@ def test_no_key_is_without_effect(name):
 
 @pytest.mark.parametrize("name", EVAL_KEYS)
 def test_no_key_of_the_evaluation_is_without_effect(name):
-    base = {**SHIPPED_EVAL, "spectral_transform": 0, "targets": TARGETS, "num_labels": 751}
+    base = {**SHIPPED_EVAL, "targets": TARGETS, "num_labels": 751}
     value = other_value(EVAL_KEYS[name], base.get(name, {}))
 
     assert outcome(evaluation, **{name: value}) != evaluation()
@@ -279,7 +282,7 @@ def test_a_section_that_is_no_object_is_one_problem():
 
 
 def test_all_problems_come_at_once():
-    changes = {"focal_loss": True, "lr.fc_lr": "0.1", "epochs": MISSING, "seed": 3}
+    changes = {"fine_tune": 1, "lr.fc_lr": "0.1", "epochs": MISSING, "seed": 3}
 
     assert {line.split(":")[0] for line in problems_of(run, **changes)} == set(changes)
 
@@ -315,12 +318,6 @@ def test_unknown_keys_of_the_evaluation():
     ("name", "value", "problem"),
     [
         (
-            "asoftmax_params.margin",
-            [0.35],
-            "expected 0, got [0.35]; the predecessor's margin layer",
-        ),
-        ("asoftmax_params.margin", [0.1, 0.2], "expected 0, got [0.1, 0.2]; the predecessor's"),
-        (
             "data_augmentation.gaussian_noise",
             True,
             "expected false, got true; noise is not in reid-core",
@@ -337,7 +334,6 @@ def test_unknown_keys_of_the_evaluation():
             'expected "market_evaluate" or null, got "msmt_evaluate"; msmt_evaluate ranked as',
         ),
         ("evaluation_params.step", 500, "expected null, got 500; evaluation within an epoch"),
-        ("focal_loss", True, "expected false, got true; the focal loss is not in reid-core"),
         ("gan_params.input_dim", 256, "expected 0, got 256; generators are not in reid-core"),
         ("gan_params.only_train", True, "expected false, got true; generators are not in"),
         (
@@ -354,11 +350,6 @@ def test_unknown_keys_of_the_evaluation():
         ),
         ("parallels", [0, 1], "expected the number of one GPU, such as [0], got [0, 1]; training"),
         ("parallels", [], "expected the number of one GPU, such as [0], got []; training"),
-        (
-            "tri_loss_params.use_adaptive_weight",
-            True,
-            "expected false, got true; triplets weighted by softmax are not in reid-core",
-        ),
         ("batches_dir", "", "expected the folder of the training images, got none"),
     ],
 )
@@ -368,17 +359,66 @@ def test_absent_features_are_refused(name, value, problem):
     assert line.startswith(f"{name}: {problem}")
 
 
-@pytest.mark.parametrize(
-    ("name", "value", "problem"),
-    [
-        ("spectral_transform", 0.7, "expected 0, got 0.7; the refinement of the ranking is not in"),
-        ("benchmark_type", "msmt_evaluate", 'expected "market_evaluate", got "msmt_evaluate"; msm'),
-    ],
-)
-def test_absent_features_of_the_evaluation_are_refused(name, value, problem):
-    (line,) = problems_of(evaluation, **{name: value})
+def test_another_protocol_is_refused():
+    assert problems_of(evaluation, benchmark_type="msmt_evaluate") == [
+        'benchmark_type: expected "market_evaluate", got "msmt_evaluate"; msmt_evaluate ranked as '
+        "market_evaluate does with spectral_transform 0, so write those two and name the data in "
+        "'targets'"
+    ]
 
-    assert line.startswith(f"{name}: {problem}")
+
+@pytest.mark.parametrize("margin", [[], [0.1, "a"], [-0.1], [0.3, 2.5], [True], 0.35])
+def test_margins_that_no_loss_takes(margin):
+    assert problems_of(run, **{"asoftmax_params.margin": margin}) == [
+        "asoftmax_params.margin: expected 0 or a list of margins from 0 to 2 such as [0.35], got "
+        + json.dumps(margin)
+    ]
+
+
+def test_focal_loss_over_a_margin_is_refused():
+    assert problems_of(run, **MARGIN, focal_loss=True) == [
+        "focal_loss: expected false with a margin, got true; reid-core's focal loss knows no "
+        "margin; write false, or asoftmax_params.margin 0"
+    ]
+
+
+def test_draws_over_two_losses_are_refused():
+    draws = {"model_params.random_drop_branchs": 6}
+    assert problems_of(run, **MARGIN | draws) == [
+        "model_params.random_drop_branchs: expected 0 with stripes, a global branch and a margin, "
+        "got 6; the global branch had no margin, so it has a loss of its own, and reid-core draws "
+        "among the branches of one loss; write 0"
+    ]
+    assert run(**MARGIN | draws | SINGLE).params["loss"][0]["reduce"]["draws"] == 6
+    alone = {"model_params.feature_gobal_dim": 0}
+    assert [loss["name"] for loss in run(**MARGIN | draws | alone).params["loss"]] == ["am_softmax"]
+
+
+def test_margins_that_change_after_steps_are_refused_with_their_translation():
+    changes = {"asoftmax_params.margin": [0.1, 0.2, 0.35], "asoftmax_params.step": 500}
+    (line,) = problems_of(run, **SINGLE, **changes)
+
+    assert line == (
+        "asoftmax_params.margin: expected 0 or a single margin such as [0.1], got "
+        "[0.1, 0.2, 0.35]; reid-core counts a margin's steps in epochs, and a file does not say "
+        "how many training steps an epoch has; write [0.1] and "
+        "--set 'loss.0.params.margin=[[0, 0.1], [500/S, 0.2], [1000/S, 0.35]]', where S is the "
+        "number of steps of an epoch that a run prints at its start"
+    )
+    override = line.split("--set '")[1].split("'")[0].replace("1000/S", "5").replace("500/S", "2.5")
+    translated = run(**SINGLE, **{"asoftmax_params.margin": [0.1]}).params
+    params = check_run_params(apply_overrides(translated, [override], "x"), load_catalog(), "x")
+    assert params.loss[0].params["margin"] == [[0, 0.1], [2.5, 0.2], [5, 0.35]]
+
+
+def test_all_problems_of_a_margin_come_at_once():
+    changes = {
+        "asoftmax_params.margin": [0.1, 0.2],
+        "focal_loss": True,
+        "model_params.random_drop_branchs": 6,
+    }
+
+    assert {line.split(":")[0] for line in problems_of(run, **changes)} == set(changes)
 
 
 def test_nothing_to_train_is_refused():
@@ -473,17 +513,130 @@ def test_triplets_alone():
 
 
 @pytest.mark.parametrize(
-    "off",
+    ("off", "dropped"),
     [
-        RANDOM,
-        {"tri_loss_params.lambda_tri": 0},
+        ({"tri_loss_params.margin": 0}, ["lambda_tri", "use_adaptive_weight"]),
+        (RANDOM, ["margin", "lambda_tri", "use_adaptive_weight"]),
+        ({"tri_loss_params.lambda_tri": 0}, ["margin", "use_adaptive_weight"]),
     ],
 )
-def test_triplets_that_the_predecessor_left_out(off):
-    translation = run(**TRIPLET, **off)
+def test_triplets_that_the_predecessor_left_out(off, dropped):
+    translation = run(**TRIPLET | off)
 
     assert [loss["name"] for loss in translation.params["loss"]] == ["softmax"]
-    assert "0.16 dropped" in notes_on(translation, "tri_loss_params.margin")[0]
+    notes = [note for note in translation.notes if note.startswith("tri_loss_params.")]
+    assert [note.split(":")[0].split(".")[1] for note in notes] == dropped
+    assert all(" dropped; " in note for note in notes)
+
+
+def test_a_margin_of_stripes_leaves_the_global_branch_without_one():
+    params = checked(
+        **MARGIN, **{"model_params.model": "resnet_18", "tri_loss_params.lambda_cls": 3}
+    )
+    stripes, whole = params.loss
+
+    assert (stripes.name, stripes.branches) == ("am_softmax", "stripe_*")
+    assert stripes.params == {"form": "slope", "scale": "norm", "margin": 0.3}
+    assert (whole.name, whole.branches) == ("softmax", "global")
+    assert whole.params["label_smoothing"] == 0
+    for loss in params.loss:
+        assert (loss.weight, loss.on, loss.reduce) == (3, "embedding", "sum")
+    assert (params.classifier.bias, params.classifier.init_std) == (True, 1 / 16)
+    check_on_meta(params, load_catalog())
+
+
+@pytest.mark.parametrize("temperature", [0, 0.3])
+def test_a_margin_of_the_single_head(temperature):
+    changes = {"model_params.model": "resnet_18", "model_params.spectral_trans": temperature}
+    params = checked(**MARGIN, **SINGLE, **changes)
+
+    assert [(loss.name, loss.branches) for loss in params.loss] == [("am_softmax", None)]
+    assert (params.classifier.bias, params.classifier.init_std) == (False, 1 / 16)
+    check_on_meta(params, load_catalog())
+
+
+def test_classifiers_under_a_margin_start_with_rows_of_a_length_near_1():
+    classifier = checked(**MARGIN, **SINGLE).classifier
+    generator = torch.Generator().manual_seed(0)
+    rows = torch.normal(0, classifier.init_std, (1000, 256), generator=generator)
+
+    # The squared length is chi-squared: mean 1, standard deviation sqrt(2 / 256).
+    assert rows.square().sum(dim=1).mean().item() == pytest.approx(1, abs=5 * (2 / 256e3) ** 0.5)
+
+
+# ---- published values of the losses -----------------------------------------------------
+
+PIDS = torch.tensor([0, 0, 1, 1, 2, 2, 3, 3])
+FEATURES = torch.tensor(
+    [
+        [(1 + 0.25 * i) * math.sin(1 + 3 * i + 2 * k**2 + 0.5 * i * k) for k in range(4)]
+        for i in range(8)
+    ],
+    dtype=torch.float64,
+)
+WEIGHT = torch.tensor(
+    [[math.cos(0.3 + c + 1.7 * k) for k in range(4)] for c in range(5)], dtype=torch.float64
+)
+COSINES = torch.tensor(
+    [[0.9 * math.cos(0.4 + 1.3 * i + 2.1 * c) for c in range(5)] for i in range(8)],
+    dtype=torch.float64,
+)
+
+
+def value_of(entry, logits=None):
+    """Return the value of a checked entry of the params' loss list on the published inputs."""
+    branch = BranchSpec("global", 4, "global", frozenset({"id", "metric"}))
+    loss = build(load_catalog(), "loss", entry, dim=4, num_pids=5, branch=branch)
+    progress = Progress(epoch=0, epochs=1, step=0, steps_per_epoch=1)
+    return loss(LossInput(FEATURES, PIDS, PIDS, progress, WEIGHT, logits)).value.item()
+
+
+@pytest.mark.parametrize(
+    ("margin", "scale", "value"),
+    [([0.3], 0, 3.536334), ([0.3], 15, 28.179533), ([0], 0, 2.718118), ([0.3, 0.3], 0, 3.536334)],
+)
+def test_the_margin_has_the_predecessors_values(margin, scale, value):
+    changes = {"asoftmax_params.margin": margin, "asoftmax_params.scale": scale}
+    (loss,) = checked(**MARGIN | changes, **SINGLE).loss
+
+    assert value_of(loss) == pytest.approx(value, abs=2e-6)
+
+
+def test_a_margin_without_a_scale_has_the_predecessors_default():
+    (loss,) = checked(**MARGIN, **SINGLE, **{"asoftmax_params.scale": MISSING}).loss
+
+    assert loss.params["scale"] == 30
+
+
+def test_the_focal_loss_has_the_predecessors_value():
+    params = checked(focal_loss=True)
+    (loss,) = params.loss
+
+    assert loss.reduce == checked().loss[0].reduce
+    assert params.classifier.bias
+    assert value_of(loss, logits=3 * COSINES) == pytest.approx(2.535985, abs=2e-6)
+
+
+@pytest.mark.parametrize(
+    ("margin", "weighted", "value"),
+    [
+        (0.16, False, 2.007854),
+        ("soft_margin", False, 2.075817),
+        (0.16, True, 1.532262),
+        ("soft_margin", True, 1.629675),
+    ],
+)
+def test_hard_triplets_have_the_predecessors_values_and_weighted_ones_are_larger(
+    margin, weighted, value
+):
+    changes = {"tri_loss_params.margin": margin, "tri_loss_params.use_adaptive_weight": weighted}
+    _, loss = checked(**changes).loss
+
+    assert loss.params["mining"] == ("weighted" if weighted else "hard")
+    if weighted:
+        assert value_of(loss) > value
+    else:
+        assert value_of(loss) == pytest.approx(value, abs=2e-6)
 
 
 def test_all_branches_without_random_draws():
@@ -565,6 +718,16 @@ def test_no_padding_means_no_crop():
         ({}, "model_params.pcb_n_parts", "max pooling and dropout 0.5 after BN, as in the"),
         ({}, "asoftmax_params.margin", "0: linear classifiers with a bias, as in the"),
         ({}, "asoftmax_params.scale", "0 dropped; margin 0 is a plain classifier"),
+        ({}, "asoftmax_params.step", "2000 dropped; margin 0 is a plain classifier"),
+        (MARGIN, None, "(1 + m) cos - m of the right identity, as in the predecessor's source; A"),
+        (MARGIN, "asoftmax_params.step", "2000 dropped; a single margin has no steps"),
+        (MARGIN, "asoftmax_params.scale", "0: cosines times the feature's length"),
+        (
+            {"asoftmax_params.scale": 15} | MARGIN,
+            None,
+            "15: cosines times 15, that of the right identity times the feature's length too",
+        ),
+        ({"focal_loss": True}, None, "gamma 2, as in the predecessor's source"),
         ({}, "asoftmax_params.unlabel_fold", "0 dropped; the predecessor filled a buffer"),
         ({}, "batch_sampling_params.softmax_only", "false dropped; the predecessor never read"),
         ({}, "batch_sampling_params.batch_size", "64 is the batch of evaluation only"),
@@ -591,9 +754,23 @@ def test_no_padding_means_no_crop():
         ({"evaluation_params.type": None}, "batches_dir", "images in ppm, pgm and tif and a class"),
         (TRIPLET, None, "triplets see each branch after BN and dropout"),
         (
-            TRIPLET | {"tri_loss_params.lambda_cls": 0},
-            "model_params.random_drop_branchs",
-            "6 dropped; it counts with lambda_cls above 0 only",
+            {"tri_loss_params.use_adaptive_weight": True} | TRIPLET,
+            None,
+            "an anchor is none of its own positives; the predecessor counted it, at distance 0",
+        ),
+        ({}, "tri_loss_params.use_adaptive_weight", "false dropped; tri_loss_params.margin 0"),
+        *(
+            (TRIPLET | {"tri_loss_params.lambda_cls": 0}, name, text)
+            for name, text in (
+                ("asoftmax_params.margin", "0 dropped; it counts with lambda_cls above 0 only"),
+                ("asoftmax_params.step", "2000 dropped; it counts with lambda_cls above 0 only"),
+                ("asoftmax_params.scale", "0 dropped; it counts with lambda_cls above 0 only"),
+                ("focal_loss", "false dropped; it counts with lambda_cls above 0 only"),
+                (
+                    "model_params.random_drop_branchs",
+                    "6 dropped; it counts with lambda_cls above 0 only",
+                ),
+            )
         ),
         ({"evaluation_params.type": None}, "evaluation_params.epoch", "20 dropped; evaluation_par"),
     ],
@@ -604,7 +781,28 @@ def test_notes(changes, name, text):
     assert [note for note in notes if note.partition(": ")[2].startswith(text)]
 
 
-@pytest.mark.parametrize("changes", [{}, SINGLE, TRIPLET, RANDOM | TRIPLET, {"fine_tune": True}])
+def test_a_margin_says_what_became_of_the_global_branch():
+    (note,) = notes_on(run(**MARGIN), "asoftmax_params.margin")
+    (alone,) = notes_on(run(**MARGIN, **SINGLE), "asoftmax_params.margin")
+
+    assert (
+        note
+        == f"{alone}, that of the global branch, which has no margin, too: its own were shorter"
+    )
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        SINGLE,
+        TRIPLET,
+        RANDOM | TRIPLET,
+        {"fine_tune": True},
+        MARGIN | TRIPLET | {"tri_loss_params.use_adaptive_weight": True},
+        TRIPLET | {"tri_loss_params.lambda_cls": 0, "focal_loss": True},
+    ],
+)
 def test_a_key_has_one_note_at_most(changes):
     names = [note.split(":")[0] for note in run(**changes).notes]
 
@@ -613,16 +811,13 @@ def test_a_key_has_one_note_at_most(changes):
 
 
 def test_the_way_to_am_softmax_works():
-    advice = RUN_KEYS["asoftmax_params.margin"].otherwise
-    overrides = [
-        word.partition(" ")[0] if word[0] != "'" else word.split("'")[1]
-        for word in advice.split("--set ")[1:]
-    ]
-    params = apply_overrides(run().params, overrides, "x")
+    translation = run(**MARGIN)
+    (note,) = notes_on(translation, "asoftmax_params.margin")
+    override = note.split("--set ")[1].split(";")[0]
+    params = apply_overrides(translation.params, [override], "x")
     loss = check_run_params(params, load_catalog(), "x").loss[0]
 
-    assert loss.name == "am_softmax"
-    assert loss.params == {"scale": 30, "margin": 0.35}
+    assert (loss.name, loss.params["form"]) == ("am_softmax", "additive")
 
 
 def test_pretrain_snapshot_is_kept():
@@ -645,7 +840,7 @@ def test_the_evaluation_is_one_of_ours():
 
 
 def test_missing_targets_can_be_given_as_an_override():
-    translation = translate_eval(changed({"spectral_transform": 0}, SHIPPED_EVAL), "old.json")
+    translation = translate_eval(SHIPPED_EVAL, "old.json")
     override = f"targets.market={json.dumps(TARGETS['market'])}"
 
     assert "--set" in notes_on(translation, "targets")[0]
@@ -660,6 +855,7 @@ def test_missing_targets_can_be_given_as_an_override():
     [
         ("model_path", "it must be a weights file of reid-core"),
         ("benchmark_type", "AP is the trapezoid and every query counts"),
+        ("spectral_transform", "temperature of spectral_refine over the first 50 images, junk in"),
         ("gpus", "[3] became device 'auto'"),
         ("img_h", "256 dropped; a weights file carries its own network and preprocessing"),
         ("model_params", '{"feature_dim": 256,'),
@@ -671,6 +867,70 @@ def test_notes_of_the_evaluation(name, text):
     (note,) = notes_on(evaluation(feature_path="f.pkl"), name)
 
     assert note.startswith(f"{name}: {text}")
+
+
+# ---- the numbers of the evaluation ------------------------------------------------------
+
+
+def predecessors_evaluation(query, gallery, temperature):
+    """Return mAP and rank-1 in float64, step by step as the predecessor did.
+
+    Its junk is what the query's own camera shows of the person and what has the identity -1.
+    """
+    q, g = (f.values["embedding"].astype(np.float64) for f in (query, gallery))
+    q, g = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in (q, g))
+    total = first = 0.0
+    for vector, pid, camid in zip(q, query.pids, query.camids, strict=True):
+        ranking = np.argsort(-(g @ vector))
+        if temperature:
+            group = g[ranking[:50]]
+            weights = np.exp(group @ group.T / temperature)
+            means = weights / weights.sum(axis=1, keepdims=True) @ group
+            ranking[:50] = ranking[:50][np.argsort(-(means @ vector))]
+        same = gallery.pids[ranking] == pid
+        junk = (same & (gallery.camids[ranking] == camid)) | (gallery.pids[ranking] == "-1")
+        hits = np.flatnonzero(same[~junk])
+        if not len(hits):
+            continue
+        before = [i / rank if rank else 1.0 for i, rank in enumerate(hits)]
+        after = [(i + 1) / (rank + 1) for i, rank in enumerate(hits)]
+        total += np.mean((np.array(before) + np.array(after)) / 2)
+        first += hits[0] == 0
+    return total / len(q), first / len(q)
+
+
+def drawn(rng, split, count, people):
+    """Return features of people around their centres; the one called -1 is junk."""
+    pids = rng.integers(-1, people, count)
+    centres = np.random.default_rng(0).standard_normal((people + 1, 12))
+    rows = centres[pids + 1] + 1.5 * rng.standard_normal((count, 12))
+    return Features(
+        values={"embedding": (rows * rng.uniform(0.5, 5, (count, 1))).astype(np.float32)},
+        pids=pids.astype(str),
+        camids=rng.integers(0, 3, count),
+        names=np.array([f"{split}/{i}.jpg" for i in range(count)]),
+        junk=pids == -1,
+        distractor=np.zeros(count, dtype=bool),
+    )
+
+
+@pytest.mark.parametrize("temperature", [0, 0.1, 0.7])
+@pytest.mark.parametrize("images", [40, 200])
+def test_the_evaluation_gives_the_predecessors_scores(temperature, images):
+    rng = np.random.default_rng(images)
+    query, gallery = drawn(rng, "query", 40, 12), drawn(rng, "gallery", images, 10)
+    query = query.rows(np.flatnonzero(~query.junk))
+    translated = evaluation(spectral_transform=temperature).params
+    catalog = load_catalog()
+    entries = check_eval_params(translated, catalog, "x").evaluation
+    extract = features_from_files({"query": query, "gallery": gallery})
+    (result,) = evaluate(entries, catalog, ["market"], extract)
+    metrics = result.scores.metrics
+
+    expected = predecessors_evaluation(query, gallery, temperature)
+    assert (metrics["mAP"], metrics["rank1"]) == pytest.approx(expected, abs=1e-9)
+    if temperature:
+        assert metrics["mAP"] != pytest.approx(predecessors_evaluation(query, gallery, 0)[0])
 
 
 # ---- recognition ------------------------------------------------------------------------
