@@ -28,6 +28,7 @@ from reid_core.run_directory import RunDirectory, read_params_of
 from reid_core.schema import DatasetEntry, EvalParams, EvaluationEntry, ExtractionParams
 from reid_core.scoring import draw_ranking
 from reid_core.targets import ModelUnderTest, Targets, check_targets, target_entries
+from reid_core.trained import weights_of
 from reid_core.weights import WeightsFile, load_model, read_weights
 
 
@@ -88,22 +89,14 @@ def what_to_score(
         entries = run.evaluation if entries is None else entries
         extraction = extraction or run.extraction
         working_dir = user_path(run.working_dir)
-        weights = _weights_of(directory)
+        weights = weights_of(directory)
+        say(f"weights: {weights}")
     else:
         weights = user_path(str(params.weights))
     if not entries:
         raise ReidError("evaluation: no evaluator is named; add one to 'evaluation'")
     targets = Targets(dict(datasets), Stores(catalog, working_dir))
     return targets, entries, read_weights(weights), extraction or ExtractionParams()
-
-
-def _weights_of(directory: RunDirectory) -> Path:
-    """Return a run's best weights; its last ones when none has been scored."""
-    for path in (directory.best_weights, directory.last_weights):
-        if path.is_file():
-            say(f"weights: {path}")
-            return path
-    raise ReidError(f"{directory.path}: no weights yet; the run has not ended an epoch to score")
 
 
 def model_under_test(

@@ -1,23 +1,62 @@
 """Objectives: one step of a real model, a finite total, a gradient for every parameter."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
-from reid_core.assembly import build_module
+from reid_core.assembly import build_module, check_on_meta
 from reid_core.contracts import Batch, LossOutput, Progress, Step
-from reid_core.params import check_run_params
+from reid_core.params import check_run_params, path_params
+from reid_core.trained import Preprocessing
+from reid_core.weights import save_weights
 
 PIDS = 4
+CLASSES = tuple(("people", str(pid)) for pid in range(PIDS))
+
+TERMS = {
+    "logits": {"weight": 1.0},
+    "features": {"weight": 1.0},
+    "distances": {"weight": 1.0},
+    "similarities": {"weight": 1.0},
+}
+PARAMS = {"distillation": {"terms": TERMS}}
+"""Params under which an objective does all that it can."""
 
 
 @pytest.fixture
-def module(objective, catalog, tiny_params):
-    raw = {**tiny_params, "objective": [{"name": objective.name, "params": objective.minimal}]}
+def raw(objective, catalog, tiny_params, tmp_path):
+    """Params of a training by the objective; where it reads a file, that is a trained network."""
+    given = {**objective.minimal, **PARAMS.get(objective.name, {})}
+    for name in path_params(catalog, "objective", objective.name):
+        given[name] = str(tmp_path / "trained.safetensors")
+        save_trained(tiny_params, catalog, given[name])
+    return {**tiny_params, "objective": [{"name": objective.name, "params": given}]}
+
+
+@pytest.fixture
+def module(raw, catalog):
+    return built(raw, catalog).train()
+
+
+def built(raw, catalog, seed=0):
+    """Build model and objectives as a run does."""
     params = check_run_params(raw, catalog, "params.json")
+    preprocessing = Preprocessing.of(params.augmentation, catalog)
     with torch.random.fork_rng():
-        torch.manual_seed(0)
-        built, _ = build_module(params, catalog, PIDS)
-    return built.train()
+        torch.manual_seed(seed)
+        module, _ = build_module(
+            params, catalog, PIDS, classes=CLASSES, preprocessing=preprocessing
+        )
+    return module
+
+
+def save_trained(raw, catalog, path):
+    """Write the weights of a network with the same parts and other weights."""
+    dump = check_run_params(raw, catalog, "params.json").model_dump(mode="json")
+    preprocessing = {"operations": [dump["augmentation"][0], dump["augmentation"][2]]}
+    metadata = {"params": dump, "classes": [*CLASSES], "preprocessing": preprocessing}
+    save_weights(Path(path), built(raw, catalog, seed=1).model, metadata)
 
 
 @pytest.fixture
@@ -58,3 +97,29 @@ def test_a_small_step_against_the_gradient_lowers_the_total(module, batch):
         for parameter in trained:
             parameter -= 1e-2 * parameter.grad / norm
         assert module(batch).total < before
+
+
+def test_shapes_alone_are_built_without_reading_a_file(raw, catalog, tmp_path):
+    for path in tmp_path.glob("*.safetensors"):
+        path.unlink()
+    check_on_meta(check_run_params(raw, catalog, "params.json"), catalog)
+
+
+def test_building_draws_no_more_random_numbers_than_the_model(raw, catalog, tiny_params):
+    def state_after(params):
+        checked = check_run_params(params, catalog, "params.json")
+        preprocessing = Preprocessing.of(checked.augmentation, catalog)
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            build_module(checked, catalog, PIDS, classes=CLASSES, preprocessing=preprocessing)
+            return torch.get_rng_state()
+
+    assert torch.equal(state_after(raw), state_after(tiny_params))
+
+
+def test_the_state_of_the_module_comes_back(module, raw, catalog, batch, tmp_path):
+    module(batch).total.backward()
+    torch.save(module.state_dict(), tmp_path / "state.pt")
+    other = built(raw, catalog, seed=2)
+    other.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
+    assert torch.equal(other.train()(batch).total, module(batch).total)

@@ -1,0 +1,137 @@
+"""The objective `distillation`: a trained network, the teacher, helps to train a smaller one.
+
+Both see the same batch. Four terms, alone or together, draw the student to the teacher:
+`logits` (how likely the teacher finds each identity), `features` (its embeddings), `distances`
+(how far apart it puts two images) and `similarities` (which images of the batch it finds alike).
+The last two compare images within each network, so the embeddings may differ in size. RKD's term of
+angles is left out: it needs B^3 numbers for a batch of B images.
+
+Reference: logits: Hinton et al., "Distilling the Knowledge in a Neural Network",
+arXiv:1503.02531, section 2; features: Romero et al., "FitNets", arXiv:1412.6550, equation 3;
+distances: Park et al., "Relational Knowledge Distillation", arXiv:1904.05068, equations 5 to 8;
+similarities: Tung and Mori, "Similarity-Preserving Knowledge Distillation", arXiv:1907.09682,
+equations 1 to 4.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field, model_validator
+
+from reid_core import Component, Params, hookimpl
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from reid_core.model import ReIDModel
+    from reid_core.trained import Preprocessing, Trained
+
+
+class Term(Params):
+    """A term of the objective."""
+
+    weight: float = Field(gt=0.0, description="Factor in the total loss, above 0.")
+
+
+class LogitsTerm(Term):
+    """Params of the term `logits`."""
+
+    temperature: float = Field(
+        default=4.0,
+        gt=0.0,
+        description="T, above 0, by which both networks' logits are divided: a large one shows "
+        "more of the unlikely identities. The term is multiplied by T^2: its gradients keep their "
+        "size.",
+    )
+
+
+class FeaturesTerm(Term):
+    """Params of the term `features`."""
+
+    measure: Literal["l2", "cosine"] = Field(
+        default="cosine",
+        description='"cosine": 1 - cosine, 0 to 2; "l2": mean squared difference of the values.',
+    )
+
+
+class Terms(Params):
+    """What is compared."""
+
+    logits: LogitsTerm | None = Field(
+        default=None,
+        description="Compare the logits of branches of one name; the teacher must have been "
+        "trained on the same identities.",
+    )
+    features: FeaturesTerm | None = Field(
+        default=None, description="Compare the embeddings, which must have one size."
+    )
+    distances: Term | None = Field(
+        default=None, description="Compare the Euclidean distances of all pairs of images."
+    )
+    similarities: Term | None = Field(
+        default=None,
+        description="Compare the rows of inner products of all pairs of images. Its values are "
+        "small: the paper's weight is 3000.",
+    )
+
+    @model_validator(mode="after")
+    def _some_term(self) -> Terms:
+        names = type(self).model_fields
+        if all(getattr(self, name) is None for name in names):
+            raise ValueError(f"give at least one of {', '.join(names)}")
+        return self
+
+
+class DistillationParams(Params):
+    """Params of the objective `distillation`."""
+
+    teacher: str = Field(
+        json_schema_extra={"format": "path"},
+        min_length=1,
+        description="The teacher's run directory (its best weights are taken) or weights file.",
+    )
+    terms: Terms = Field(description="What is compared, one term or several, each with a weight.")
+    resize_input: bool = Field(
+        default=False,
+        description="Resize the batch to the teacher's input size where it differs; otherwise "
+        "another size is an error. Mean, std and order of the channels must always be the same.",
+    )
+    alias: str = Field(
+        default="distillation",
+        pattern="^[A-Za-z0-9_]+$",
+        description="Prefix of the losses' names; two teachers need two.",
+    )
+
+
+def build(
+    params: DistillationParams,
+    *,
+    model: ReIDModel,
+    classes: tuple[tuple[str, str], ...],
+    preprocessing: Preprocessing | None,
+    load_trained: Callable[[str], Trained],
+) -> nn.Module:
+    """Build the objective; the teacher is read and checked here, unless only shapes matter."""
+    from reid_plugins.objective._distillation import Distillation
+    from reid_plugins.objective._teacher import check_student, open_teacher
+
+    check_student(params, model)
+    if preprocessing is None:
+        return Distillation(params, None)
+    return Distillation(params, open_teacher(params, model, classes, preprocessing, load_trained))
+
+
+@hookimpl
+def reid_objective() -> list[Component]:
+    """Offer the objective."""
+    return [
+        Component(
+            name="distillation",
+            params=DistillationParams,
+            build=build,
+            summary="a trained teacher's logits, features or relations, for the student to match",
+            reference="arXiv:1503.02531",
+        )
+    ]
