@@ -20,6 +20,10 @@ MINIMAL_PARAMS = {
     ("dataset", "image_folder"): {"root": "people"},
     ("dataset", "manifest"): {"file": "people.csv"},
     ("dataset", "market1501"): {"root": "Market-1501"},
+    ("objective", "distillation"): {
+        "teacher": "runs/first",
+        "terms": {"distances": {"weight": 1.0}},
+    },
 }
 """Params of components that have required ones."""
 

@@ -12,6 +12,7 @@ from reid_core import Component, LossComponent, ReidError, hookimpl
 from reid_core.assembly import build_module, build_parts
 from reid_core.contracts import Batch, LossOutput, Progress
 from reid_core.datasets import Stores
+from reid_core.freezing import Freezing
 from reid_core.images import TrainingImages
 from reid_core.losses import kept_branches
 from reid_core.params import check_run_params
@@ -411,6 +412,8 @@ def train(module, steps=3, schedule=lambda progress, history: 1.0):
         start=Progress(epoch=0, epochs=1, step=0, steps_per_epoch=steps),
         report=lambda progress, result, rates: reports.append((progress.step, rates["new"])),
         after_step=lambda: None,
+        freezing=Freezing([], module),
+        loss_warmup=None,
     )
     train_one_epoch(training)
     return training.state, reports

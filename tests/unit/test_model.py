@@ -246,6 +246,30 @@ def test_a_branch_that_is_not_as_large_as_declared_is_found_before_the_first_ima
         check_on_meta(params, catalog)
 
 
+def test_a_loss_whose_value_no_head_gives_is_refused_before_the_first_image(catalog, tiny_params):
+    loss = [{"name": "softmax"}, {"name": "uncertain_pair"}]
+    message = r"loss\.1: 'uncertain_pair' needs the value 'uc' of a head \(the heads give none\)"
+    with pytest.raises(ReidError, match=message):
+        check_on_meta(run_params(catalog, tiny_params, loss=loss), catalog)
+    fixed = {"uncertainty": {"lower": 0.1, "upper": -0.1}}
+    loss[1] = {"name": "uncertain_pair", "params": fixed}
+    check_on_meta(run_params(catalog, tiny_params, loss=loss), catalog)
+
+
+def test_a_distance_whose_value_no_head_gives_is_refused_before_the_first_image(
+    catalog, tiny_params
+):
+    given = {
+        "evaluation": [{"name": "market_evaluate", "distance": {"name": "uncertain"}}],
+        "head": [{"name": "uncertain", "alias": "mine"}],
+    }
+    message = r"evaluation\.0\.distance: 'uncertain' needs .*'uc'.* \(the heads give mine_uc\)"
+    with pytest.raises(ReidError, match=message):
+        check_on_meta(run_params(catalog, tiny_params, **given), catalog)
+    given["head"] = [{"name": "uncertain"}]
+    check_on_meta(run_params(catalog, tiny_params, **given), catalog)
+
+
 def test_the_model_of_params_has_their_parts(catalog, tiny_params):
     params = run_params(
         catalog, tiny_params, head=[{"name": "global", "params": {"embedding_dim": 7}}]
