@@ -1,7 +1,7 @@
 """Search over the parameters of k-reciprocal re-ranking, sharing all that can be shared.
 
-The neighbours are searched once, the descriptions made once for each (k1, k2), and a further
-lambda costs a mixture and a ranking.
+The neighbours are searched once, the base distances made once for a few (k1, k2) together, and
+the descriptions once for each; a further lambda costs a mixture and a ranking.
 """
 
 from __future__ import annotations
@@ -19,6 +19,11 @@ from reid_evaluate.images import JunkRule
 from reid_evaluate.k_reciprocal import ReRanked
 from reid_evaluate.ranking import BLOCK_SIZE, BlockRanker
 from reid_evaluate.reciprocal_encoding import encode, neighbourhood
+
+
+PAIRS_AT_ONCE = 4
+"""Choices of (k1, k2) that share the base distances of a block; each keeps its descriptions, of
+about 100 entries an image."""
 
 
 @dataclass(frozen=True)
@@ -77,18 +82,21 @@ def search(
             compared.keys.fill(start, start + len(part), part)
             plain.add(ranker, start, part)
         yield plain.trial(0, 0, 1.0)
-        for k1, k2 in pairs:
-            mixed = ReRanked(found, encode(found, k1, k2), 0.0)
-            means = {value: _Means() for value in lambdas}
+        for first in range(0, len(pairs), PAIRS_AT_ONCE):
+            some = pairs[first : first + PAIRS_AT_ONCE]
+            mixed = [ReRanked(found, encode(found, k1, k2), 0.0) for k1, k2 in some]
+            means = [[_Means() for _ in lambdas] for _ in some]
             for start in blocks:
                 stop = min(start + block_size, total)
                 far, near, part = (b[: stop - start] for b in (base, jaccard, keys))
-                mixed.base(start, stop, far)
-                mixed.jaccard(start, stop, near)
-                for value in lambdas:
-                    torch.lerp(near, far, value, out=part)
-                    means[value].add(ranker, start, part)
-            yield from (means[value].trial(k1, k2, value) for value in lambdas)
+                mixed[0].base(start, stop, far)  # the same for every pair
+                for one, row in zip(mixed, means, strict=True):
+                    one.jaccard(start, stop, near)
+                    for value, mean in zip(lambdas, row, strict=True):
+                        torch.lerp(near, far, value, out=part)
+                        mean.add(ranker, start, part)
+            for (k1, k2), row in zip(some, means, strict=True):
+                yield from (m.trial(k1, k2, v) for v, m in zip(lambdas, row, strict=True))
 
 
 def pairs_of(k1s: Iterable[int], k2s: Iterable[int]) -> list[tuple[int, int]]:

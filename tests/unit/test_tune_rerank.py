@@ -55,8 +55,9 @@ def files(tmp_path):
 # ---- the search -------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("block_size", [5, 1000])
-def test_every_trial_is_a_whole_re_ranking(block_size):
+@pytest.mark.parametrize(("block_size", "at_once"), [(5, 2), (1000, 4)])
+def test_every_trial_is_a_whole_re_ranking(block_size, at_once, monkeypatch):
+    monkeypatch.setattr("reid_evaluate.rerank_search.PAIRS_AT_ONCE", at_once)
     query, gallery = (image_set(people(split)) for split in ("query", "gallery"))
     found = list(
         search(
