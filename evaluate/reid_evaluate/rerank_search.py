@@ -20,7 +20,6 @@ from reid_evaluate.k_reciprocal import ReRanked
 from reid_evaluate.ranking import BLOCK_SIZE, BlockRanker
 from reid_evaluate.reciprocal_encoding import encode, neighbourhood
 
-
 PAIRS_AT_ONCE = 4
 """Choices of (k1, k2) that share the base distances of a block; each keeps its descriptions, of
 about 100 entries an image."""
