@@ -1,5 +1,10 @@
 """Samplers: a constant length, and batches that depend on seed, epoch and rank alone."""
 
+import json
+import os
+import subprocess
+import sys
+import textwrap
 from itertools import chain
 
 import numpy as np
@@ -92,3 +97,85 @@ def test_processes_share_the_batches_of_a_single_one(make, world_size):
     for step, parts in enumerate(zip(*shares, strict=True)):
         assert len({len(part) for part in parts}) == 1
         assert sorted(chain.from_iterable(parts)) == sorted(alone[step])
+
+
+# ---- other processes --------------------------------------------------------------------
+
+RANK = """
+    import json, sys
+    import numpy as np
+    from reid_core.component import call_build
+    from reid_core.discovery import load_catalog
+
+    data = json.load(sys.stdin)
+    arrays = {name: np.array(data[name], dtype=np.int64) for name in data["arrays"]}
+    catalog, served = load_catalog(), {}
+    for name in data["samplers"]:
+        component = catalog.component("sampler", name)
+        batches = call_build(component, component.params(), **arrays, **data["context"])
+        served[name] = []
+        for epoch in data["epochs"]:
+            batches.set_epoch(epoch)
+            served[name].append(list(batches))
+    json.dump(served, sys.stdout)
+"""
+
+
+@pytest.fixture(scope="module")
+def served_by_processes():
+    """A function from a world size to what each of its processes serves: rank, sampler, epoch."""
+    made = {}
+
+    def serve(world_size, samplers):
+        if world_size not in made:
+            data = {
+                "arrays": ["labels", "camids", "sources"],
+                "labels": LABELS.tolist(),
+                "camids": CAMIDS.tolist(),
+                "sources": SOURCES.tolist(),
+                "samplers": samplers,
+                "epochs": [0, 3],
+            }
+            made[world_size] = in_processes(
+                {**data, "context": {"seed": 5, "rank": rank, "world_size": world_size}}
+                for rank in range(world_size)
+            )
+        return made[world_size]
+
+    return serve
+
+
+def in_processes(inputs):
+    """Run one process per input, all at the same time, and return what they say."""
+    processes = []
+    for number, given in enumerate(inputs):
+        process = subprocess.Popen(
+            [sys.executable, "-c", textwrap.dedent(RANK)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            # Strings have other hashes in every process, so that sets have other orders.
+            env={**os.environ, "PYTHONHASHSEED": str(number + 1)},
+        )
+        processes.append(process)
+        process.stdin.write(json.dumps(given))
+        process.stdin.close()
+        process.stdin = None  # communicate would flush it
+    outputs = [process.communicate(timeout=120)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0] * len(processes)
+    return [json.loads(output) for output in outputs]
+
+
+@pytest.mark.parametrize("world_size", [2, 4])
+def test_real_processes_share_the_batches_of_a_single_one(
+    sampler, make, served_by_processes, catalog, world_size
+):
+    names = [offer.component.name for offer in catalog.offers if offer.kind == "sampler"]
+    ranks = served_by_processes(world_size, names)
+    alone = make(seed=5)
+    for position, epoch in enumerate([0, 3]):
+        shares = [rank[sampler.name][position] for rank in ranks]
+        for whole, *parts in zip(epoch_of(alone, epoch), *shares, strict=True):
+            assert len({len(part) for part in parts}) == 1
+            together = [tuple(key) for key in chain.from_iterable(parts)]
+            assert sorted(together) == sorted(whole)
