@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, cast
 
+from pydantic import PydanticUndefinedAnnotation, PydanticUserError, ValidationError
+
 from reid_core.catalog import Catalog
-from reid_core.component import AugmentationComponent, EvaluatorComponent, PostprocessComponent
+from reid_core.component import (
+    AugmentationComponent,
+    EvaluatorComponent,
+    PostprocessComponent,
+    call_build,
+)
+from reid_core.contracts import Progress
 from reid_core.errors import ReidError, did_you_mean
-from reid_core.schema import DataParams, Entry, EvaluationEntry
+from reid_core.problems import read_params
+from reid_core.schema import DataParams, Entry, EvaluationEntry, TrainParams
 
 
 def run_cross_checks(sections: Mapping[str, Any], catalog: Catalog) -> Iterator[str]:
@@ -30,6 +39,8 @@ def run_cross_checks(sections: Mapping[str, Any], catalog: Catalog) -> Iterator[
                 f"must come before '{last_on_tensors}', which works on tensors"
             )
         last_on_tensors = entry.name if stage == "tensor" else last_on_tensors
+    if {"schedule", "train", "evaluation"} <= sections.keys():
+        yield from _score_checks(sections, catalog)
 
 
 def eval_cross_checks(sections: Mapping[str, Any], catalog: Catalog) -> Iterator[str]:
@@ -70,6 +81,50 @@ def _comparison_checks(evaluation: Iterable[EvaluationEntry], catalog: Catalog) 
                         f"must come before '{before}', which changes distances"
                     )
                 before = step.name if stage == "distances" else before
+
+
+def _score_checks(sections: Mapping[str, Any], catalog: Catalog) -> Iterator[str]:
+    """Yield a problem when the schedule follows scores and the training is never scored."""
+    train: TrainParams = sections["train"]
+    schedule: Entry = sections["schedule"]
+    if train.evaluate_every and sections["evaluation"]:
+        return
+    if _reads_scores(schedule, train.epochs, catalog):
+        key, remedy = (
+            ("train.evaluate_every", "set it to 1 or more")
+            if sections["evaluation"]
+            else ("evaluation", "add an evaluator")
+        )
+        yield (
+            f"{key}: the schedule '{schedule.name}' follows the scores of evaluations during the "
+            f"training, and there are none; {remedy} or choose another schedule"
+        )
+
+
+class _WatchedScores(Sequence[tuple[int, float]]):
+    """A history without scores that notes whether anybody looks."""
+
+    seen = False
+
+    def __getitem__(self, at: Any) -> Any:
+        self.seen = True
+        return [][at]
+
+    def __len__(self) -> int:
+        self.seen = True
+        return 0
+
+
+def _reads_scores(entry: Entry, epochs: int, catalog: Catalog) -> bool:
+    """Return whether a schedule looks at the history: it is asked for its first and last rate."""
+    history = _WatchedScores()
+    reported = (ReidError, ValidationError, PydanticUserError, PydanticUndefinedAnnotation)
+    with suppress(*reported):
+        component = catalog.component("schedule", entry.name)
+        factor = call_build(component, read_params(component.params, entry.params))
+        for epoch in (0, epochs - 1):
+            factor(Progress(epoch, epochs, step=epoch, steps_per_epoch=1), history)
+    return history.seen
 
 
 def _stage(catalog: Catalog, entry: Entry) -> str | None:

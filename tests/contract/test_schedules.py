@@ -5,7 +5,9 @@ import pickle
 
 import pytest
 
+from reid_core import ReidError
 from reid_core.contracts import Progress
+from reid_core.params import check_run_params
 
 STEPS = 7
 HISTORY = [(1, 0.1), (2, 0.3), (3, 0.25)]
@@ -51,3 +53,23 @@ def test_the_schedule_can_be_pickled(schedule):
     factor = schedule.build()
     copied = pickle.loads(pickle.dumps(factor))
     assert [copied(p, []) for p in moments(5)] == [factor(p, []) for p in moments(5)]
+
+
+def test_a_schedule_that_follows_scores_is_refused_in_a_run_without_them(
+    schedule, catalog, tiny_params
+):
+    factor = schedule.build()
+    late = [(epoch, 0.5) for epoch in range(1, 30)]
+    follows = any(factor(p, late) != factor(p, []) for p in moments(30))
+    tiny_params["schedule"] = {"name": schedule.name, "params": schedule.minimal}
+    tiny_params["train"]["evaluate_every"] = 0
+    try:
+        check_run_params(tiny_params, catalog, "test")
+        refused = False
+    except ReidError as error:
+        (problem,) = error.problems
+        refused = problem.startswith("train.evaluate_every: ")
+    assert refused == follows
+    check_run_params(
+        {**tiny_params, "train": {**tiny_params["train"], "evaluate_every": 1}}, catalog, "test"
+    )

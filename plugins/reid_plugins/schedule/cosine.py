@@ -17,7 +17,12 @@ from pydantic import Field
 
 from reid_core import Component, hookimpl
 from reid_core.contracts import Progress
-from reid_plugins.schedule._warmup import WarmupParams, time_of, warmup_factor
+from reid_plugins.schedule._warmup import (
+    WarmupParams,
+    fraction_after_warmup,
+    time_of,
+    warmup_factor,
+)
 
 History = Sequence[tuple[int, float]]
 
@@ -30,27 +35,16 @@ class CosineParams(WarmupParams):
     )
 
 
-def cosine_factor(time: float, start: float, end: float, final: float) -> float:
-    """Return the factor at a time: 1 up to ``start``, ``final`` from ``end`` on.
-
-    Args:
-        time: Epochs since the start of the training.
-        start: Time at which the rate begins to fall.
-        end: Time at which it has fallen.
-        final: Factor at the end.
-    """
-    if time <= start:
-        return 1.0
-    done = min(1.0, (time - start) / max(end - start, 1e-12))
+def cosine_factor(done: float, final: float) -> float:
+    """Return the factor when a fraction ``done`` of the fall is over: 1 at 0, ``final`` at 1."""
     return final + (1.0 - final) * (1.0 + math.cos(math.pi * done)) / 2.0
 
 
 def factor(progress: Progress, history: History, *, params: CosineParams) -> float:
     """Return the factor on every rate; ``history`` is not used."""
     time = time_of(progress, params.per)
-    return warmup_factor(time, params) * cosine_factor(
-        time, params.warmup_epochs, progress.epochs, params.final_factor
-    )
+    done = fraction_after_warmup(time, params, progress.epochs)
+    return warmup_factor(time, params) * cosine_factor(done, params.final_factor)
 
 
 def build(params: CosineParams) -> Callable[[Progress, History], float]:
