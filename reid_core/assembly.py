@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
 import numpy as np
 import torch
 
 from reid_core.catalog import Catalog
+from reid_core.component import DistanceComponent, LossComponent
 from reid_core.contracts import Progress
-from reid_core.errors import ReidError
+from reid_core.errors import ReidError, name_list
+from reid_core.freezing import Freezing
 from reid_core.images import EpochBatches, Pipeline, TrainingImages, training_loader
 from reid_core.losses import WeightedLosses, build_losses
 from reid_core.model import build_model
@@ -23,7 +26,8 @@ from reid_core.optimization import (
     parameter_groups,
 )
 from reid_core.params import build
-from reid_core.schema import RunParams
+from reid_core.schema import LossWarmup, RunParams
+from reid_core.trained import Preprocessing, load_trained
 from reid_core.training import Training, TrainingModule, TrainState
 
 
@@ -43,6 +47,8 @@ class Parts:
     start: Progress
     classes: tuple[tuple[str, str], ...]
     images_per_step: int
+    freezing: Freezing
+    loss_warmup: LossWarmup | None
 
     def training(
         self,
@@ -61,13 +67,28 @@ class Parts:
             start=self.start,
             report=report,
             after_step=after_step,
+            freezing=self.freezing,
+            loss_warmup=self.loss_warmup,
         )
 
 
 def build_module(
-    params: RunParams, catalog: Catalog, num_pids: int
+    params: RunParams,
+    catalog: Catalog,
+    num_pids: int,
+    *,
+    classes: tuple[tuple[str, str], ...] = (),
+    preprocessing: Preprocessing | None = None,
 ) -> tuple[TrainingModule, WeightedLosses]:
     """Build model, losses and objectives.
+
+    Args:
+        params: Resolved params.
+        catalog: Offers the components.
+        num_pids: Identities to train on.
+        classes: (dataset, pid) of every label; empty and without ``preprocessing`` where only
+            shapes are looked at.
+        preprocessing: How the images of the batches are prepared.
 
     Raises:
         ReidError: Branches, losses and classifiers do not fit together.
@@ -75,7 +96,17 @@ def build_module(
     model = build_model(params, catalog, num_pids)
     losses = build_losses(params, catalog, model)
     objectives = [
-        build(catalog, "objective", entry, losses=losses, model=model, num_pids=num_pids)
+        build(
+            catalog,
+            "objective",
+            entry,
+            losses=losses,
+            model=model,
+            num_pids=num_pids,
+            classes=classes,
+            preprocessing=preprocessing,
+            load_trained=partial(load_trained, catalog=catalog),
+        )
         for entry in params.objective
     ]
     if params.train.fine_tune:
@@ -92,11 +123,19 @@ def build_parts(
         ReidError: The sampler cannot serve the identities, or parts do not fit together.
     """
     batches = EpochBatches(_sampler(params, catalog, images))
-    module, losses = build_module(params, catalog, len(images.classes))
+    module, losses = build_module(
+        params,
+        catalog,
+        len(images.classes),
+        classes=images.classes,
+        preprocessing=Preprocessing.of(params.augmentation, catalog),
+    )
     images_per_step = _check_batches(batches, images, losses)
     module.to(device)
     groups = parameter_groups(params.optimizer, module.named_parameters())
     train = params.train
+    freezing = Freezing(train.freeze, module)
+    freezing.set_epoch(0)  # for the table of groups
     return Parts(
         module=module,
         losses=losses,
@@ -118,6 +157,8 @@ def build_parts(
         ),
         classes=images.classes,
         images_per_step=images_per_step,
+        freezing=freezing,
+        loss_warmup=train.loss_warmup,
     )
 
 
@@ -133,13 +174,34 @@ def check_on_meta(params: RunParams, catalog: Catalog) -> None:
     with torch.device("meta"):
         module, _ = build_module(params, catalog, num_pids=2)
         module.eval()
+        Freezing(params.train.freeze, module)
         output = module.model(torch.empty(2, 3, height, width))
+    _check_values(params, catalog, output.aux)
     build_optimizer(params.optimizer, parameter_groups(params.optimizer, module.named_parameters()))
     for spec in module.model.branches:
         shape = tuple(output.branches[spec.name].embedding.shape)
         if shape != (2, spec.dim):
             raise ReidError(
                 f"head: branch '{spec.name}' declares {spec.dim} values and gives {shape[1:]}"
+            )
+
+
+def _check_values(params: RunParams, catalog: Catalog, given: Iterable[str]) -> None:
+    """Raise ReidError if a loss or a distance reads a value that no head gives."""
+    reads: dict[tuple[str, str], Iterable[str]] = {}
+    for i, entry in enumerate(params.loss):
+        loss = cast(LossComponent, catalog.component("loss", entry.name))
+        reads[f"loss.{i}", entry.name] = loss.reads(loss.params.model_validate(entry.params))
+    for i, evaluation in enumerate(params.evaluation):
+        if evaluation.distance:
+            distance = catalog.component("distance", evaluation.distance.name)
+            at = f"evaluation.{i}.distance", evaluation.distance.name
+            reads[at] = cast(DistanceComponent, distance).aux
+    for (place, name), values in reads.items():
+        if missing := sorted(set(values) - set(given)):
+            raise ReidError(
+                f"{place}: '{name}' needs the value '{missing[0]}' of a head (the heads give "
+                f"{name_list(given)}); use a head that gives it, without an 'alias'"
             )
 
 
@@ -155,6 +217,7 @@ def describe(params: RunParams, parts: Parts, images: TrainingImages) -> list[st
         f"model: {params.backbone.name}, embedding of {model.embedding_dim}, branches "
         + ", ".join(f"{s.name} ({s.dim})" for s in model.branches),
         *group_table(parts.groups),
+        *parts.freezing.lines(),
     ]
 
 

@@ -81,9 +81,7 @@ class ReIDModel(nn.Module):
         """Set the mode; a frozen backbone's BN layers stay in evaluation mode."""
         super().train(mode)
         if self.backbone_is_frozen:
-            for module in self.backbone.modules():
-                if isinstance(module, nn.modules.batchnorm._BatchNorm):
-                    module.eval()
+            hold_statistics(self.backbone)
         return self
 
     def forward(self, images: Tensor) -> ModelOutput:
@@ -125,6 +123,13 @@ class ReIDModel(nn.Module):
                         vector = F.normalize(vector, dim=1)
                     vectors.append(vector * entry.scale if entry.scale != 1 else vector)
         return vectors[0] if len(vectors) == 1 else torch.cat(vectors, dim=1)
+
+
+def hold_statistics(module: nn.Module) -> None:
+    """Put every BN layer of a module into evaluation mode; all else stays as it is."""
+    for part in module.modules():
+        if isinstance(part, nn.modules.batchnorm._BatchNorm):
+            part.eval()
 
 
 def build_model(params: ModelParams, catalog: Catalog, num_pids: int) -> ReIDModel:

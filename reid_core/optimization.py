@@ -1,4 +1,13 @@
-"""Parameter groups by owner and by name, the optimizer table, and rates over time."""
+"""Parameter groups by owner and by name, the optimizer table, and rates over time.
+
+Published recipes as params of ``optimizer``:
+
+- Person_reID_baseline_pytorch, the backbone at a tenth: ``lr_backbone`` = 0.1 ``lr``.
+- reid-strong-baseline, BIAS_LR_FACTOR 2 and WEIGHT_DECAY_BIAS 0:
+  ``{"match": "*bias*", "lr_scale": 2, "weight_decay": 0}``.
+- NAMA, decay of its own for the neck and the classifier: ``{"match": "*neck*", "weight_decay":
+  0.0005}`` and the same for ``"*classifier*"``.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +19,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from reid_core.contracts import Progress
 from reid_core.errors import ReidError, did_you_mean, name_list
-from reid_core.schema import OPTIMIZERS, AdamParams, OptimizerParams, SgdParams
+from reid_core.schema import OPTIMIZERS, AdamParams, LossWarmup, OptimizerParams, SgdParams
 
 Named = tuple[str, nn.Parameter]
 
@@ -62,12 +72,17 @@ def parameter_groups(
         groups.setdefault(GroupSettings(role, lr, weight_decay), []).append((name, parameter))
     for position, rule in enumerate(params.groups):
         if position not in matched:
-            names = [name for name, _ in named]
-            raise ReidError(
-                f"optimizer.groups.{position}.match: '{rule.match}' matches no parameter"
-                f"{did_you_mean(rule.match, names)}; names look like {name_list(names, 3)}"
-            )
+            raise no_such_parameter(f"optimizer.groups.{position}.match", rule.match, named)
     return dict(sorted(groups.items(), key=lambda g: (g[0].role, -g[0].lr, -g[0].weight_decay)))
+
+
+def no_such_parameter(key: str, match: str, named: Iterable[Named]) -> ReidError:
+    """Return the error of a rule at ``key`` in the params whose glob matches no parameter."""
+    names = [name for name, _ in named]
+    return ReidError(
+        f"{key}: '{match}' matches no parameter{did_you_mean(match, names)}; names look like "
+        f"{name_list(names, 3)}"
+    )
 
 
 def build_optimizer(
@@ -108,11 +123,34 @@ def set_rates(optimizer: torch.optim.Optimizer, factor: float) -> None:
 
 
 def rates_by_role(optimizer: torch.optim.Optimizer) -> dict[str, float]:
-    """Return the present rate of the first group of each role."""
-    rates: dict[str, float] = {}
+    """Return the present rate of each role: that of its group with the most numbers."""
+    largest: dict[str, tuple[int, float]] = {}
     for group in optimizer.param_groups:
-        rates.setdefault(group["role"], group["lr"])
-    return rates
+        size = sum(parameter.numel() for parameter in group["params"])
+        if size > largest.get(group["role"], (0, 0.0))[0]:
+            largest[group["role"]] = size, group["lr"]
+    return {role: lr for role, (_, lr) in largest.items()}
+
+
+def loss_weight(progress: Progress, warmup: LossWarmup | None) -> float:
+    """Return the factor on the total loss that a step minimises.
+
+    With W warm-up steps (``warmup.epochs`` epochs) the step s, from 0, has the weight
+    min(1, start + (1 - start) (s + 1) / W), as in Person_reID_baseline_pytorch. Unlike a small
+    rate it leaves weight decay as it is, and an optimizer that divides by the gradient's size,
+    such as Adam, hardly notices it.
+
+    Args:
+        progress: Where the training stands.
+        warmup: Length and first weight; None is no warm-up.
+
+    Returns:
+        A number from ``start`` to 1.
+    """
+    if warmup is None:
+        return 1.0
+    done = (progress.step + 1) / (warmup.epochs * progress.steps_per_epoch)
+    return 1.0 if done >= 1 else warmup.start + (1.0 - warmup.start) * done
 
 
 def group_table(groups: dict[GroupSettings, list[Named]]) -> list[str]:

@@ -184,6 +184,27 @@ class OptimizerParams(Entry):
     groups: list[GroupRule] = Field(default=[], description="Exceptions by parameter name.")
 
 
+class LossWarmup(Params):
+    """A total loss that starts small where other recipes start with a small rate."""
+
+    epochs: float = Field(gt=0, description="Length in epochs (> 0).")
+    start: float = Field(
+        default=0.1,
+        ge=0,
+        le=1,
+        description="Weight that the first step rises from, 0 to 1; the last one has 1.",
+    )
+
+
+class FreezeRule(Params):
+    """Parameters that stand still in the first epochs, with the BN statistics of their modules."""
+
+    match: str = Field(description="Glob on the parameter's name, e.g. 'model.backbone.*'.")
+    epochs: Positive = Field(
+        description="Epochs before they are trained (>= 1); of several rules the longest holds."
+    )
+
+
 class TrainParams(Params):
     """The training run."""
 
@@ -210,6 +231,14 @@ class TrainParams(Params):
         description="Before training, score the untrained network and a colour histogram.",
     )
     fine_tune: bool = Field(default=False, description="Freeze the backbone and its BN statistics.")
+    freeze: list[FreezeRule] = Field(
+        default=[], description="What is frozen at the beginning, by parameter name."
+    )
+    loss_warmup: LossWarmup | None = Field(
+        default=None,
+        description="Minimise the total times a weight that rises to 1 over the first epochs, in "
+        "each step; what is logged is not weighted.",
+    )
     pretrain_snapshot: PathText | None = Field(
         default=None,
         description="Weights file to start from. Its classifiers are used only if it was trained "

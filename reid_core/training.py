@@ -11,9 +11,11 @@ from torch import Tensor, nn
 
 from reid_core.contracts import Batch, LossOutput, Objective, Progress, Step, parts_with
 from reid_core.errors import ReidError, name_list
+from reid_core.freezing import Freezing
 from reid_core.losses import LossTerm
 from reid_core.model import ReIDModel
-from reid_core.optimization import rates_by_role, set_rates
+from reid_core.optimization import loss_weight, rates_by_role, set_rates
+from reid_core.schema import LossWarmup
 
 ACCURACY_MEMORY = 0.9
 """Weight of the past in the running mean of the identity accuracy."""
@@ -137,6 +139,8 @@ class Training:
         start: Progress of step 0, which states epochs, steps and the seed.
         report: Called after each step with (progress, result, rates).
         after_step: Called after each step, also to save; may raise to stop.
+        freezing: What stands still in the first epochs.
+        loss_warmup: How the minimised total begins small; None: it does not.
     """
 
     module: TrainingModule
@@ -149,6 +153,8 @@ class Training:
     start: Progress
     report: Callable[[Progress, StepResult, Mapping[str, float]], None]
     after_step: Callable[[], None]
+    freezing: Freezing
+    loss_warmup: LossWarmup | None
 
     def progress(self) -> Progress:
         """Return where the training stands, for the parts."""
@@ -163,14 +169,16 @@ def train_one_epoch(training: Training) -> None:
     updaters = parts_with("after_step", module.parts())
     training.batches.set(state.epoch, state.position)
     module.train()
+    training.freezing.set_epoch(state.epoch)
     for batch in training.loader:
         progress = training.progress()
         for part in listeners:
             part.set_progress(progress)
         set_rates(optimizer, training.schedule(progress, state.history))
         result = module(batch.to(training.device))
+        check_trainable(progress, result)
         optimizer.zero_grad(set_to_none=True)
-        result.total.backward()
+        (loss_weight(progress, training.loss_warmup) * result.total).backward()
         optimizer.step()
         for part in updaters:
             part.after_step()
@@ -178,6 +186,20 @@ def train_one_epoch(training: Training) -> None:
         training.report(progress, result, rates_by_role(optimizer))
         training.after_step()
     state.end_epoch()
+
+
+def check_trainable(progress: Progress, result: StepResult) -> None:
+    """Stop a training in which no gradient reaches anything.
+
+    Raises:
+        ReidError: The losses depend on frozen parameters only.
+    """
+    if not result.total.requires_grad:
+        raise ReidError(
+            f"train.freeze: the losses ({name_list(result.losses)}) depend on no parameter that is "
+            f"trained in epoch {progress.epoch + 1}; leave a part that they use out of "
+            "'train.freeze' and 'train.fine_tune'"
+        )
 
 
 def check_finite(progress: Progress, result: StepResult) -> None:

@@ -1,11 +1,15 @@
 """Parameter groups by owner and name, optimizers, and the table that is printed."""
 
+from fnmatch import fnmatchcase
+
 import pytest
 import torch
+from hypothesis import assume, given
+from hypothesis import strategies as st
 from torch import nn
 
 from reid_core import ReidError
-from reid_core.assembly import check_on_meta
+from reid_core.assembly import build_module, check_on_meta
 from reid_core.optimization import (
     build_optimizer,
     group_table,
@@ -83,6 +87,53 @@ def test_lr_scale_multiplies_the_rate_that_there_was():
     assert found[NAMES[1]][1] == pytest.approx(0.04)
 
 
+globs = st.sampled_from(["*", "model.*", "*bias*", "*.weight", "model.backbone.*", "objectives.*"])
+rates = st.sampled_from([0.0, 0.25, 2.0])
+rules_of_any_kind = st.lists(
+    st.fixed_dictionaries(
+        {"match": globs},
+        optional={"weight_decay": rates},
+    ).flatmap(
+        lambda rule: st.sampled_from([{}, {"lr": 0.5}, {"lr": 0.0}, {"lr_scale": 4.0}]).map(
+            lambda rate: {**rule, **rate}
+        )
+    ),
+    max_size=4,
+)
+
+
+@given(rules=rules_of_any_kind, lr_backbone=st.none() | rates, lr_loss=st.none() | rates)
+def test_every_parameter_has_the_settings_of_its_rules(rules, lr_backbone, lr_loss):
+    assume(all(any(fnmatchcase(name, rule["match"]) for name in NAMES) for rule in rules))
+    expected = {}
+    for name in NAMES:
+        role, own = "new", None
+        if name.startswith("model.backbone."):
+            role, own = "backbone", lr_backbone
+        elif name.startswith("objectives."):
+            role, own = "loss", lr_loss
+        lr, decay = 0.1 if own is None else own, 0.2
+        for rule in rules:
+            if fnmatchcase(name, rule["match"]):
+                lr = rule.get("lr", lr) * rule.get("lr_scale", 1)
+                decay = rule.get("weight_decay", decay)
+        expected[name] = (role, lr, decay)
+    changes = {"lr_backbone": lr_backbone, "lr_loss": lr_loss, "weight_decay": 0.2}
+    assert groups_of(groups=rules, **changes) == expected
+
+    params = optimizer_params(groups=rules, **changes)
+    pairs = named()
+    optimizer = build_optimizer(params, parameter_groups(params, pairs))
+    set_rates(optimizer, 0.5)
+    names = {parameter: name for name, parameter in pairs}
+    in_optimizer = {
+        names[parameter]: (group["role"], group["lr"], group["weight_decay"])
+        for group in optimizer.param_groups
+        for parameter in group["params"]
+    }
+    assert in_optimizer == {name: (r, lr * 0.5, d) for name, (r, lr, d) in expected.items()}
+
+
 def test_a_rule_that_matches_nothing_is_an_error():
     rules = [{"match": "*", "lr": 1}, {"match": "model.backbone.layer4.weigth", "lr": 1}]
     with pytest.raises(
@@ -141,6 +192,70 @@ def test_nesterov_without_momentum_is_an_error_and_found_early(catalog, tiny_par
         check_on_meta(params, catalog)
 
 
+@pytest.mark.parametrize("rule", [{"lr": 1.0, "lr_scale": 2.0}, {"lr": -1.0}, {"lr_scale": -1.0}])
+def test_a_group_has_one_rate_that_is_not_negative(rule):
+    with pytest.raises(ValueError, match=r"give either 'lr' or 'lr_scale'|greater than or equal"):
+        optimizer_params(groups=[{"match": "*", **rule}])
+
+
+# ---- published recipes on the real network ----------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def real_names(catalog):
+    """(name, parameter) of a network with a neck, a reduction, biases and a classifier."""
+    raw = {
+        "data": {"train": [{"name": "synthetic_market"}]},
+        "backbone": {"name": "resnet18", "params": {"pretrained": "none"}},
+        "head": [{"name": "global", "params": {"embedding_dim": 8}}],
+        "loss": [{"name": "softmax"}, {"name": "triplet"}, {"name": "center"}],
+        "sampler": {"name": "class_balanced"},
+        "augmentation": [{"name": "resize"}, {"name": "normalize"}],
+        "optimizer": {"name": "sgd", "lr": 0.1},
+        "train": {"epochs": 1},
+    }
+    with torch.device("meta"):
+        module, _ = build_module(check_run_params(raw, catalog, "test"), catalog, num_pids=3)
+    return list(module.named_parameters())
+
+
+def settings_by_name(real_names, **changes):
+    groups = parameter_groups(optimizer_params(**changes), real_names)
+    return {name: settings for settings, members in groups.items() for name, _ in members}
+
+
+def test_a_backbone_at_a_tenth(real_names):
+    found = settings_by_name(real_names, lr=0.05, lr_backbone=0.005)
+    assert {s.lr for name, s in found.items() if "backbone" in name} == {0.005}
+    assert {s.lr for name, s in found.items() if "backbone" not in name} == {0.05}
+    assert len(found) == len(real_names)
+
+
+def test_biases_have_twice_the_rate_and_no_decay(real_names):
+    rule = {"match": "*bias*", "lr_scale": 2, "weight_decay": 0.0}
+    found = settings_by_name(real_names, lr=3.5e-4, weight_decay=5e-4, groups=[rule])
+    assert sum("bias" in name for name in found) > 20
+    for name, settings in found.items():
+        expected = (7e-4, 0.0) if "bias" in name else (3.5e-4, 5e-4)
+        assert (settings.lr, settings.weight_decay) == expected, name
+
+
+def test_neck_and_classifier_have_a_decay_of_their_own(real_names):
+    rules = [
+        {"match": "*bias*", "weight_decay": 0.0},
+        {"match": "*neck*", "weight_decay": 0.01},
+        {"match": "*classifier*", "weight_decay": 0.01},
+    ]
+    found = settings_by_name(real_names, weight_decay=5e-4, groups=rules)
+    assert {name for name, s in found.items() if s.weight_decay == 0.01} == {
+        "model.heads.0.neck.bn.weight",
+        "model.heads.0.neck.bn.bias",
+        "model.classifier.global.weight",
+    }
+    assert found["model.heads.0.reduction.bias"].weight_decay == 0.0
+    assert found["model.heads.0.reduction.weight"].weight_decay == 5e-4
+
+
 @pytest.mark.parametrize(
     ("name", "kind"), [("adam", torch.optim.Adam), ("adamw", torch.optim.AdamW)]
 )
@@ -176,3 +291,14 @@ def test_the_schedule_s_factor_acts_on_every_group_s_own_rate():
         assert rates_by_role(optimizer) == pytest.approx(
             {"backbone": 0.01 * factor, "loss": 0.5 * factor, "new": 0.1 * factor}
         )
+
+
+def test_the_rate_of_a_role_is_that_of_its_largest_group():
+    pairs = [
+        ("model.backbone.bias", nn.Parameter(torch.ones(7))),
+        ("model.backbone.weight", nn.Parameter(torch.ones(4, 2))),
+        ("model.heads.0.bias", nn.Parameter(torch.ones(7))),
+    ]
+    params = optimizer_params(groups=[{"match": "*bias", "lr_scale": 2}])
+    optimizer = build_optimizer(params, parameter_groups(params, pairs))
+    assert rates_by_role(optimizer) == {"backbone": 0.1, "new": 0.2}
