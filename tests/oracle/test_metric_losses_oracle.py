@@ -333,10 +333,11 @@ def test_ranked_list_is_near_pytorch_metric_learning(seed):
 
 @pytest.mark.parametrize(("margin", "expected"), [(0.16, 1.532262), ("soft", 1.629675)])
 def test_weighted_triplets_with_the_anchor_among_its_positives(margin, expected):
-    # The published numbers count the anchor as its own positive; the paper and we do not.
+    # The published numbers count the anchor as its own positive; the paper and we do not. They
+    # are float32, in which an image is up to 0.0014 away from itself.
     pids = PIDS.tolist()
     published = loop_triplet(FEATURES, pids, margin, mining="weighted", itself=True)
-    assert published.item() == pytest.approx(expected, abs=1e-6)
+    assert published.item() == pytest.approx(expected, abs=1e-5)
     ours = loss_of(triplet, FEATURES, PIDS, margin=margin, mining="weighted").value
     assert ours > published
 
@@ -350,7 +351,7 @@ def test_harder_triplets_of_six_points(hard_factor, expected):
 
 def test_triplets_of_raw_and_of_normalised_vectors():
     unit = F.normalize(FEATURES)
-    assert loss_of(triplet, FEATURES, PIDS).value.item() == pytest.approx(2.130353, abs=5e-7)
+    assert loss_of(triplet, FEATURES, PIDS).value.item() == pytest.approx(2.130353, abs=1e-6)
     assert loss_of(triplet, unit, PIDS).value.item() == pytest.approx(1.042208, abs=5e-7)
 
 
@@ -394,12 +395,13 @@ RANKED_GRADIENTS = [
 
 @pytest.mark.parametrize(("params", "expected"), RANKED)
 def test_ranked_list_has_the_published_values(params, expected):
-    # The release adds both parts, and 1e-5 to both denominators; its numbers are float32.
+    # The release adds both parts, and 1e-5 to both denominators, which are 1 or larger: its value
+    # is at most 1e-5 of it smaller than ours. Its numbers are float32.
     unit = F.normalize(FEATURES)
     published = 2 * loop_ranked_list(unit, PIDS.tolist(), small=1e-5, **params)
     assert published.item() == pytest.approx(expected, abs=5e-7)
     ours = 2 * loss_of(ranked_list, unit, PIDS, **params).value
-    assert ours.item() == pytest.approx(expected, abs=1e-5)
+    assert ours.item() == pytest.approx(expected, rel=1.1e-5)
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,9 @@ def squared_distance(a: Tensor, b: Tensor) -> Tensor:
     Returns:
         ``(A, B)``, at least 1e-12.
     """
-    squared = a.square().sum(1)[:, None] + b.square().sum(1)[None, :] - 2 * (a @ b.T)
+    lengths = a.square().sum(1)
+    others = lengths if b is a else b.square().sum(1)
+    squared = lengths[:, None] + others[None, :] - 2 * (a @ b.T)
     # Below the bound lie rounding errors, also negative ones; the clamp passes no gradient
     # there, where that of a square root would grow without limit.
     return squared.clamp(min=1e-12)

@@ -25,12 +25,13 @@ def kmeans(points: Tensor, clusters: int, generator: torch.Generator) -> Tensor:
     Returns:
         ``(N,)`` int64, 0 to K - 1.
     """
-    import torch.nn.functional as F
+    import torch
 
     points = points.detach()
     centers = first_centers(points, clusters, generator)
+    numbers = torch.arange(clusters, device=points.device)[:, None]  # (K, 1)
     for _ in range(ROUNDS):
-        members = F.one_hot(nearest(points, centers), clusters).to(points.dtype).T  # (K, N)
+        members = (numbers == nearest(points, centers)).to(points)  # (K, N)
         count = members.sum(dim=1, keepdim=True)  # (K, 1)
         means = members @ points / count.clamp(min=1)
         centers = means.where(count > 0, centers)  # (K, d)
