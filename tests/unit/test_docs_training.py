@@ -1,0 +1,38 @@
+"""Every piece of params.json that the guides show is right, alone and with a model."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from reid_core.assembly import check_on_meta
+from reid_core.params import check_run_params
+
+CLONE = Path(__file__).resolve().parents[2]
+GUIDES = ("losses.md", "training.md")
+
+
+def pieces():
+    """Yield the sections of every JSON block of the guides."""
+    for guide in GUIDES:
+        text = (CLONE / "docs" / guide).read_text(encoding="utf-8")
+        blocks = re.findall(r"```json\n(.*?)```", text, re.DOTALL)
+        assert blocks, guide
+        for number, block in enumerate(blocks):
+            yield pytest.param(json.loads(block), id=f"{guide}-{number}")
+
+
+@pytest.mark.parametrize("sections", list(pieces()))
+def test_the_piece_fits_into_the_quick_start(sections, catalog):
+    quickstart = json.loads((CLONE / "params" / "quickstart.json").read_text(encoding="utf-8"))
+    assert sections.keys() <= quickstart.keys() | {"objective"}
+    check_on_meta(check_run_params({**quickstart, **sections}, catalog, "guide"), catalog)
+
+
+@pytest.mark.parametrize("kind", ["loss", "sampler", "schedule"])
+def test_the_guides_name_every_component_of_the_kind(kind, catalog):
+    text = "".join((CLONE / "docs" / guide).read_text(encoding="utf-8") for guide in GUIDES)
+    names = catalog.names(kind)
+    assert names
+    assert [name for name in names if f"`{name}`" not in text] == []
