@@ -13,7 +13,7 @@ from reid_core.report.markup import Markup, element, join
 
 # Units of the drawing; the style sheet scales it to the width of its column.
 WIDTH, HEIGHT = 460, 300
-_LEFT, _RIGHT, _TOP, _BOTTOM = 58, 14, 16, 52
+_LEFT, _RIGHT, _TOP, _BOTTOM = 64, 14, 16, 52
 _PLOT_WIDTH, _PLOT_HEIGHT = WIDTH - _LEFT - _RIGHT, HEIGHT - _TOP - _BOTTOM
 
 
@@ -117,7 +117,7 @@ class Chart:
                 *map(_tick_below, columns, x_ticks),
                 *map(_tick_beside, rows, y_ticks),
                 _label(_LEFT + _PLOT_WIDTH / 2, HEIGHT - 8, self.x.label),
-                _label(14, middle, self.y.label, transform=f"rotate(-90 14 {_text(middle)})"),
+                _label(12, middle, self.y.label, transform=f"rotate(-90 12 {_text(middle)})"),
             ]
         )
 

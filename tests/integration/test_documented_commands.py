@@ -28,7 +28,7 @@ def commands(document):
 def small(recipe):
     recipe["data"]["train"][0]["params"] |= {
         "train_identities": 6,
-        "test_identities": 4,
+        "test_identities": 6,
         "cameras": 2,
         "distractors": 2,
         "junk": 2,

@@ -96,7 +96,9 @@ def test_training_lowers_the_loss_and_beats_the_untrained_network(trained):
     steps = lines_of(trained, "train")
     first, last = (np.mean([s["total"] for s in part]) for part in (steps[:5], steps[-5:]))
     assert last < 0.6 * first
-    assert steps[-1]["monitors"]["accuracy"] > 0.9
+    # One batch of 32 images says little: between neighbouring ones it moves by 0.15.
+    assert np.mean([s["monitors"]["accuracy"] for s in steps[:5]]) < 0.2
+    assert np.mean([s["monitors"]["accuracy"] for s in steps[-10:]]) > 0.85
     scores = {b["name"]: b["metrics"]["mAP"] for b in lines_of(trained, "baseline")}
     best = max(e["metrics"]["mAP"] for e in lines_of(trained, "evaluation"))
     assert best > scores["untrained network"] + 0.15

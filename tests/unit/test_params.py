@@ -516,12 +516,13 @@ def test_problems_of_eval_params_are_reported_together(file, catalog):
 
 def test_problems_of_an_older_file_are_reported_together(file, catalog):
     old = json.loads((Path(__file__).parent / "legacy_params.json").read_text())
-    text = json.dumps({**old, "focal_loss": True, "weight_decay": "@"})
+    text = json.dumps({**old, "optimizer": "rmsprop", "weight_decay": "@"})
     path = file(text.replace('"@"', 'NaN, "img_h": 384'))
     assert problems_of_loading(load_run_params, path, catalog) == [
         "img_h: given twice; keep one",
         "weight_decay: NaN is not a JSON number; write a finite number",
-        "focal_loss: expected false, got true; the focal loss is not in reid-core; write false",
+        'optimizer: expected "sgd" or "nesterov" or "adam" or "amsgrad", got "rmsprop"; rmsprop is '
+        "not in reid-core, and any other word meant sgd",
     ]
 
 
@@ -585,7 +586,12 @@ def test_operations_on_pictures_come_before_those_on_tensors(problems):
 def test_right_params_come_back_with_every_default_filled_in(catalog, tiny_params):
     params = check_run_params(tiny_params, catalog, "p")
     assert params.train.log_every == 10
-    assert params.loss[1].params == {"margin": 0.3, "distance": "euclidean"}
+    assert params.loss[1].params == {
+        "margin": 0.3,
+        "distance": "euclidean",
+        "mining": "hard",
+        "hard_factor": 0.0,
+    }
     assert params.optimizer.params == {"beta1": 0.9, "beta2": 0.999, "amsgrad": False}
     assert params.data.train[0].params["train_identities"] == 6
     assert params.data.train[0].params["train_images"] >= 1
