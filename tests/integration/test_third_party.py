@@ -21,8 +21,8 @@ from pathlib import Path
 import pytest
 
 CLONE = Path(__file__).resolve().parents[2]
-EXAMPLE = CLONE / "examples" / "reid-circle-loss"
-OURS = ("reid_core", "reid_plugins", "reid_evaluate", "reid_circle_loss", "reid_broken")
+EXAMPLE = CLONE / "examples" / "reid-supcon-loss"
+OURS = ("reid_core", "reid_plugins", "reid_evaluate", "reid_supcon_loss", "reid_broken")
 
 BROKEN_SETUP = """\
 [metadata]
@@ -106,7 +106,7 @@ def environment(tmp_path_factory):
     (broken / "reid_broken.py").write_text(BROKEN_MODULE)
     sources = {
         "reid-core": copied(CLONE, root / "core"),
-        "reid-circle-loss": copied(EXAMPLE, root / "circle"),
+        "reid-supcon-loss": copied(EXAMPLE, root / "supcon"),
         "reid-broken": broken,
     }
     files = {name: built(source, root / "dist" / name) for name, source in sources.items()}
@@ -126,11 +126,12 @@ def environment(tmp_path_factory):
 
 
 @pytest.fixture
-def circle_params(tiny_params, tmp_path):
+def supcon_params(tiny_params, tmp_path):
     """The path of a params.json for one epoch with the loss of the example plugin."""
-    losses = [{"name": "softmax"}, {"name": "circle", "weight": 0.1, "params": {"gamma": 32}}]
+    supcon = {"name": "supcon", "weight": 0.1, "params": {"temperature": 0.2}}
     train = {**tiny_params["train"], "epochs": 1, "log_every": 1}
     path = tmp_path / "params.json"
+    losses = [{"name": "softmax"}, supcon]
     path.write_text(json.dumps({**tiny_params, "loss": losses, "train": train}))
     return path
 
@@ -169,7 +170,7 @@ def test_the_wheel_holds_every_module_of_the_clone(environment):
         assert clone == {name for name in wheel.namelist() if name.endswith(".py")}
 
 
-@pytest.mark.parametrize("name", ["reid-core", "reid-circle-loss"])
+@pytest.mark.parametrize("name", ["reid-core", "reid-supcon-loss"])
 def test_the_sdist_holds_what_the_wheel_is_built_from(environment, name):
     with tarfile.open(environment.sdists[name]) as sdist:
         files = {member.name.partition("/")[2] for member in sdist.getmembers()}
@@ -193,50 +194,50 @@ def test_the_environment_knows_one_reid_core_alone(environment, tmp_path):
         "print(*sorted(d.name for d in distributions() if d.name.startswith('reid')))"
     )
     output = succeeded(environment.run("python", "-c", code, cwd=tmp_path))
-    assert output.split() == ["reid-broken", "reid-circle-loss", "reid-core"]
+    assert output.split() == ["reid-broken", "reid-core", "reid-supcon-loss"]
 
 
 # ---- the third-party plugin -------------------------------------------------------------
 
 
 def test_a_training_with_the_third_party_loss_succeeds_and_records_its_origin(
-    environment, circle_params, tiny_params, tmp_path
+    environment, supcon_params, tiny_params, tmp_path
 ):
-    command = ("train", "--config_path", circle_params, "--sub_working_dir", "run")
+    command = ("train", "--config_path", supcon_params, "--sub_working_dir", "run")
     succeeded(environment.run("reid", *command, cwd=tmp_path))
     directory = Path(tiny_params["working_dir"]) / "run"
     lines = [json.loads(line) for line in (directory / "metrics.jsonl").read_text().splitlines()]
     steps = [line for line in lines if line["kind"] == "train"]
     assert steps
-    assert all(step["losses"]["circle"] > 0 for step in steps)
-    assert "circle.positive_cosine" in steps[0]["monitors"]
+    assert all(step["losses"]["supcon"] > 0 for step in steps)
+    assert "supcon.positive_cosine" in steps[0]["monitors"]
     assert [line["kind"] for line in lines][-1] == "evaluation"
 
     resolved = json.loads((directory / "params.json").read_text())
-    assert resolved["plugins"] == {"reid-circle-loss": "0.1.0", "reid-core": "0.1.0"}
-    assert resolved["loss"][1]["params"] == {"margin": 0.25, "gamma": 32.0}
+    assert resolved["plugins"] == {"reid-supcon-loss": "0.1.0", "reid-core": "0.1.0"}
+    assert resolved["loss"][1]["params"] == {"temperature": 0.2}
     assert (directory / "weights" / "best.safetensors").is_file()
 
 
-def test_the_params_are_right_without_torch_being_imported(environment, circle_params, tmp_path):
+def test_the_params_are_right_without_torch_being_imported(environment, supcon_params, tmp_path):
     code = (
         "import sys\nfrom reid_core.cli import main\n"
         "status = main(['check', sys.argv[1]])\nassert 'torch' not in sys.modules\nsys.exit(status)"
     )
-    output = succeeded(environment.run("python", "-c", code, circle_params, cwd=tmp_path))
-    assert "0.1 circle" in output
-    assert "reid-circle-loss 0.1.0" in output
+    output = succeeded(environment.run("python", "-c", code, supcon_params, cwd=tmp_path))
+    assert "0.1 supcon" in output
+    assert "reid-supcon-loss 0.1.0" in output
 
 
-def test_the_distribution_can_be_named_with_the_loss(environment, circle_params, tmp_path):
-    override = ("--set", "loss.1.name=reid-circle-loss:circle")
-    succeeded(environment.run("reid", "check", circle_params, *override, cwd=tmp_path))
+def test_the_distribution_can_be_named_with_the_loss(environment, supcon_params, tmp_path):
+    override = ("--set", "loss.1.name=reid-supcon-loss:supcon")
+    succeeded(environment.run("reid", "check", supcon_params, *override, cwd=tmp_path))
 
 
 def test_the_list_of_plugins_names_the_distribution_with_its_loss(environment, tmp_path):
     lines = succeeded(environment.run("reid", "plugins", cwd=tmp_path)).splitlines()
-    at = lines.index("reid-circle-loss 0.1.0")
-    assert lines[at + 1].split()[:2] == ["loss", "circle"]
+    at = lines.index("reid-supcon-loss 0.1.0")
+    assert lines[at + 1].split()[:2] == ["loss", "supcon"]
     assert "reid-core 0.1.0" in lines
     assert "failed to load" in lines[-1]
     assert lines[-1].endswith("see: reid plugins --errors")
@@ -244,16 +245,16 @@ def test_the_list_of_plugins_names_the_distribution_with_its_loss(environment, t
 
 def test_the_schema_of_the_params_knows_the_loss(environment, tmp_path):
     schema = succeeded(environment.run("reid", "schema", cwd=tmp_path))
-    assert '"circle"' in schema
-    assert "Relaxation m in [0, 1)" in schema
+    assert '"supcon"' in schema
+    assert "Divisor of the cosines in (0, 10]" in schema
 
 
-def test_switched_off_third_party_plugins_are_unknown(environment, circle_params, tmp_path):
+def test_switched_off_third_party_plugins_are_unknown(environment, supcon_params, tmp_path):
     process = environment.run(
-        "reid", "check", circle_params, cwd=tmp_path, REID_CORE_NO_THIRD_PARTY="1"
+        "reid", "check", supcon_params, cwd=tmp_path, REID_CORE_NO_THIRD_PARTY="1"
     )
     assert process.returncode == 2
-    assert "loss.1.name: unknown loss 'circle'" in process.stderr
+    assert "loss.1.name: unknown loss 'supcon'" in process.stderr
     assert "failed" not in process.stderr
 
 
@@ -269,7 +270,7 @@ def test_the_third_party_loss_passes_the_contract_tests_of_every_loss(environmen
     for name in ("conftest.py", "contract"):
         copy = shutil.copytree if (CLONE / "tests" / name).is_dir() else shutil.copy
         copy(CLONE / "tests" / name, tmp_path / name)
-    options = ("-q", "--import-mode=importlib", "-p", "no:cacheprovider", "-k", "circle")
+    options = ("-q", "--import-mode=importlib", "-p", "no:cacheprovider", "-k", "supcon")
     output = succeeded(
         environment.run("python", "-m", "pytest", *options, "contract", cwd=tmp_path)
     )
@@ -292,9 +293,9 @@ def test_a_plugin_that_cannot_be_imported_is_reported_by_distribution_version_an
 
 @pytest.mark.parametrize("name", ["magic", "reid-broken:magic"])
 def test_params_that_need_the_broken_plugin_name_its_distribution(
-    environment, circle_params, tmp_path, name
+    environment, supcon_params, tmp_path, name
 ):
-    command = ("train", "--config_path", circle_params, "--set", f"loss.1.name={name}")
+    command = ("train", "--config_path", supcon_params, "--set", f"loss.1.name={name}")
     process = environment.run("reid", *command, cwd=tmp_path)
     assert process.returncode == 2
     assert f"loss.1.name: unknown loss '{name}'" in process.stderr

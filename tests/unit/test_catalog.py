@@ -11,24 +11,24 @@ from reid_core.discovery import OFF_SWITCH, isolated_catalog, load_catalog
 from reid_core.errors import did_you_mean, name_list
 from reid_core.hookspecs import COMPONENT_TYPES, KINDS
 
-CIRCLE = """
+SUPCON = """
 from reid_core import LossComponent, hookimpl
 
 def build(params, *, dim):
-    return "{word} circle"
+    return "{word} supcon"
 
 @hookimpl
 def reid_loss():
-    return [LossComponent(name="{name}", build=build, summary="round", role="metric")]
+    return [LossComponent(name="{name}", build=build, summary="contrasts", role="metric")]
 """
 
 
-def circle(word="a", name="circle"):
-    return CIRCLE.format(word=word, name=name)
+def supcon(word="a", name="supcon"):
+    return SUPCON.format(word=word, name=name)
 
 
-def loss(name="circle", **changes):
-    fields = {"build": lambda params: None, "summary": "round", "role": "metric"} | changes
+def loss(name="supcon", **changes):
+    fields = {"build": lambda params: None, "summary": "contrasts", "role": "metric"} | changes
     return LossComponent(name=name, **fields)
 
 
@@ -68,16 +68,16 @@ def test_every_call_makes_a_catalog_of_its_own(install_plugin):
     first, second = load_catalog(), load_catalog()
     assert first is not second
     assert first.offers is not second.offers
-    install_plugin("reid-fresh", {"reid_fresh_plugin": circle()})
-    assert "circle" not in [o.component.name for o in first.offers + second.offers]
-    assert load_catalog().component("loss", "reid-fresh:circle").summary == "round"
+    install_plugin("reid-fresh", {"reid_fresh_plugin": supcon()})
+    assert "supcon" not in [o.component.name for o in first.offers + second.offers]
+    assert load_catalog().component("loss", "reid-fresh:supcon").summary == "contrasts"
 
 
 def test_an_installed_plugin_is_found_with_distribution_and_version(install_plugin):
-    install_plugin("reid-round", {"reid_round_plugin": circle(name="rounder")}, version="2.5")
-    offer = load_catalog().offer("loss", "rounder")
-    assert (offer.distribution, offer.version) == ("reid-round", "2.5")
-    assert str(offer) == "loss 'rounder' of reid-round 2.5"
+    install_plugin("reid-found", {"reid_found_plugin": supcon(name="finder")}, version="2.5")
+    offer = load_catalog().offer("loss", "finder")
+    assert (offer.distribution, offer.version) == ("reid-found", "2.5")
+    assert str(offer) == "loss 'finder' of reid-found 2.5"
 
 
 def test_an_object_can_be_a_plugin_beside_the_installed_ones():
@@ -100,7 +100,7 @@ def test_offers_are_in_the_order_of_kinds_then_names(catalog):
 
 @pytest.mark.parametrize("value", ["1", "yes"])
 def test_the_switch_keeps_third_parties_out(install_plugin, monkeypatch, value):
-    install_plugin("reid-off", {"reid_off_plugin": circle()})
+    install_plugin("reid-off", {"reid_off_plugin": supcon()})
     install_plugin("reid-off-bad", {"reid_off_bad_plugin": "1 / 0"})
     monkeypatch.setenv(OFF_SWITCH, value)
     found = load_catalog()
@@ -111,9 +111,9 @@ def test_the_switch_keeps_third_parties_out(install_plugin, monkeypatch, value):
 
 @pytest.mark.parametrize("value", ["", "0"])
 def test_an_empty_switch_or_0_lets_third_parties_in(install_plugin, monkeypatch, value):
-    install_plugin("reid-on", {"reid_on_plugin": circle(name="on_circle")})
+    install_plugin("reid-on", {"reid_on_plugin": supcon(name="on_supcon")})
     monkeypatch.setenv(OFF_SWITCH, value)
-    assert load_catalog().offer("loss", "on_circle").distribution == "reid-on"
+    assert load_catalog().offer("loss", "on_supcon").distribution == "reid-on"
 
 
 # ---- faults of a whole plugin -----------------------------------------------------------
@@ -157,16 +157,16 @@ def test_ctrl_c_while_a_plugin_loads_is_not_swallowed(install_plugin):
 
 
 def test_a_misspelt_hook_is_reported_with_the_right_name(install_plugin):
-    install_plugin("reid-typo", {"reid_typo_plugin": circle().replace("reid_loss", "reid_lossss")})
+    install_plugin("reid-typo", {"reid_typo_plugin": supcon().replace("reid_loss", "reid_lossss")})
     cause = only_cause(faults_of("reid-typo"))
     assert cause.startswith("unknown hook 'reid_lossss'; did you mean 'reid_loss'? (hooks: reid_")
-    assert "circle" not in [
+    assert "supcon" not in [
         o.component.name for o in load_catalog().offers if o.distribution == "reid-typo"
     ]
 
 
 def test_a_hook_with_an_argument_is_reported_without_a_wrong_hint(install_plugin):
-    source = circle().replace("reid_loss()", "reid_loss(config)")
+    source = supcon().replace("reid_loss()", "reid_loss(config)")
     install_plugin("reid-arg", {"reid_arg_plugin": source})
     cause = only_cause(faults_of("reid-arg"))
     assert "hookimpl definition: reid_loss(config)" in cause
@@ -175,7 +175,7 @@ def test_a_hook_with_an_argument_is_reported_without_a_wrong_hint(install_plugin
 
 
 def test_a_forgotten_hookimpl_is_reported(install_plugin):
-    install_plugin("reid-mute", {"reid_mute_plugin": circle().replace("@hookimpl", "")})
+    install_plugin("reid-mute", {"reid_mute_plugin": supcon().replace("@hookimpl", "")})
     assert only_cause(faults_of("reid-mute")) == "offers nothing; is @hookimpl missing?"
 
 
@@ -192,7 +192,7 @@ def test_a_hook_that_returns_nothing_is_reported(nothing):
         (7, "7"),
         ([7], "7"),
         ({"name": loss()}, "{'name': LossComponent("),
-        (loss(), "LossComponent(name='circle'"),
+        (loss(), "LossComponent(name='supcon'"),
         ([loss], "<function loss"),
         ([Component(name="x", build=print, summary="")], "Component(name='x'"),
     ],
@@ -208,15 +208,15 @@ def test_a_hook_that_returns_something_else_is_reported(result, got):
         (loss(""), "reid_loss: name must be a word without ':', got ''"),
         (loss(None), "reid_loss: name must be a word without ':', got None"),
         (loss("a:b"), "reid_loss: name must be a word without ':', got 'a:b'"),
-        (loss(summary=None), "loss 'circle': summary must be a string, got None"),
-        (loss(build="it"), "loss 'circle': build must be a function, got 'it'"),
+        (loss(summary=None), "loss 'supcon': summary must be a string, got None"),
+        (loss(build="it"), "loss 'supcon': build must be a function, got 'it'"),
         (
             loss(params={}),
-            "loss 'circle': params must be a subclass of reid_core.Params, got {}",
+            "loss 'supcon': params must be a subclass of reid_core.Params, got {}",
         ),
         (
             loss(params=int),
-            "loss 'circle': params must be a subclass of reid_core.Params, got <class 'int'>",
+            "loss 'supcon': params must be a subclass of reid_core.Params, got <class 'int'>",
         ),
     ],
 )
@@ -259,7 +259,7 @@ def test_an_installation_without_metadata_is_reported_by_what_is_known(install_p
 
 
 def test_entry_points_that_cannot_be_parsed_are_reported(install_plugin):
-    info = install_plugin("reid-garbled", {"reid_garbled_plugin": circle()})
+    info = install_plugin("reid-garbled", {"reid_garbled_plugin": supcon()})
     (info / "entry_points.txt").write_text("[reid_core]\nno equals sign\n")
     (fault,) = faults_of("reid-garbled")
     assert str(fault).startswith("plugin 'entry_points.txt' of reid-garbled 1.0: cannot be read: ")
@@ -274,13 +274,13 @@ def test_unreadable_entry_points_of_a_stranger_do_no_harm(install_plugin):
 
 def test_a_second_declaration_of_an_entry_point_is_reported(install_plugin):
     install_plugin(
-        "reid-two", {"reid_two_plugin": circle("the second")}, {"shared": "reid_two_plugin"}
+        "reid-two", {"reid_two_plugin": supcon("the second")}, {"shared": "reid_two_plugin"}
     )
     install_plugin(
-        "reid-one", {"reid_one_plugin": circle("the first")}, {"shared": "reid_one_plugin"}
+        "reid-one", {"reid_one_plugin": supcon("the first")}, {"shared": "reid_one_plugin"}
     )
     found = load_catalog()
-    assert found.offer("loss", "reid-one:circle").component.build(None, dim=1) == "the first circle"
+    assert found.offer("loss", "reid-one:supcon").component.build(None, dim=1) == "the first supcon"
     (fault,) = [f for f in found.faults if f.distribution == "reid-two"]
     assert str(fault) == (
         "plugin 'shared' of reid-two 1.0: entry point 'shared' is already declared by reid-one; "
@@ -290,7 +290,7 @@ def test_a_second_declaration_of_an_entry_point_is_reported(install_plugin):
 
 def test_a_built_in_keeps_its_entry_point_whoever_comes_first_on_the_path(install_plugin):
     install_plugin(
-        "reid-thief", {"reid_thief_plugin": circle()}, {"loss.triplet": "reid_thief_plugin"}
+        "reid-thief", {"reid_thief_plugin": supcon()}, {"loss.triplet": "reid_thief_plugin"}
     )
     found = load_catalog()
     assert found.offer("loss", "triplet").distribution == "reid-core"
@@ -299,7 +299,7 @@ def test_a_built_in_keeps_its_entry_point_whoever_comes_first_on_the_path(instal
 
 
 def test_the_same_declaration_seen_twice_is_no_clash(install_plugin, tmp_path, monkeypatch):
-    info = install_plugin("reid-same", {"reid_same_plugin": circle(name="same")})
+    info = install_plugin("reid-same", {"reid_same_plugin": supcon(name="same")})
     clone = tmp_path / "clone" / info.name
     clone.mkdir(parents=True)
     for file in info.iterdir():
@@ -311,20 +311,20 @@ def test_the_same_declaration_seen_twice_is_no_clash(install_plugin, tmp_path, m
 
 
 def test_two_offers_of_one_name_fail_only_where_the_name_is_used(install_plugin):
-    install_plugin("reid-x", {"reid_x_plugin": circle("x")})
-    install_plugin("reid-y", {"reid_y_plugin": circle("y")})
+    install_plugin("reid-x", {"reid_x_plugin": supcon("x")})
+    install_plugin("reid-y", {"reid_y_plugin": supcon("y")})
     found = load_catalog()
     assert not [f for f in found.faults if f.distribution in ("reid-x", "reid-y")]
     assert found.offer("loss", "triplet")
     with pytest.raises(ReidError) as caught:
-        found.offer("loss", "circle")
-    assert str(caught.value).startswith("loss 'circle' is offered more than once; write ")
-    assert "'reid-x:circle' or 'reid-y:circle'" in str(caught.value)
-    assert found.component("loss", "reid-y:circle").build(None, dim=1) == "y circle"
+        found.offer("loss", "supcon")
+    assert str(caught.value).startswith("loss 'supcon' is offered more than once; write ")
+    assert "'reid-x:supcon' or 'reid-y:supcon'" in str(caught.value)
+    assert found.component("loss", "reid-y:supcon").build(None, dim=1) == "y supcon"
 
 
 def test_a_built_in_name_offered_again_can_be_picked_by_distribution(install_plugin):
-    install_plugin("reid-again", {"reid_again_plugin": circle(name="triplet")})
+    install_plugin("reid-again", {"reid_again_plugin": supcon(name="triplet")})
     found = load_catalog()
     with pytest.raises(ReidError, match="'reid-again:triplet' or 'reid-core:triplet'"):
         found.offer("loss", "triplet")
@@ -333,11 +333,11 @@ def test_a_built_in_name_offered_again_can_be_picked_by_distribution(install_plu
 
 def test_a_package_that_offers_one_name_twice_is_told_to_rename():
     found = isolated_catalog(plugin_of([loss(), loss("fine")]), plugin_of([loss()]))
-    for name in ("circle", "local:circle"):
+    for name in ("supcon", "local:supcon"):
         with pytest.raises(ReidError) as caught:
             found.offer("loss", name)
         assert str(caught.value) == (
-            "loss 'circle' of local 0 is offered twice; the package must rename one of them"
+            "loss 'supcon' of local 0 is offered twice; the package must rename one of them"
         )
     assert found.offer("loss", "fine")
 
@@ -345,13 +345,13 @@ def test_a_package_that_offers_one_name_twice_is_told_to_rename():
 # ---- names ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("word", ["circel", "CIRCLE", "nobody:circel"])
+@pytest.mark.parametrize("word", ["supcno", "SUPCON", "nobody:supcno"])
 def test_an_unknown_name_is_answered_with_the_nearest_and_the_list(word):
     found = isolated_catalog(plugin_of([loss(), loss("triplet")]))
     with pytest.raises(ReidError) as caught:
         found.offer("loss", word)
     assert str(caught.value) == (
-        f"unknown loss '{word}'; did you mean 'circle'? (known: circle, triplet)"
+        f"unknown loss '{word}'; did you mean 'supcon'? (known: supcon, triplet)"
     )
 
 
@@ -374,7 +374,7 @@ def test_a_name_of_one_distribution_points_at_the_faults_of_that_one(install_plu
     install_plugin("reid-late", {"reid_late_plugin": "1 / 0"})
     install_plugin("reid-worse", {"reid_worse_plugin": "1 / 0"})
     with pytest.raises(ReidError, match=r"failed to load: reid-late 1\.0 ") as caught:
-        load_catalog().offer("loss", "reid-late:circle")
+        load_catalog().offer("loss", "reid-late:supcon")
     assert "reid-worse" not in str(caught.value)
 
 
@@ -399,7 +399,7 @@ def test_long_lists_of_names_are_cut():
 
 def test_a_catalog_made_by_hand_serves_lookups():
     offer = Offer("loss", loss(params=Params), "mine", "1")
-    assert Catalog([offer]).offer("loss", "mine:circle") is offer
+    assert Catalog([offer]).offer("loss", "mine:supcon") is offer
 
 
 def test_plugins_are_loaded_by_nothing_but_a_call():

@@ -13,7 +13,7 @@ from reid_core.hookspecs import KINDS
 
 CLONE = Path(__file__).resolve().parents[2]
 GUIDE = CLONE / "docs" / "writing_plugins.md"
-EXAMPLE = CLONE / "examples" / "reid-circle-loss"
+EXAMPLE = CLONE / "examples" / "reid-supcon-loss"
 REFRESH = "run: python tools/refresh_docs.py"
 
 
@@ -45,7 +45,7 @@ def passed_keywords():
     return passed
 
 
-@pytest.mark.parametrize("name", ["setup.cfg", "pyproject.toml", "reid_circle_loss.py"])
+@pytest.mark.parametrize("name", ["setup.cfg", "pyproject.toml", "reid_supcon_loss.py"])
 def test_the_guide_shows_the_file_of_the_example_package(name):
     path = (EXAMPLE / name).relative_to(CLONE).as_posix()
     block = rf"<!-- file: {re.escape(path)} -->\n```\w+\n(.*?)```\n<!-- end -->"
@@ -77,15 +77,15 @@ def test_the_docstring_of_the_hook_names_exactly_what_the_core_passes(refresh_do
 def test_the_example_in_the_guide_builds_the_loss_of_an_isolated_catalog(monkeypatch):
     blocks = re.findall(r"```python\n(.*?)```", GUIDE.read_text(encoding="utf-8"), re.DOTALL)
     (example,) = [block for block in blocks if "isolated_catalog(" in block]
-    monkeypatch.setitem(sys.modules, "reid_circle_loss", load(EXAMPLE / "reid_circle_loss.py"))
+    monkeypatch.setitem(sys.modules, "reid_supcon_loss", load(EXAMPLE / "reid_supcon_loss.py"))
     names = {}
     exec(compile(example, str(GUIDE), "exec"), names)
     assert callable(names["loss"])
-    assert names["catalog"].names("loss") == ["circle"]
+    assert names["catalog"].names("loss") == ["supcon"]
 
 
 def test_the_example_plugin_has_the_six_parts_in_order():
-    body = ast.parse((EXAMPLE / "reid_circle_loss.py").read_text(encoding="utf-8")).body
+    body = ast.parse((EXAMPLE / "reid_supcon_loss.py").read_text(encoding="utf-8")).body
     functions = [node.name for node in body if isinstance(node, ast.FunctionDef)]
     kinds = [type(node).__name__ for node in body]
     assert "Reference:" in ast.get_docstring(ast.Module(body, []))
@@ -94,9 +94,9 @@ def test_the_example_plugin_has_the_six_parts_in_order():
 
 
 def test_the_example_plugin_offers_its_loss_without_a_fault():
-    catalog = isolated_catalog(load(EXAMPLE / "reid_circle_loss.py"))
+    catalog = isolated_catalog(load(EXAMPLE / "reid_supcon_loss.py"))
     assert catalog.faults == []
-    assert catalog.names("loss") == ["circle"]
+    assert catalog.names("loss") == ["supcon"]
 
 
 # ---- the tool ---------------------------------------------------------------------------

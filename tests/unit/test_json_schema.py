@@ -187,15 +187,15 @@ def test_every_component_is_in_the_schema_with_its_summary(catalog):
 
 # ---- plugins ----------------------------------------------------------------------------
 
-CIRCLE = """
+SUPCON = """
 from reid_core import LossComponent, Params, hookimpl
 
-class CircleParams(Params):
+class SupConParams(Params):
     {field}: float = 0.25
 
 @hookimpl
 def reid_loss():
-    return [LossComponent(name="circle", params=CircleParams, build=print, summary="", role="id")]
+    return [LossComponent(name="supcon", params=SupConParams, build=print, summary="", role="id")]
 """
 
 
@@ -204,17 +204,17 @@ def test_two_components_of_one_name_are_each_described_with_their_own_params(
 ):
     for word in ("a", "b"):
         install_plugin(
-            f"reid-{word}", {f"reid_{word}_circle": CIRCLE.format(field=f"margin_{word}")}
+            f"reid-{word}", {f"reid_{word}_supcon": SUPCON.format(field=f"temperature_{word}")}
         )
     schema = validator_of(run_params_schema(load_catalog()))
 
     def valid(name, **params):
         return schema.is_valid({**tiny_params, "loss": [{"name": name, "params": params}]})
 
-    assert valid("reid-a:circle", margin_a=1)
-    assert valid("reid-b:circle", margin_b=1)
-    assert not valid("reid-a:circle", margin_b=1)
-    assert not valid("circle")
+    assert valid("reid-a:supcon", temperature_a=1)
+    assert valid("reid-b:supcon", temperature_b=1)
+    assert not valid("reid-a:supcon", temperature_b=1)
+    assert not valid("supcon")
 
 
 class Tree(Params):

@@ -629,11 +629,11 @@ from reid_core import LossComponent, hookimpl
 
 @hookimpl
 def reid_loss():
-    return [LossComponent(name="circle", build=print, summary="", role="metric")]
+    return [LossComponent(name="supcon", build=print, summary="", role="metric")]
 """
     install_plugin("reid-recorded", {"reid_recorded_plugin": source}, version="4.2")
     catalog = load_catalog()
-    tiny_params["loss"][1] = {"name": "reid-recorded:circle"}
+    tiny_params["loss"][1] = {"name": "reid-recorded:supcon"}
     params = check_run_params(tiny_params, catalog, "p")
     ours = catalog.offer("head", "global").version
     assert params.plugins == {"reid-core": ours, "reid-recorded": "4.2"}
