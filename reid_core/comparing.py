@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from reid_core.errors import ReidError, did_you_mean, name_list
 from reid_core.evaluation import read_scores
+from reid_core.feature_files import ROW_NUMBERS
 
 Floats = npt.NDArray[np.float64]
 Values = Mapping[str, Floats]
@@ -32,8 +33,12 @@ NEEDED = ("ap", "first_rank", "name", "pid", "camid")
 USED = frozenset({*NEEDED, "ap_trapezoid", "inp"})
 """Arrays that are looked at."""
 
-NO_CHOICES = frozenset({"ap", "identical_matches", "warning", "data.model"})
-"""Keys of a card that say what the model did; both definitions of AP are saved anyway."""
+NO_CHOICES = frozenset({"ap", "identical_matches", "warning", "data.model", "intervals", "rates"})
+"""Keys of a card that say what the model did or what is not compared here; both definitions of
+AP are saved anyway."""
+
+SINGLE_SHOT = "single_shot_rank1"
+"""``(Q,)`` share of the draws in which a query's match is first, of the protocol cuhk03."""
 
 
 @dataclass(frozen=True)
@@ -69,13 +74,15 @@ class Choice:
 
 @dataclass(frozen=True)
 class Change:
-    """A measure of both runs, b - a, and the interval of that difference."""
+    """A measure of both runs with its intervals, b - a, and the interval of that difference."""
 
     a: float
     b: float
     difference: float
     low: float
     high: float
+    interval_a: tuple[float, float]
+    interval_b: tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -194,6 +201,9 @@ def _saved_scores(path: Path, kind: str) -> dict[Place, Saved]:
         arrays, facts = read_scores(file)
         if arrays.keys() >= set(NEEDED):
             used = {name: array for name, array in arrays.items() if name in USED}
+            tables, _ = read_scores(file, part="tables")
+            if "single_shot_ranks" in tables:
+                used[SINGLE_SHOT] = (tables["single_shot_ranks"] == 1).mean(axis=0)
             found[str(facts.get("evaluation")), str(facts.get("target"))] = Saved(used, facts)
     return found
 
@@ -227,11 +237,14 @@ def _compared(place: Place, a: Saved, b: Saved, difference: Difference, queries:
     Raises:
         ValueError: The scores do not belong together, or ``difference`` refuses them.
     """
-    b = b.rows(_places_of(a.arrays["name"], b.arrays["name"]))
+    if not _same_rows(a, b):
+        b = b.rows(_places_of(a.arrays["name"], b.arrays["name"]))
     counted = _counted(a, b)
     a, b = a.rows(counted), b.rows(counted)
     values_a, values_b = _values(a, b, AP_ARRAYS[a.ap])
     rise = values_b["mAP"] - values_a["mAP"]
+    zeros = {name: np.zeros_like(array) for name, array in values_a.items()}
+    alone = [difference(zeros, values) for values in (values_a, values_b)]
     return Compared(
         evaluation=place[0],
         target=place[1],
@@ -243,11 +256,23 @@ def _compared(place: Place, a: Saved, b: Saved, difference: Difference, queries:
         counted=int(counted.sum()),
         choices=_choices(a.card, b.card),
         metrics={
-            name: Change(float(values_a[name].mean()), float(values_b[name].mean()), *change)
+            name: Change(
+                float(values_a[name].mean()),
+                float(values_b[name].mean()),
+                *change,
+                *((low, high) for _, low, high in (of_one[name] for of_one in alone)),
+            )
             for name, change in difference(values_a, values_b).items()
         },
         lost=[_query(a, b, AP_ARRAYS[a.ap], i) for i in _lowest(rise, queries)],
         gained=[_query(a, b, AP_ARRAYS[a.ap], i) for i in _lowest(-rise, queries)],
+    )
+
+
+def _same_rows(a: Saved, b: Saved) -> bool:
+    """Say whether the queries of both have no names and, by pid and camera, are the same rows."""
+    return all(saved.card.get("data.names") == ROW_NUMBERS for saved in (a, b)) and all(
+        np.array_equal(a.arrays[column], b.arrays[column]) for column in ("pid", "camid")
     )
 
 
@@ -294,7 +319,10 @@ def _values(a: Saved, b: Saved, ap_array: str) -> tuple[dict[str, Floats], dict[
         raise ValueError(f"the mAP of A needs the array '{ap_array}', which is not in both scores")
 
     def values(saved: Saved) -> dict[str, Floats]:
-        arrays = {"mAP": saved.arrays[ap_array], "rank1": saved.arrays["first_rank"] == 1}
+        rank1 = saved.arrays["first_rank"] == 1
+        if SINGLE_SHOT in shared:
+            rank1 = saved.arrays[SINGLE_SHOT]
+        arrays = {"mAP": saved.arrays[ap_array], "rank1": rank1}
         if "inp" in shared:
             arrays["mINP"] = saved.arrays["inp"]
         return {name: np.asarray(array, dtype=np.float64) for name, array in arrays.items()}

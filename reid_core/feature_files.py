@@ -95,7 +95,7 @@ def _features(arrays: Arrays, meta: dict[str, Any], place: str) -> Features:
         for name, convert in _CONVERTED.items()
     }
     values = {
-        name: _column(name, array, _matrix if name in MATRICES else _floats, len(pids))
+        name: _column(f"{VALUES}{name}", array, _matrix if name in MATRICES else _floats, len(pids))
         for name, array in _values_of(arrays).items()
     }
     if not values:

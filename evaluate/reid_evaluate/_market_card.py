@@ -8,11 +8,8 @@ from typing import Any
 import numpy as np
 
 from reid_core.contracts import Features, NamedPart
-from reid_evaluate.market_evaluate import NAME, MarketParams
+from reid_evaluate.market_evaluate import JUNK_RULES, NAME, MarketParams
 from reid_evaluate.ranking import TIE_RULE, Ranking
-
-JUNK_RULES = {"market1501": "cross_camera", "cuhk03": "cross_camera", "no_camera": "exclude_self"}
-"""The junk rule of each protocol."""
 
 PROTOCOL_TEXT = {
     "market1501": "market1501: every image of the gallery",
@@ -46,6 +43,8 @@ RATES_TEXT = (
     "images of their person are taken away"
 )
 
+HELD_TEXT = "; those of tpr@<rate> hold the threshold, those of dir@<rate> find it anew"
+
 
 def junk_rule(params: MarketParams) -> Any:
     """Return the junk rule that holds."""
@@ -63,7 +62,6 @@ def protocol_card(
     query, gallery = splits["query"], splits["gallery"]
     data = _merged_meta(query.meta, gallery.meta)
     copies = int(ranking.copies.sum())
-    normalizes = distance is None or distance.part.normalizes  # the default is the cosine
     text = PROTOCOL_TEXT[params.protocol]
     return {
         "evaluator": NAME,
@@ -74,15 +72,14 @@ def protocol_card(
         "ties": TIE_RULE,
         "distance": _spelt(distance) if distance else "cosine",
         "output": params.output,
-        "normalization": (
-            "L2 per image, at evaluation; a zero vector stays zero" if normalizes else "none"
-        ),
+        "normalization": _normalization(distance, postprocess),
         "flip": data.get("flip", "none"),
         "postprocessing": [_spelt(step) for step in postprocess] or "none",
         **({"rates": RATES_TEXT} if params.false_rates else {}),
         "intervals": (
             f"95 % bootstrap over queries, {params.bootstrap_draws} draws, seed {params.seed}; "
             "queries of one person are not independent, so they are rather too narrow"
+            f"{HELD_TEXT if params.false_rates else ''}"
             if params.bootstrap_draws
             else "none"
         ),
@@ -91,6 +88,13 @@ def protocol_card(
         **({"warning": f"{copies} {COPIES_TEXT}"} if copies else {}),
         "data": data,
     }
+
+
+def _normalization(distance: NamedPart | None, postprocess: Sequence[NamedPart]) -> str:
+    """Say what happens to the length of the vectors."""
+    if distance is None or distance.part.normalizes:  # the default is the cosine
+        return "L2 per image, at evaluation; a zero vector stays zero"
+    return "none by the distance; steps of post-processing may" if postprocess else "none"
 
 
 def _spelt(part: NamedPart) -> str:

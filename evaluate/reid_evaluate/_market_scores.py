@@ -15,7 +15,10 @@ from reid_evaluate._market_card import junk_rule, no_match_message, protocol_car
 from reid_evaluate.bootstrap import mean_interval
 from reid_evaluate.camera_pairs import CameraPairs
 from reid_evaluate.compare import Compared, compare
-from reid_evaluate.identification import detection_identification_rate
+from reid_evaluate.identification import (
+    detection_identification_interval,
+    detection_identification_rate,
+)
 from reid_evaluate.images import ImageSet
 from reid_evaluate.market_evaluate import NAME, MarketParams
 from reid_evaluate.measures import cmc
@@ -65,7 +68,7 @@ class MarketEvaluator:
             _check_names(splits["query"], splits["gallery"])
         try:
             compared = self._compare(images)
-            ranking, tables, rates = self._rank(compared)
+            ranking, verification, tables = self._rank(compared)
             if self.params.protocol == "cuhk03":
                 tables["single_shot_ranks"] = self._single_shots(compared)
         except ValueError as error:
@@ -73,12 +76,15 @@ class MarketEvaluator:
         if not ranking.num_matches.any():
             raise ReidError(no_match_message(splits["query"], splits["gallery"], rule))
         values = self._per_query_values(ranking, tables)
-        intervals = self._intervals(values)
         query = splits["query"]
         metrics = {name: float(column.mean()) for name, column in values.items()}
+        intervals = self._intervals(values)
+        if verification:
+            metrics |= self._rates(ranking, verification)
+            intervals |= self._rate_intervals(ranking, verification)
         tables["cmc"] = cmc(ranking.first_rank[self._counted(ranking)], 50)
         return Scores(
-            metrics={**metrics, **rates},
+            metrics=metrics,
             primary="mAP",
             card=protocol_card(splits, ranking, self.params, self.distance, self.postprocess),
             per_query={
@@ -134,8 +140,8 @@ class MarketEvaluator:
 
     # ---- ranking ------------------------------------------------------------------------
 
-    def _rank(self, compared: Compared) -> tuple[Ranking, Arrays, dict[str, float]]:
-        """Return the ranking, the tables of its observers and the scores at false rates."""
+    def _rank(self, compared: Compared) -> tuple[Ranking, Verification | None, Arrays]:
+        """Return the ranking, the pairs at false rates if there are any, and their tables."""
         query, gallery, rates = compared.query, compared.gallery, self.params.false_rates
         pairs = len(query.pids) * len(gallery.pids)
         verification = Verification(pairs, rates) if rates else None
@@ -148,39 +154,11 @@ class MarketEvaluator:
             groups=cameras.groups if cameras else None,
             observers=[observer for observer in (verification, cameras) if observer],
         )
-        tables: Arrays = {}
+        tables = _pair_tables(compared, verification) if verification else {}
         if cameras:
             table = cameras.table()
             tables |= {f"camera_pairs.{name}": array for name, array in vars(table).items()}
-        if not verification:
-            return ranking, tables, {}
-        metrics, more = self._rates(compared, ranking, verification)
-        return ranking, tables | more, metrics
-
-    def _rates(
-        self, compared: Compared, ranking: Ranking, verification: Verification
-    ) -> tuple[dict[str, float], Arrays]:
-        found = verification.rates()
-        open_set = detection_identification_rate(
-            ranking.first_rank,
-            ranking.nearest_match,
-            ranking.nearest_wrong,
-            self.params.false_rates,
-        )
-        edges, counts = verification.histogram()
-        metrics = {f"tpr@{rate:g}": tpr for rate, (tpr, _) in found.items()}
-        metrics |= {f"dir@{rate:g}": share for rate, share in open_set.items()}
-
-        def distances(keys: Any) -> npt.NDArray[Any]:
-            values: npt.NDArray[Any] = compared.keys.values(torch.as_tensor(keys)).numpy()
-            return values
-
-        return metrics, {
-            "pairs.edges": distances(edges),
-            "pairs.counts": counts,
-            "pairs.false_rates": np.array(list(found)),
-            "pairs.thresholds": distances(np.array([key for _, key in found.values()])),
-        }
+        return ranking, verification, tables
 
     def _single_shots(self, compared: Compared) -> npt.NDArray[np.int64]:
         return single_shot_ranks(
@@ -190,6 +168,24 @@ class MarketEvaluator:
             seed=self.params.seed,
             block_size=self.params.block_size,
         )
+
+    # ---- scores at false rates ----------------------------------------------------------
+
+    def _rates(self, ranking: Ranking, verification: Verification) -> dict[str, float]:
+        open_set = detection_identification_rate(*_nearest(ranking), self.params.false_rates)
+        pairs = {f"tpr@{rate:g}": tpr for rate, (tpr, _) in verification.rates().items()}
+        return pairs | {f"dir@{rate:g}": share for rate, share in open_set.items()}
+
+    def _rate_intervals(
+        self, ranking: Ranking, verification: Verification
+    ) -> dict[str, tuple[float, float]]:
+        if not self.params.bootstrap_draws:
+            return {}
+        how = {"draws": self.params.bootstrap_draws, "seed": self.params.seed}
+        nearest, rates = _nearest(ranking), self.params.false_rates
+        open_set = detection_identification_interval(*nearest, rates, **how)
+        pairs = {f"tpr@{rate:g}": ends for rate, ends in verification.intervals(**how).items()}
+        return pairs | {f"dir@{rate:g}": ends for rate, ends in open_set.items()}
 
     # ---- means --------------------------------------------------------------------------
 
@@ -220,6 +216,28 @@ class MarketEvaluator:
     ) -> dict[str, tuple[float, float]]:
         draws = self.params.bootstrap_draws
         return mean_interval(values, draws=draws, seed=self.params.seed) if draws else {}
+
+
+def _nearest(ranking: Ranking) -> tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any]]:
+    """Return what the search for unknown persons looks at of each query."""
+    return ranking.first_rank, ranking.nearest_match, ranking.nearest_wrong
+
+
+def _pair_tables(compared: Compared, verification: Verification) -> Arrays:
+    """Return histograms and thresholds in distances."""
+
+    def distances(keys: Any) -> npt.NDArray[Any]:
+        values: npt.NDArray[Any] = compared.keys.values(torch.as_tensor(keys)).numpy()
+        return values
+
+    found = verification.rates()
+    edges, counts = verification.histogram()
+    return {
+        "pairs.edges": distances(edges),
+        "pairs.counts": counts,
+        "pairs.false_rates": np.array(list(found)),
+        "pairs.thresholds": distances(np.array([key for _, key in found.values()])),
+    }
 
 
 def _check_names(query: Features, gallery: Features) -> None:

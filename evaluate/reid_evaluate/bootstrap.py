@@ -16,7 +16,7 @@ Significance Tests for Information Retrieval Evaluation", CIKM 2007.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -59,15 +59,49 @@ def mean_interval(
     >>> round(low, 2), round(high, 2)
     (0.66, 0.83)
     """
-    _check_options(draws, confidence)
     table = _table(values)
     sizes = np.ones(len(table))
     if groups is not None:
         table, sizes = _sums(table, groups)
-    means = np.concatenate([c @ table / (c @ sizes)[:, None] for c in _counts(draws, table, seed)])
+    ends = statistic_interval(
+        lambda counts: counts @ table / (counts @ sizes)[:, None],
+        len(table),
+        draws=draws,
+        seed=seed,
+        confidence=confidence,
+    )
+    return dict(zip(values, ends, strict=True))
+
+
+def statistic_interval(
+    statistic: Callable[[Floats], Floats],
+    units: int,
+    *,
+    draws: int = 1000,
+    seed: int = 0,
+    confidence: float = 0.95,
+) -> list[tuple[float, float]]:
+    """Return a bootstrap interval for each of some numbers that depend on the units drawn.
+
+    Args:
+        statistic: From how often each unit is drawn, ``(c, U)`` for c draws, to ``(c, m)`` finite
+            numbers.
+        units: U, 1 or larger.
+        draws: As for ``mean_interval``, as are the other options.
+        seed: Of the draws.
+        confidence: Share of the draws' numbers inside.
+
+    Returns:
+        m times ``(low, high)``.
+
+    Raises:
+        ValueError: An option is out of range.
+    """
+    _check_options(draws, confidence)
+    found = np.concatenate([statistic(counts) for counts in _counts(draws, units, seed)])
     tail = (1 - confidence) / 2
-    low, high = np.quantile(means, [tail, 1 - tail], axis=0)
-    return {name: (float(low[i]), float(high[i])) for i, name in enumerate(values)}
+    low, high = np.quantile(found, [tail, 1 - tail], axis=0)
+    return list(zip(low.tolist(), high.tolist(), strict=True))
 
 
 def paired_difference(
@@ -107,13 +141,12 @@ def paired_difference(
     return {name: (float(changes[name].mean()), *intervals[name]) for name in a}
 
 
-def _counts(draws: int, table: Floats, seed: int) -> Iterator[Floats]:
+def _counts(draws: int, units: int, seed: int) -> Iterator[Floats]:
     """Yield ``(c, U)`` how often each unit is drawn, some draws at a time.
 
     The counts are multinomial. They are made by counting drawn positions, as numpy's own
     multinomial takes ten times as long for so many units.
     """
-    units = len(table)
     rng = np.random.default_rng(seed)
     at_a_time = max(1, COUNTS_IN_MEMORY // units)
     for start in range(0, draws, at_a_time):

@@ -12,10 +12,11 @@ Shapes: N images of both splits, the Q queries first, G gallery images, b querie
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from reid_evaluate.comparison import Comparison
+from reid_evaluate.comparison import Comparison, repeated_rows
 from reid_evaluate.jaccard import ROWS_AT_ONCE, JaccardDistances, Sparse
 from reid_evaluate.reciprocal_encoding import Neighbourhood, encode, neighbourhood
 
@@ -25,7 +26,8 @@ class ReRanked:
 
     J is the Jaccard distance of two descriptions, d the base distance as a fraction of the
     largest of the query's; both are 0 to 1. A search over lambda takes the two from ``base``
-    and ``jaccard`` once and mixes them with ``torch.lerp``.
+    and ``jaccard`` once and mixes them with ``torch.lerp``. Gallery images with equal vectors
+    have the description of the first of them, and so equal keys.
     """
 
     def __init__(self, found: Neighbourhood, encoding: Sparse, lambda_value: float) -> None:
@@ -41,8 +43,11 @@ class ReRanked:
         """
         if not 0 <= lambda_value <= 1:
             raise ValueError(f"lambda must be from 0 to 1, got {lambda_value}")
-        queries = len(found.comparison.query)
-        self._jaccard = JaccardDistances(encoding[:queries], encoding[queries:])
+        queries, gallery = len(found.comparison.query), found.comparison.gallery
+        rows = np.arange(queries, queries + len(gallery))
+        copies, originals = repeated_rows(gallery)
+        rows[copies] = rows[originals]  # ties in the search may have told copies apart
+        self._jaccard = JaccardDistances(encoding[:queries], encoding[rows])
         self._keys, self._base, self._lambda = found.comparison.keys, found.base, lambda_value
 
     def fill(self, start: int, stop: int, out: Tensor) -> None:

@@ -20,6 +20,15 @@ from reid_core.contracts import Features, NamedPart, Scores
 
 NAME = "market_evaluate"
 
+JunkRule = Literal["cross_camera", "exclude_self", "none"]
+
+JUNK_RULES: dict[str, JunkRule] = {
+    "market1501": "cross_camera",
+    "cuhk03": "cross_camera",
+    "no_camera": "exclude_self",
+}
+"""The junk rule of each protocol."""
+
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 
 
@@ -33,7 +42,7 @@ class MarketParams(Params):
         "one image per identity; no_camera: data without cameras, all but the query's own "
         "image count.",
     )
-    junk_rule: Literal["cross_camera", "exclude_self", "none"] | None = Field(
+    junk_rule: JunkRule | None = Field(
         None,
         description="Gallery images that a query is not scored on; default: by the protocol. "
         "cross_camera: of the query's pid, unless known to be from another camera; "

@@ -100,7 +100,10 @@ def neighbourhood(comparison: Comparison, k_max: int, *, power: int = 1) -> Neig
     """
     distance = comparison.distance
     if not distance.symmetric:
-        raise ValueError("k-reciprocal re-ranking needs a symmetric distance")
+        raise ValueError(
+            "k-reciprocal re-ranking needs a symmetric distance, such as 'cosine', or 'uncertain' "
+            "with the factor 0"
+        )
     if comparison.altered is not None:
         raise ValueError("k-reciprocal re-ranking must be the first step that alters distances")
     images = len(comparison.query) + len(comparison.gallery)

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from reid_evaluate.bootstrap import mean_interval
 from reid_evaluate.ranking import Block
 
 Floats = npt.NDArray[np.float64]
@@ -37,6 +38,7 @@ class Verification:
         self._wrong: list[npt.NDArray[np.float32]] = []
         self._waiting = 0
         self._same: list[npt.NDArray[np.float32]] = []
+        self._query: list[Integers] = []
         self._edges: Tensor | None = None
         self._counts = np.zeros((2, BINS), dtype=np.int64)
 
@@ -44,6 +46,7 @@ class Verification:
         """Take note of the keys of a block."""
         same = block.matches[2]
         self._same.append(same.cpu().numpy())
+        self._query.append(block.matches[0])
         if self._edges is None:
             self._edges = _edges(same, block.wrong)
         self._counts[0] += _histogram(same.sort().values[None, :], self._edges)
@@ -87,6 +90,25 @@ class Verification:
             limit = float(wrong[allowed]) if allowed < len(wrong) else np.inf
             result[rate] = (float(np.mean(same < limit)) if len(same) else np.nan, limit)
         return result
+
+    def intervals(self, *, draws: int = 1000, seed: int = 0) -> dict[float, tuple[float, float]]:
+        """Return 95 % bootstrap intervals of the true positive rates, by false positive rate.
+
+        Queries with a match are drawn, each with all of its pairs of one person. The thresholds
+        are held, so that what other queries would do to these is left out.
+
+        Args:
+            draws: How often to draw, 1 or larger.
+            seed: Of the draws, 0 or larger.
+
+        Raises:
+            ValueError: There is no pair of one person, or an option is out of range.
+        """
+        same, query = np.concatenate(self._same), np.concatenate(self._query)
+        limits = {str(rate): limit for rate, (_, limit) in self.rates().items()}
+        accepted = {name: same < limit for name, limit in limits.items()}
+        found = mean_interval(accepted, groups=query, draws=draws, seed=seed)
+        return {rate: found[str(rate)] for rate in self._fprs}
 
     def histogram(self) -> tuple[npt.NDArray[np.float32], Integers]:
         """Return the edges ``(BINS + 1,)`` in keys and the counts ``(2, BINS)``.

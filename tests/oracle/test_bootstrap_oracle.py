@@ -6,12 +6,19 @@ import tracemalloc
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
 from reid_evaluate import bootstrap
 from reid_evaluate.bootstrap import mean_interval, paired_difference
+from reid_evaluate.identification import (
+    detection_identification_interval,
+    detection_identification_rate,
+)
+from reid_evaluate.ranking import Block
+from reid_evaluate.verification import Verification
 
 
 def some_values(queries, seed=0):
@@ -67,6 +74,54 @@ def test_intervals_are_those_of_a_loop_over_the_same_draws(case, monkeypatch):
         for name, column in values.items():
             expected = loop_interval(column.tolist(), groups, **options)
             assert got[name] == pytest.approx(expected, rel=1e-12)
+
+
+# ---- rates at a threshold ---------------------------------------------------------------
+
+
+def quantiles(numbers):
+    return tuple(loop_percentile(numbers, share) for share in (0.025, 0.975))
+
+
+@pytest.mark.parametrize("case", range(20))
+def test_the_rate_of_a_search_is_that_of_the_drawn_queries(case):
+    """Every draw is looked at as a set of queries of its own; small numbers, so that some tie."""
+    rng = np.random.default_rng(case)
+    queries, fars = int(rng.integers(1, 40)), [0.0, 0.05, 0.3, 1.0]
+    match, wrong = rng.integers(0, 12, (2, queries)).astype(np.float64)
+    wrong[rng.random(queries) < 0.1] = np.inf
+    known = rng.random(queries) < 0.8
+    rank = np.where(known, np.where(match < wrong, 1, 2), 0)
+    match[~known] = np.inf
+    got = detection_identification_interval(rank, match, wrong, fars, draws=50, seed=case)
+    again = np.random.default_rng(case)
+    drawn = [again.integers(queries, size=queries) for _ in range(50)]
+    each = [detection_identification_rate(rank[d], match[d], wrong[d], fars) for d in drawn]
+    for far in fars:
+        expected = quantiles([0.0 if np.isnan(found[far]) else found[far] for found in each])
+        assert got[far] == pytest.approx(expected, abs=1e-12)
+
+
+def test_the_interval_of_a_true_positive_rate_holds_the_threshold():
+    rng = np.random.default_rng(3)
+    number = rng.integers(0, 5, 30)
+    same = [np.sort(rng.random(n).astype(np.float32)) for n in number]
+    wrong = np.sort((0.3 + rng.random((30, 50))).astype(np.float32), axis=1)
+    watch = Verification(wrong.size, (0.01, 0.2))
+    for start in (0, 13):  # two blocks
+        rows = range(start, 13 if start == 0 else 30)
+        query = np.repeat(rows, number[rows.start : rows.stop])
+        keys = torch.from_numpy(np.concatenate([same[i] for i in rows]))
+        part = torch.from_numpy(wrong[rows.start : rows.stop])
+        watch.see(Block(start, (query, query, keys), [part], np.zeros((len(query), 1)), ()))
+    got = watch.intervals(draws=100, seed=7)
+    asked = np.flatnonzero(number)  # a query without a match has no pair of one person
+    again = np.random.default_rng(7)
+    drawn = [asked[again.integers(len(asked), size=len(asked))] for _ in range(100)]
+    for rate, (tpr, limit) in watch.rates().items():
+        shares = [np.mean(np.concatenate([same[i] for i in d]) < limit) for d in drawn]
+        assert got[rate] == pytest.approx(quantiles(shares), abs=1e-12)
+        assert got[rate][0] < tpr < got[rate][1]
 
 
 # ---- scipy and the normal law -----------------------------------------------------------

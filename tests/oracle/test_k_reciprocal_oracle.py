@@ -199,6 +199,20 @@ def test_images_at_one_point_have_distances(kind, power):
         assert not alone.any()
 
 
+@pytest.mark.parametrize("kind", [Cosine, SquaredEuclidean])
+@pytest.mark.parametrize("points", [1, 12])
+def test_gallery_images_with_equal_vectors_have_equal_distances(kind, points):
+    """Their neighbours are found in some order, in which copies differ."""
+    rng = np.random.default_rng(points)
+    centres = rng.standard_normal((points, 5))
+    place = rng.integers(0, points, 60)
+    rows = np.concatenate([rng.standard_normal((4, 5)), centres[:1]])
+    got = distances_of(comparison_of(rows, centres[place], kind), k1=6, k2=3)
+    for point in range(points):
+        copies = got[:, place == point]
+        np.testing.assert_array_equal(copies, copies[:, :1].repeat(copies.shape[1], axis=1))
+
+
 @pytest.mark.parametrize("scale", [1e-18, 1e18])
 def test_the_unit_of_the_vectors_does_not_matter(clusters, scale):
     query, gallery = (side.features.numpy() for side in (clusters.query, clusters.gallery))

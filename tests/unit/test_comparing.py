@@ -13,6 +13,7 @@ from reid_core.contracts import Scores
 from reid_core.discovery import isolated_catalog
 from reid_core.errors import ReidError
 from reid_core.evaluation import Evaluated, save_scores
+from reid_evaluate.bootstrap import mean_interval, paired_difference
 
 CARD = {
     "ap": "standard: mean of the precision at each match",
@@ -45,9 +46,19 @@ def arrays_of(ap=AP, first_rank=FIRST_RANK, **changes):
 def save(tmp_path):
     """A function that saves scores below a run and returns the run."""
 
-    def write(run, arrays=None, *, card=CARD, name="market_evaluate", kind="best", where=None):
+    def write(
+        run,
+        arrays=None,
+        *,
+        card=CARD,
+        name="market_evaluate",
+        kind="best",
+        where=None,
+        **tables,
+    ):
         folder = tmp_path / run if where == "output_dir" else tmp_path / run / "evaluations"
-        scores = Scores({"mAP": 0.5}, "mAP", card, arrays_of() if arrays is None else arrays)
+        arrays = arrays_of() if arrays is None else arrays
+        scores = Scores({"mAP": 0.5}, "mAP", card, arrays, tables)
         save_scores(folder, Evaluated(name, "people", scores), kind, f"{kind} model of {run}")
         return tmp_path / run
 
@@ -87,6 +98,7 @@ def test_means_are_over_queries_matched_by_name(save):
     assert (rank1.a, rank1.b, rank1.difference) == (0.5, 0.75, 0.25)
     assert (inp.a, inp.b) == (mean_ap.a / 4, mean_ap.b / 4)
     assert (mean_ap.low, mean_ap.high) == (-7, 7)
+    assert mean_ap.interval_a == mean_ap.interval_b == (-7, 7)
     (lost,), (gained,) = got.lost, got.gained
     assert (lost.name, lost.pid, lost.camid, lost.ap) == ("c.png", "pid c", 2, (0.25, 0.0625))
     assert (gained.name, gained.ap, gained.first_rank) == ("a.png", (0.5, 0.625), (2, 1))
@@ -139,6 +151,25 @@ def test_mean_inp_is_left_out_where_a_run_has_none(save):
     assert list(got.metrics) == ["mAP", "rank1"]
 
 
+def test_rank1_of_a_single_shot_is_the_one_that_was_reported(save):
+    """Where both runs have it; the protocols differ otherwise, and that is said."""
+    draws = np.array([[1, 2, 0, 1], [2, 1, 0, 1]])
+    a, b = save("A", single_shot_ranks=draws), save("B", single_shot_ranks=np.ones((3, 4)))
+    (got,) = compare(a, b)
+    assert (got.metrics["rank1"].a, got.metrics["rank1"].b) == (0.5, 1.0)
+    (got,) = compare(a, save("C"))
+    assert (got.metrics["rank1"].a, got.metrics["rank1"].b) == (0.5, 0.5)
+
+
+def test_the_intervals_of_both_runs_are_those_of_their_means(save):
+    other = arrays_of({name: ap / 2 for name, ap in AP.items()})
+    (got,) = compare_scores(save("A"), save("B", other), paired_difference)
+    change = got.metrics["mAP"]
+    assert [change.interval_a, change.interval_b] == [
+        mean_interval({"mAP": np.array(list(AP.values())) / factor})["mAP"] for factor in (1, 2)
+    ]
+
+
 # ---- which scores belong together -------------------------------------------------------
 
 
@@ -146,6 +177,8 @@ def test_differing_choices_are_listed_and_what_a_model_did_is_not(save):
     card = CARD | {
         "junk_rule": "none: only images flagged junk are removed",
         "flip": "mirrored",
+        "intervals": "none",
+        "rates": "tpr@<rate>: other pairs",
         "identical_matches": 3,
         "warning": "3 matches at distance 0",
         "sizes": {"query": 4, "gallery_before": 8},
@@ -168,6 +201,20 @@ def test_other_queries_are_refused_with_their_number_and_a_name(save):
         "market_evaluate on people: the runs were not scored on the same queries (4 in A, 3 in B)",
         "2 are in A only, e.g. 'b.png'; 1 are in B only, e.g. 'x.png'; score both on the same data",
     )
+
+
+def test_queries_without_names_are_compared_row_by_row_if_they_are_the_same(save):
+    """Each file has made up names from its own path."""
+    card = CARD | {"data": {**CARD["data"], "names": "row numbers"}}
+    made_up = [np.array([f"{run}.npz:{i}" for i in range(4)]) for run in "AB"]
+    a = save("A", arrays_of(name=made_up[0]), card=card)
+    b = save("B", arrays_of(name=made_up[1]), card=card)
+    assert compare(a, b)[0].metrics["mAP"].difference == 0
+    text = "the runs were not scored on the same queries"
+    assert_says(message(a, save("C", arrays_of(name=made_up[1]))), text)
+    for column in ("pid", "camid"):
+        other = arrays_of(name=made_up[1], **{column: arrays_of()[column][::-1]})
+        assert_says(message(a, save("D", other, card=card)), text)
 
 
 def test_names_that_are_not_unique_are_refused(save):
@@ -257,10 +304,13 @@ def test_the_command_prints_measures_intervals_and_queries(save, reid):
     assert "4 of 4 queries counted" in out
     assert "AP: standard, as A reported, while B reported trapezoid" in out
     assert "warning: protocol or data differ (A | B):\n    data.content_hash: c0ffee | beef" in out
-    assert "B - A   90 % interval" in out
-    low, high = re.search(r"mAP +0\.6250 +0\.5000 +-0\.1250 +\[(.*), (.*)\]\n", out).groups()
+    assert re.search(r"  90 % intervals +A +B +B - A\n", out)
+    both = r"mAP +0\.6250 \[.*\] +0\.5000 \[.*\] +-0\.1250 \[(.*), (.*)\]\n"
+    low, high = re.search(both, out).groups()
     assert -0.5 <= float(low) < float(high) <= 0
-    assert "rank1   0.5000  0.5000  +0.0000   [+0.0000, +0.0000]" in out
+    assert re.search(
+        r"rank1 +0\.5000 \[0\..*\] +0\.5000 .* \+0\.0000 \[\+0\.0000, \+0\.0000\]\n", out
+    )
     assert "0.500 -> 0.000  2 -> 12      pid a  0  a.png" in out
     assert "lost most" in out
     assert "gained most" not in out

@@ -142,11 +142,14 @@ def test_types_of_other_programs_are_converted(path):
         ({"junk": [True] * 3}, "'junk' has 3 rows, 'pids' has 2"),
         ({"classes": np.array("x")}, "'classes' must have one row per image"),
         ({"values_embedding": None}, "'values.embedding' is missing (found: pids)"),
-        ({"values_embedding": [1.0, 2.0]}, "'embedding' must be (N, D) floats, got float64 of sh"),
-        ({"values_embedding": np.array(1.0)}, "'embedding' must have one row per image"),
-        ({"values_embedding": [[1], [2]]}, "'embedding' must be floats, got int64"),
-        ({"values_logits": np.ones((2, 2, 2))}, "'logits' must be (N, D) floats"),
-        ({"values_aux.uc": ["a", "b"]}, "'aux.uc' must be floats"),
+        (
+            {"values_embedding": [1.0, 2.0]},
+            "'values.embedding' must be (N, D) floats, got float64 of sh",
+        ),
+        ({"values_embedding": np.array(1.0)}, "'values.embedding' must have one row per image"),
+        ({"values_embedding": [[1], [2]]}, "'values.embedding' must be floats, got int64"),
+        ({"values_logits": np.ones((2, 2, 2))}, "'values.logits' must be (N, D) floats"),
+        ({"values_aux.uc": ["a", "b"]}, "'values.aux.uc' must be floats"),
         (
             {"camid": [1, 2]},
             "'camid' is no array of a features file; did you mean 'camids'? (known: pids, camids, "

@@ -88,10 +88,14 @@ JSON = f"{REFUSED}metadata 'reid_core' must be the text of a JSON object with li
         ({"pids": ["7", "8"], "meta": []}, {}, "'meta' must be the text of a JSON object"),
         ({"pids": ["7", "8"], "nams": []}, {}, "'nams' is no array of a features file; did you "),
         ({"pids": ["7", "8"]}, {"pids": np.ones(2)}, f"{REFUSED}pids in it is both a tensor and"),
-        ({"pids": ["7"]}, {}, "'embedding' has 2 rows, 'pids' has 1"),
+        ({"pids": ["7"]}, {}, "'values.embedding' has 2 rows, 'pids' has 1"),
         ({"names": ["7", "8"]}, {}, "'pids' is missing (found: names, values.embedding)"),
         ({"pids": ["7", "8"]}, {"values_embedding": None, "junk": np.ones(2, bool)}, "'values.emb"),
-        ({"pids": ["7", "8"]}, {"values_embedding": np.ones((2, 2), int)}, "'embedding' must be f"),
+        (
+            {"pids": ["7", "8"]},
+            {"values_embedding": np.ones((2, 2), int)},
+            "'values.embedding' must be f",
+        ),
     ],
 )
 def test_safetensors_that_cannot_be(tensors, strings, arrays, text):

@@ -168,12 +168,15 @@ CROWD = {"query": crowd("query"), "gallery": crowd("gallery")}
 
 
 def test_intervals_hold_the_scores_and_repeat_by_seed():
-    one, again, other = (evaluate(CROWD, "cosine", seed=seed) for seed in (0, 0, 1))
-    assert set(one.intervals) == {name for name in one.metrics if "@" not in name}
+    rates = {"false_rates": [0.001, 0.1]}
+    one, again, other = (evaluate(CROWD, "cosine", seed=seed, **rates) for seed in (0, 0, 1))
+    assert set(one.intervals) == set(one.metrics)
     for name, (low, high) in one.intervals.items():
         assert low <= one.metrics[name] <= high
     assert one.intervals == again.intervals != other.intervals
-    assert evaluate(CROWD, "cosine", bootstrap_draws=0).intervals == {}
+    assert evaluate(CROWD, "cosine", bootstrap_draws=0, **rates).intervals == {}
+    assert one.card["intervals"].endswith("those of dir@<rate> find it anew")
+    assert "dir@" not in evaluate(CROWD, "cosine").card["intervals"]
 
 
 def test_rates_of_thresholds():
@@ -306,6 +309,14 @@ def test_card_follows_the_params():
     assert card["queries_without_match"].startswith("all: ")
     assert card["distance"] == "cosine"
     assert card["normalization"].startswith("L2")
+
+
+def test_card_does_not_deny_that_a_step_may_normalize():
+    """Built-in steps compare unit vectors, whatever the distance."""
+    steps = [NamedPart("step", {}, lambda comparison: comparison)]
+    text = "none by the distance; steps of post-processing may"
+    assert evaluate(postprocess=steps).card["normalization"] == text
+    assert evaluate(postprocess=steps, distance="cosine").card["normalization"].startswith("L2")
 
 
 def copies():

@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from reid_core import ReidError
 from reid_core.cli import main
 from reid_core.contracts import Features
 from reid_core.feature_files import save_features
+from reid_core.params import check_run_params
+from reid_core.runner import start_train
 from reid_evaluate.compare import compare
 from reid_evaluate.images import ImageSet
 from reid_evaluate.k_reciprocal import re_ranked
-from reid_evaluate.ranking import rank_queries
+from reid_evaluate.ranking import TIE_RULE, rank_queries
 from reid_evaluate.rerank_search import pairs_of, search
-from reid_plugins.command._rerank_tuning import queries_among
+from reid_plugins.command._rerank_tuning import (
+    Choice,
+    _validation_split,
+    images_of_run,
+    queries_among,
+    trials,
+)
 
 
 def people(split, cameras=(0, 1), count=8, pictures=6, seed=0):
@@ -118,6 +128,20 @@ def test_the_best_choice_is_printed_as_params(files, tmp_path, capsys):
     assert written["card"]["sizes"] == {"query": 48, "gallery": 48}
 
 
+def test_the_card_says_how_it_was_scored(files, tmp_path, capsys):
+    out = tmp_path / "trials.json"
+    options = ["--k1", "6", "--k2", "3", "--lambda", "0.3", "--power", "2", "--device", "cpu"]
+    assert main(["tune-rerank", "--features", *files, *options, "--json", str(out)]) == 0
+    text = capsys.readouterr().out
+    params = {"k1": 6, "k2": 3, "lambda_value": 0.3, "power": 2}
+    assert f'"postprocess": {json.dumps([{"name": "k_reciprocal", "params": params}])}' in text
+    card = json.loads(out.read_text())["card"]
+    assert card["ap"].startswith("standard: ")
+    assert card["queries_without_match"].startswith("valid: ")
+    assert (card["power"], card["flip"], card["distance"]) == (2, "none", "cosine")
+    assert (card["ties"], card["normalization"]) == (TIE_RULE, "L2 per image")
+
+
 def test_images_without_cameras_are_searched_on_too(tmp_path, capsys):
     for split in ("query", "gallery"):
         save_features(tmp_path / f"{split}.npz", people(split, cameras=(-1,)))
@@ -127,11 +151,28 @@ def test_images_without_cameras_are_searched_on_too(tmp_path, capsys):
     assert "junk_rule: exclude_self" in capsys.readouterr().out
 
 
+def test_without_cameras_an_own_image_is_known_by_its_name(tmp_path, capsys):
+    for split in ("query", "gallery"):
+        found = people(split)
+        arrays = {"pids": found.pids, "values.embedding": found.values["embedding"]}
+        np.savez(tmp_path / f"{split}.npz", **arrays)
+    one, other = (str(tmp_path / f"{split}.npz") for split in ("query", "gallery"))
+    options = ["--k1", "4", "--k2", "1", "--lambda", "0.5", "--device", "cpu"]
+    assert main(["tune-rerank", "--features", one, other, *options]) == 2
+    assert "have neither cameras nor names" in capsys.readouterr().err
+    assert main(["tune-rerank", "--features", one, one, *options]) == 0  # the rows tell
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ([], "name a RUN, or two files with --features, and not both"),
         (["run", "--features", "a", "b"], "and not both"),
+        (
+            ["--features", "a", "b", "--split", "test"],
+            "--split and --target choose images of a RUN",
+        ),
+        (["--features", "a", "b", "--target", "t"], "--split and --target choose images of a RUN"),
         (["run", "--k1", "0"], "--k1 and --k2 must be 1 or larger"),
         (["run", "--k1", "2", "--k2", "2"], "--k2: none is at most 0.7 times a value of --k1"),
         (["run", "--lambda", "1.5"], "--lambda must be from 0 to 1"),
@@ -156,3 +197,99 @@ def test_more_neighbours_than_images_are_refused(files, capsys):
 
 def test_pairs_leave_out_large_k2():
     assert pairs_of([3, 10], [1, 2, 8]) == [(3, 1), (3, 2), (10, 1), (10, 2)]
+
+
+# ---- the images of a run ----------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def run_with(tmp_path_factory, tiny_catalog):
+    """A function from the first evaluation to a short run whose head gives an uncertainty."""
+    people = {
+        "train_identities": 6, "test_identities": 4, "cameras": 3, "distractors": 2, "junk": 2,
+        "height": 32, "width": 16,
+    }  # fmt: skip
+    params = {
+        "data": {"train": [{"name": "synthetic_market", "params": people}]},
+        "backbone": {"name": "tiny"},
+        "head": [{"name": "uncertain", "params": {"neck": "none"}}],
+        "loss": [{"name": "softmax"}],
+        "sampler": {"name": "class_balanced", "params": {"P": 3, "K": 2}},
+        "augmentation": [
+            {"name": "resize", "params": {"height": 32, "width": 16}},
+            {"name": "normalize"},
+        ],
+        "optimizer": {"name": "adam", "lr": 0.001},
+        "train": {"epochs": 1, "device": "cpu"},
+        "working_dir": str(tmp_path_factory.mktemp("tune")),
+    }
+
+    def start(name, **entry):
+        whole = {**params, "evaluation": [{"name": "market_evaluate", **entry}]}
+        checked = check_run_params(whole, tiny_catalog, "test")
+        return str(start_train(checked, tiny_catalog, name).path)
+
+    return start
+
+
+@pytest.fixture(scope="module")
+def run(run_with):
+    return run_with("plain", distance={"name": "uncertain"}, params={"protocol": "no_camera"})
+
+
+def test_the_test_set_is_left_alone_unless_asked_for(run, tiny_catalog):
+    drawn = images_of_run(run, Choice(None, 0.5, 0, None), tiny_catalog, "cpu")
+    asked = images_of_run(run, Choice("test", 0.5, 0, None), tiny_catalog, "cpu")
+    train, test = ({*i.query.pids, *i.gallery.pids} for i in (drawn, asked))
+    assert not train & test
+    assert len(train) == 3
+    assert drawn.card["split"].startswith("train: 3 of the training identities (share 0.5)")
+    assert asked.card["split"] == "test: query and gallery, as asked for by --split test"
+    assert not {*drawn.query.names} & {*drawn.gallery.names}
+    same, other = (
+        images_of_run(run, Choice("train", 0.5, seed, None), tiny_catalog, "cpu") for seed in (0, 5)
+    )
+    assert same.query.names.tolist() == drawn.query.names.tolist()
+    assert other.query.names.tolist() != drawn.query.names.tolist()
+
+
+def test_the_validation_split_comes_before_the_training_identities():
+    def store(*splits):
+        return SimpleNamespace(index=SimpleNamespace(statistics=lambda: dict.fromkeys(splits)))
+
+    assert _validation_split(store("train", "query", "val"), "people") == "val"
+    assert _validation_split(store("query", "train"), "people") == "train"
+    with pytest.raises(ReidError, match=r"has neither a val nor a train split \(splits: query\)"):
+        _validation_split(store("query"), "people")
+
+
+def test_images_are_scored_as_the_run_scores_them(run, tiny_catalog):
+    """With its distance, which reads an aux value, and with the junk rule of its protocol."""
+    images = images_of_run(run, Choice("train", 1.0, 0, None), tiny_catalog, "cpu")
+    found = list(trials(images, [(3, 1)], [0.5], 1, "cpu"))
+    assert [trial.k1 for trial in found] == [0, 3]
+    assert images.card["distance"] == "uncertain(factor=0.0)"
+    assert images.card["junk_rule"] == "exclude_self"
+
+
+@pytest.mark.parametrize(
+    ("choice", "message"),
+    [
+        (Choice("val", 0.3, 0, None), "no images in split 'val'; see --split"),
+        (Choice(None, 0.3, 0, "here"), "--target: no target 'here' (targets: synthetic_market)"),
+    ],
+)
+def test_images_that_are_not_there(run, tiny_catalog, choice, message):
+    with pytest.raises(ReidError) as caught:
+        images_of_run(run, choice, tiny_catalog, "cpu")
+    assert message in str(caught.value)
+
+
+def test_a_distance_that_depends_on_the_direction_is_refused(run_with, tiny_catalog):
+    run = run_with("one-way", distance={"name": "uncertain", "params": {"factor": 0.5}})
+    with pytest.raises(ReidError) as caught:
+        images_of_run(run, Choice(None, 0.3, 0, None), tiny_catalog, "cpu")
+    assert str(caught.value) == (
+        "tune-rerank: k-reciprocal re-ranking needs a symmetric distance, and market_evaluate of "
+        "this run has uncertain(factor=0.5)"
+    )

@@ -7,7 +7,7 @@ say nothing about other images.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,8 @@ from reid_core.catalog import Catalog
 from reid_core.contracts import Features
 from reid_core.device import choose_device
 from reid_core.evaluating import model_under_test, what_to_score
-from reid_core.feature_files import load_features
+from reid_core.evaluators import build_evaluator
+from reid_core.feature_files import ROW_NUMBERS, load_features
 from reid_core.files import user_path
 from reid_core.params import build
 from reid_core.schema import EvalParams, EvaluationEntry
@@ -27,7 +28,28 @@ from reid_evaluate.compare import Compared, compare
 from reid_evaluate.comparison import Distance
 from reid_evaluate.distances import Cosine
 from reid_evaluate.images import ImageSet, JunkRule
+from reid_evaluate.market_evaluate import JUNK_RULES
+from reid_evaluate.ranking import TIE_RULE
 from reid_evaluate.rerank_search import Trial, search
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How images are compared and scored.
+
+    Attributes:
+        output: The vector that is compared.
+        outputs: Arrays per image that this takes: the vector, and what the distance reads.
+        distance: Compares them.
+        spelt: The distance for the card.
+        junk_rule: Which gallery images a query is not scored on.
+    """
+
+    output: str = "embedding"
+    outputs: frozenset[str] = frozenset({"embedding"})
+    distance: Distance = field(default_factory=Cosine)
+    spelt: str = "cosine"
+    junk_rule: JunkRule = "cross_camera"
 
 
 @dataclass(frozen=True)
@@ -36,8 +58,7 @@ class Images:
 
     query: Features
     gallery: Features
-    output: str
-    distance: Distance
+    protocol: Protocol
     card: dict[str, Any]
 
 
@@ -72,25 +93,16 @@ def images_of_run(run: str, choice: Choice, catalog: Catalog, device: str) -> Im
         raise ReidError(f"--target: no target '{name}' (targets: {', '.join(targets.entries)})")
     store = targets.store(name)
     split = choice.split or _validation_split(store, name)
-    output, distance, spelt = _comparison(entries, catalog)
+    protocol = _protocol(entries, catalog)
     if split == "test":
-        outputs = frozenset({output})
         query, gallery = (
-            targets.features(model, name, part, outputs) for part in ("query", "gallery")
+            targets.features(model, name, part, protocol.outputs) for part in ("query", "gallery")
         )
         chosen: dict[str, Any] = {"split": "test: query and gallery, as asked for by --split test"}
     else:
-        query, gallery, chosen = _drawn(targets, model, name, split, choice, output)
-    card = {
-        "run": run,
-        "target": name,
-        **chosen,
-        "output": output,
-        "distance": spelt,
-        "sizes": {"query": len(query), "gallery": len(gallery)},
-        "data": targets.meta(name),
-    }
-    return Images(query, gallery, output, distance, card)
+        query, gallery, chosen = _drawn(targets, model, name, split, choice, protocol.outputs)
+    card = {"run": run, "target": name, **chosen, "data": targets.meta(name)}
+    return Images(query, gallery, protocol, card)
 
 
 def images_of_files(query: str, gallery: str) -> Images:
@@ -103,13 +115,8 @@ def images_of_files(query: str, gallery: str) -> Images:
     output = next((name for name in ("embedding", "feature") if name in common), None)
     if output is None:
         raise ReidError(f"--features: {query} and {gallery} have no 'embedding' in common")
-    card = {
-        "features": {"query": query, "gallery": gallery},
-        "output": output,
-        "distance": "cosine",
-        "sizes": {split: len(features) for split, features in found.items()},
-    }
-    return Images(found["query"], found["gallery"], output, Cosine(), card)
+    card = {"features": {"query": query, "gallery": gallery}}
+    return Images(found["query"], found["gallery"], Protocol(output), card)
 
 
 def trials(
@@ -119,19 +126,28 @@ def trials(
     power: int,
     device: str,
 ) -> Iterator[Trial]:
-    """Yield the scores of every choice, without re-ranking first.
+    """Yield the scores of every choice, without re-ranking first; complete the card.
 
     Raises:
-        ReidError: The images are too few for a parameter, or no query has a match.
+        ReidError: The images are too few for a parameter, no query has a match, or names that
+            the junk rule needs are missing.
     """
-    unknown = bool((np.concatenate([images.query.camids, images.gallery.camids]) < 0).all())
-    rule: JunkRule = "exclude_self" if unknown else "cross_camera"
-    images.card["junk_rule"] = rule
+    distance, rule = images.protocol.distance, _junk_rule(images)
+    images.card.update(
+        output=images.protocol.output,
+        distance=images.protocol.spelt,
+        power=power,
+        normalization="L2 per image" if distance.normalizes else "none",
+        flip=images.query.meta.get("flip", "none"),
+        ap="standard: mean of the precision at each match",
+        junk_rule=rule,
+        queries_without_match="valid: left out of every mean",
+        ties=TIE_RULE,
+        sizes={"query": len(images.query), "gallery": len(images.gallery)},
+    )
     try:
         compared = _compared(images, device)
-        yield from search(
-            compared, pairs, lambdas, distance=images.distance, power=power, junk_rule=rule
-        )
+        yield from search(compared, pairs, lambdas, distance=distance, power=power, junk_rule=rule)
     except ValueError as error:
         raise ReidError(f"tune-rerank: {error}") from error
 
@@ -151,7 +167,12 @@ def _validation_split(store: Store, name: str) -> str:
 
 
 def _drawn(
-    targets: Targets, model: ModelUnderTest, name: str, split: str, choice: Choice, output: str
+    targets: Targets,
+    model: ModelUnderTest,
+    name: str,
+    split: str,
+    choice: Choice,
+    outputs: frozenset[str],
 ) -> tuple[Features, Features, dict[str, Any]]:
     """Return queries and gallery of some identities: a query for each of their cameras."""
     index = targets.store(name).index
@@ -170,7 +191,7 @@ def _drawn(
             "knows these people, so expect a smaller gain on others"
         )
         at = at[np.isin(index.pid[at], people)]
-    found = targets.features(model, name, split, frozenset({output}), at)
+    found = targets.features(model, name, split, outputs, at)
     is_query = queries_among(found.pids, found.camids, rng)
     if is_query.all() or not is_query.any():
         raise ReidError(f"target '{name}', split '{split}': too few images of each identity")
@@ -205,28 +226,59 @@ def queries_among(pids: np.ndarray, camids: np.ndarray, rng: np.random.Generator
     return chosen & (left[identity] > 0)
 
 
-def _comparison(entries: list[EvaluationEntry], catalog: Catalog) -> tuple[str, Distance, str]:
-    """Return output and distance of the first evaluation that has them, and how it is spelt."""
-    for entry in entries:
-        if "output" in entry.params:
-            distance = build(catalog, "distance", entry.distance) if entry.distance else Cosine()
-            name = entry.distance.name if entry.distance else "cosine"
-            return entry.params["output"], distance, name
-    return "embedding", Cosine(), "cosine"
+def _protocol(entries: list[EvaluationEntry], catalog: Catalog) -> Protocol:
+    """Return how the first evaluation of a ranking compares and scores."""
+    entry = next((entry for entry in entries if "output" in entry.params), None)
+    if entry is None:
+        return Protocol()
+    protocol = str(entry.params.get("protocol"))
+    rule = entry.params.get("junk_rule") or JUNK_RULES.get(protocol, "cross_camera")
+    outputs = build_evaluator(entry, catalog).outputs
+    if entry.distance is None:
+        return Protocol(entry.params["output"], outputs, junk_rule=rule)
+    params = ", ".join(f"{name}={value}" for name, value in entry.distance.params.items())
+    spelt = f"{entry.distance.name}({params})" if params else entry.distance.name
+    distance: Distance = build(catalog, "distance", entry.distance)
+    if not distance.symmetric:  # said before any image is looked at
+        raise ReidError(
+            f"tune-rerank: k-reciprocal re-ranking needs a symmetric distance, and {entry.name} "
+            f"of this run has {spelt}"
+        )
+    return Protocol(entry.params["output"], outputs, distance, spelt, rule)
+
+
+def _junk_rule(images: Images) -> JunkRule:
+    """Return the rule of the protocol, or one that does without cameras if there are none."""
+    query, gallery = images.query, images.gallery
+    unknown = bool((np.concatenate([query.camids, gallery.camids]) < 0).all())
+    by_camera = images.protocol.junk_rule == "cross_camera"
+    rule = "exclude_self" if unknown and by_camera else images.protocol.junk_rule
+    made_up = ROW_NUMBERS in (query.meta.get("names"), gallery.meta.get("names"))
+    if rule == "exclude_self" and made_up and not np.array_equal(query.names, gallery.names):
+        raise ReidError(
+            "tune-rerank: the features have neither cameras nor names, so that a query's own "
+            "image cannot be told from a match: add 'camids', or 'names', the same name for an "
+            "image in both files"
+        )
+    return rule
 
 
 def _compared(images: Images, device: str) -> Compared:
     query, gallery = (
         ImageSet(
-            features=part.values[images.output],
+            features=part.values[images.protocol.output],
             pids=part.pids,
             camids=part.camids,
             names=part.names,
             junk=part.junk,
             distractor=part.distractor,
+            aux={
+                name.removeprefix("aux."): values
+                for name, values in part.values.items()
+                if name.startswith("aux.")
+            },
         )
         for part in (images.query, images.gallery)
     )
-    return compare(
-        query, gallery, distance=images.distance, device=choose_device(device, key="--device")
-    )
+    where = choose_device(device, key="--device")
+    return compare(query, gallery, distance=images.protocol.distance, device=where)

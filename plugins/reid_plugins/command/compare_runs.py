@@ -93,12 +93,17 @@ def _print(compared: Compared, confidence: float) -> None:
         say("  warning: protocol or data differ (A | B):")
         for choice in compared.choices:
             say(f"    {choice.key}: {_both(choice)}")
-    say(f"  {'':<6} {'A':>7} {'B':>7} {'B - A':>8}   {100 * confidence:g} % interval")
+    say(f"  {f'{100 * confidence:g} % intervals':<16} {'A':<25} {'B':<25} B - A")
     for name, change in compared.metrics.items():
-        say(
-            f"  {name:<6} {change.a:>7.4f} {change.b:>7.4f} {change.difference:>+8.4f}"
-            f"   [{change.low:+.4f}, {change.high:+.4f}]"
+        one, other = (
+            f"{value:.4f} [{low:.4f}, {high:.4f}]"
+            for value, (low, high) in (
+                (change.a, change.interval_a),
+                (change.b, change.interval_b),
+            )
         )
+        difference = f"{change.difference:+.4f} [{change.low:+.4f}, {change.high:+.4f}]"
+        say(f"  {name:<16} {one:<25} {other:<25} {difference}")
     _print_queries("lost", compared.lost)
     _print_queries("gained", compared.gained)
 

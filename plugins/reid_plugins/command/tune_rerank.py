@@ -101,6 +101,8 @@ def _check(args: argparse.Namespace) -> None:
     """Refuse options that cannot work, before anything is loaded."""
     if bool(args.run) == bool(args.features):
         raise ReidError("name a RUN, or two files with --features, and not both")
+    if args.features and (args.split or args.target):
+        raise ReidError("--split and --target choose images of a RUN; leave them out")
     if min(args.k1) < 1 or min(args.k2) < 1:
         raise ReidError("--k1 and --k2 must be 1 or larger")
     if not all(0 <= value <= 1 for value in args.lambdas):
@@ -133,7 +135,9 @@ def _print(found: list[Trial], card: dict[str, Any]) -> None:
     if best.mean_ap <= plain.mean_ap:
         say("no choice is better than none at all: leave re-ranking out")
         return
-    params = {"k1": best.k1, "k2": best.k2, "lambda_value": best.lambda_value}
+    params: dict[str, Any] = {"k1": best.k1, "k2": best.k2, "lambda_value": best.lambda_value}
+    if card["power"] != 1:
+        params["power"] = card["power"]
     step = [{"name": "k_reciprocal", "params": params}]
     say(f'"postprocess": {json.dumps(step)}')
 
