@@ -26,7 +26,7 @@ from reid_core.optimization import (
     parameter_groups,
 )
 from reid_core.params import build
-from reid_core.schema import LossWarmup, RunParams
+from reid_core.schema import LossWarmup, RunParams, numbered_names
 from reid_core.trained import Preprocessing, load_trained
 from reid_core.training import Training, TrainingModule, TrainState
 
@@ -100,6 +100,7 @@ def build_module(
             catalog,
             "objective",
             entry,
+            name=name,
             losses=losses,
             model=model,
             num_pids=num_pids,
@@ -107,7 +108,7 @@ def build_module(
             preprocessing=preprocessing,
             load_trained=partial(load_trained, catalog=catalog),
         )
-        for entry in params.objective
+        for name, entry in zip(numbered_names(params.objective), params.objective, strict=True)
     ]
     if params.train.fine_tune:
         model.freeze_backbone()
@@ -239,8 +240,8 @@ def _check_batches(batches: EpochBatches, images: TrainingImages, losses: Weight
     """Look at the first batch: return its size, and refuse one that a loss can learn nothing from.
 
     Raises:
-        ReidError: There is no batch, or a loss needs pairs and the batch has no identity with
-            two different images.
+        ReidError: There is no batch, or a loss needs pairs and the batch has a single identity,
+            or none with two different images.
     """
     batches.set(0, 0)
     first = next(iter(batches), None)
@@ -250,10 +251,17 @@ def _check_batches(batches: EpochBatches, images: TrainingImages, losses: Weight
         )
     # A sampler may repeat an image; with itself it makes no pair.
     labels = images.labels[np.unique([index for _, index in first])]
-    if losses.needs_pairs and len(np.unique(labels)) == len(labels):
+    identities = len(np.unique(labels))
+    if losses.needs_pairs and identities == len(labels):
         raise ReidError(
             f"loss: {', '.join(losses.needs_pairs)} compares different images of one identity, and "
             f"no identity has two of the first batch's {len(labels)}; use the sampler "
             "'class_balanced' with K >= 2 and data with several images of an identity"
+        )
+    if losses.needs_pairs and identities == 1:
+        raise ReidError(
+            f"loss: {', '.join(losses.needs_pairs)} compares images of different identities, and "
+            f"the first batch has one identity; use the sampler 'class_balanced' with P >= 2 and "
+            "data with several identities"
         )
     return len(first)

@@ -54,7 +54,8 @@ class LossComponent(Component):
         on: Default input: ``"feature"`` (before the neck's BN) or ``"embedding"`` (after).
         normalize: Default for L2-normalising that input.
         needs: ``"classifier"``: logits and the weight of the branch's linear layer;
-            ``"pairs"``: the batch of all processes.
+            ``"pairs"``: it compares images of one identity and of several, and sees the batch
+            of all processes; ``"batch"``: it sees that batch, whoever is on the images.
         reads: Maps its params to the names of the heads' values that it needs, e.g.
             ``("uc",)``.
     """
@@ -62,7 +63,7 @@ class LossComponent(Component):
     role: Literal["id", "metric"]
     on: Literal["feature", "embedding"] = "feature"
     normalize: bool = False
-    needs: frozenset[Literal["classifier", "pairs"]] = frozenset()
+    needs: frozenset[Literal["classifier", "pairs", "batch"]] = frozenset()
     reads: Callable[[Any], tuple[str, ...]] = lambda params: ()
 
 

@@ -133,9 +133,11 @@ def reid_schedule() -> list[Component]:  # type: ignore[empty-body]
 def reid_objective() -> list[Component]:  # type: ignore[empty-body]
     """What a training step minimises.
 
-    ``build(params, *, losses, model, num_pids, classes, preprocessing, load_trained) ->
-    callable(Step) -> dict[str, LossOutput]``. ``losses`` is the weighted list of the params'
-    ``loss`` section, ``classes`` the (dataset, pid) of every label, ``preprocessing`` how the
+    ``build(params, *, name, losses, model, num_pids, classes, preprocessing, load_trained) ->
+    callable(Step) -> dict[str, LossOutput]``. ``name`` is that of the entry, numbered where it is
+    repeated (``distillation``, ``distillation_2``): no two objectives may give a loss of one name,
+    so begin the losses' names with it. ``losses`` is the weighted list of the params' ``loss``
+    section, ``classes`` the (dataset, pid) of every label, ``preprocessing`` how the
     images of a batch were prepared. ``load_trained(path)`` opens another trained model by its run
     directory or weights file; the records are in ``reid_core.trained``. Where shapes alone are
     checked, on the meta device, ``classes`` is empty and ``preprocessing`` None: read no file

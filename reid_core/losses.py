@@ -108,7 +108,7 @@ class WeightedLosses(nn.Module):
 
     @property
     def needs_pairs(self) -> list[str]:
-        """Return the names of terms that compare images of one identity with each other."""
+        """Return the names of terms that compare images of one identity and of several."""
         return [cast(LossTerm, t).name for t in self.terms if cast(LossTerm, t).needs_pairs]
 
 

@@ -50,9 +50,14 @@ def parameter_groups(
         are members: they receive no gradient and do not move.
 
     Raises:
-        ReidError: A rule matches no parameter.
+        ReidError: A rule matches no parameter, or no loss has any for ``lr_loss``.
     """
     named = list(named)
+    if params.lr_loss is not None and all(_role(name) != "loss" for name, _ in named):
+        raise ReidError(
+            "optimizer.lr_loss: no loss has weights that the optimizer moves (the centers of "
+            "'center' have their own 'rate'); leave 'lr_loss' out"
+        )
     rates = {
         "new": params.lr,
         "backbone": params.lr if params.lr_backbone is None else params.lr_backbone,

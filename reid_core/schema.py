@@ -179,7 +179,9 @@ class OptimizerParams(Entry):
     name: Literal["sgd", "adam", "adamw"] = Field(description="Name of the optimizer.")
     lr: Rate = Field(description="Learning rate of new layers (heads, classifiers).")
     lr_backbone: Rate | None = Field(default=None, description="Of the backbone; default: lr.")
-    lr_loss: Rate | None = Field(default=None, description="Of losses' parameters; default: lr.")
+    lr_loss: Rate | None = Field(
+        default=None, description="Of losses' weights, if one has any; default: lr."
+    )
     weight_decay: Rate = Field(default=5e-4, description="Weight decay of every group.")
     groups: list[GroupRule] = Field(default=[], description="Exceptions by parameter name.")
 

@@ -107,3 +107,36 @@ def catalog_with():
 def tiny_catalog(catalog_with):
     """What is installed, and the backbone ``tiny``; nobody may change it."""
     return catalog_with()
+
+
+@pytest.fixture(scope="session")
+def operations():
+    """A context manager that watches what torch does within it.
+
+    ``waiting`` lists what makes a host wait for a GPU: values that it reads, and results of unknown
+    size. ``largest`` is the size of the largest array in memory that was made, in numbers.
+    """
+    import torch
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    reads = ("_local_scalar_dense", "nonzero", "masked_select", "unique", "is_nonzero", "equal")
+
+    class Operations(TorchDispatchMode):
+        def __init__(self):
+            super().__init__()
+            self.waiting, self.largest = [], 0
+
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            name = function.overloadpacket.__name__
+            indices = args[1] if name.startswith("index") and isinstance(args[1], list) else []
+            by_mask = any(i is not None and i.dtype == torch.bool for i in indices)
+            if by_mask or name.startswith(reads):
+                self.waiting.append(name)
+            result = function(*args, **(kwargs or {}))
+            for made in result if isinstance(result, tuple | list) else (result,):
+                if isinstance(made, torch.Tensor):  # an expanded one takes no memory of its own
+                    numbers = made.untyped_storage().nbytes() // made.element_size()
+                    self.largest = max(self.largest, numbers)
+            return result
+
+    return Operations

@@ -17,6 +17,7 @@ from pydantic import Field
 from reid_core import EvaluatorComponent, Params, ReidError, hookimpl
 from reid_core.contracts import Features, Scores
 from reid_evaluate import classification
+from reid_evaluate.bootstrap import mean_interval
 
 NAME = "classification_evaluate"
 
@@ -30,6 +31,12 @@ class ClassificationParams(Params):
         min_length=1,
         description="Numbers k of best classes among which the right one is looked for, "
         "reported as top<k>; above the number of classes all classes count.",
+    )
+    seed: int = Field(0, ge=0, description="Seed of the bootstrap.")
+    bootstrap_draws: int = Field(
+        1000,
+        ge=0,
+        description="Resamplings of the images behind the 95 % intervals; 0: no intervals.",
     )
 
 
@@ -69,7 +76,8 @@ def classification_evaluate(splits: Mapping[str, Features], params: Classificati
     return Scores(
         metrics=_metrics(ranks, confusion, params),
         primary="top1",
-        card=_card(val, len(kept), len(np.unique(targets))),
+        card=_card(val, len(kept), len(np.unique(targets)), params),
+        intervals=_intervals(ranks, predicted == targets, targets, params),
         per_query={
             "rank": ranks,
             "predicted": classes[predicted],
@@ -128,7 +136,26 @@ def _metrics(
     }
 
 
-def _card(val: Features, counted: int, classes_seen: int) -> dict[str, Any]:
+def _intervals(
+    ranks: npt.NDArray[np.int64],
+    right: npt.NDArray[np.bool_],
+    targets: npt.NDArray[np.int64],
+    params: ClassificationParams,
+) -> dict[str, tuple[float, float]]:
+    """Return bootstrap intervals over the images; those of ``balanced`` hold the classes' sizes."""
+    if not params.bootstrap_draws:
+        return {}
+    values = {f"top{k}": ranks <= k for k in (1, *params.topk)}
+    _, of_image, sizes = np.unique(targets, return_inverse=True, return_counts=True)
+    share = len(right) / (len(sizes) * sizes[of_image])  # an image's weight in the balanced mean
+    return mean_interval(
+        {**values, "balanced": right * share}, draws=params.bootstrap_draws, seed=params.seed
+    )
+
+
+def _card(
+    val: Features, counted: int, classes_seen: int, params: ClassificationParams
+) -> dict[str, Any]:
     """State every choice and size behind the numbers."""
     return {
         "evaluator": NAME,
@@ -139,6 +166,12 @@ def _card(val: Features, counted: int, classes_seen: int) -> dict[str, Any]:
         "output": "logits",
         "flip": val.meta.get("flip", "none"),
         "postprocessing": "none",
+        "intervals": (
+            f"95 % bootstrap over images, {params.bootstrap_draws} draws, seed {params.seed}; "
+            "those of balanced hold the numbers of images of the classes"
+            if params.bootstrap_draws
+            else "none"
+        ),
         "sizes": {
             "images_before": len(val),
             "images": counted,

@@ -1,7 +1,6 @@
 """No loss makes an array of pairs times values, or of triplets: memory stays quadratic."""
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from reid_core.contracts import BranchSpec, LossInput, Progress
 
@@ -11,25 +10,16 @@ LARGEST = PIDS * PIDS
 """Numbers of the largest array that may be made; B x B x DIM would be eight times as many."""
 
 
-class Sizes(TorchDispatchMode):
-    """Keeps the size of the largest array in memory that any operation made."""
-
-    largest = 0
-
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        result = function(*args, **(kwargs or {}))
-        for made in result if isinstance(result, tuple | list) else (result,):
-            if isinstance(made, torch.Tensor):
-                numbers = made.untyped_storage().nbytes() // made.element_size()
-                self.largest = max(self.largest, numbers)
-        return result
-
-
-def test_the_size_of_an_array_of_pairs_times_values_is_seen():
+def test_what_is_large_and_what_makes_a_host_wait_is_seen(operations):
     x = torch.randn(B, DIM)
-    with Sizes() as seen:
+    with operations() as seen:
         (x[:, None] - x[None, :]).square().sum(dim=2)
     assert seen.largest == B * B * DIM > LARGEST
+    assert seen.waiting == []
+    with operations() as seen:
+        x[x > 0].sum().item()
+        x[torch.tensor([1, 2])]
+    assert seen.waiting == ["index", "_local_scalar_dense"]
 
 
 VARIANTS = {
@@ -43,7 +33,7 @@ VARIANTS = {
 """Params beside the defaults that take another way through a loss."""
 
 
-def test_no_array_is_larger_than_pairs_of_images_or_images_by_identities(loss):
+def test_no_array_is_larger_than_pairs_of_images_or_images_by_identities(loss, operations):
     generator = torch.Generator().manual_seed(0)
     pids = torch.arange(B // 4).repeat_interleave(4)
     for given in ({}, *VARIANTS.get(loss.name, [])):
@@ -59,6 +49,6 @@ def test_no_array_is_larger_than_pairs_of_images_or_images_by_identities(loss):
             logits=features @ weight.T,
             aux={"uc": torch.randn(B, generator=generator).requires_grad_()},
         )
-        with Sizes() as seen:
+        with operations() as seen:
             built(x).value.backward()
         assert 0 < seen.largest <= LARGEST, given

@@ -115,7 +115,7 @@ def test_role_input_and_needs_are_declared_in_known_words(loss):
     assert declared.on in ("feature", "embedding")
     assert type(declared.normalize) is bool
     assert isinstance(declared.needs, frozenset)
-    assert declared.needs <= {"classifier", "pairs"}
+    assert declared.needs <= {"classifier", "pairs", "batch"}
 
 
 def test_a_classifier_is_made_when_the_loss_needs_one_and_not_otherwise(loss, apply):

@@ -181,12 +181,14 @@ def test_the_record_names_every_term_and_counts_it_with_its_weight(start, teache
 
 
 def test_two_teachers_have_names_of_their_own(start, teacher, folder):
-    both = taught(teacher.path, FEATURES) + taught(teacher.last_weights, FEATURES, alias="late")[1:]
+    both = taught(teacher.path, FEATURES) + taught(teacher.last_weights, FEATURES)[1:]
     names = list(steps_of(start(objective=both))[0]["losses"])
-    assert names == ["softmax", "triplet", "distillation_features", "late_features"]
-    both[2]["params"]["alias"] = "distillation"
-    with pytest.raises(ReidError, match="two objectives give a loss named distillation_features"):
-        start("twice", objective=both)
+    assert names == ["softmax", "triplet", "distillation_features", "distillation_2_features"]
+
+
+def test_two_losses_of_one_name_are_refused(start):
+    with pytest.raises(ReidError, match=r"^objective: two objectives give a loss named softmax, "):
+        start(objective=[{"name": "supervised"}, {"name": "supervised"}])
 
 
 def test_a_teacher_of_another_network_teaches_relations_at_its_own_size(start, teacher):
@@ -448,7 +450,6 @@ WRONG_PARAMS = {
         {"terms": {"features": {"weight": 1.0, "measure": "cosin"}}},
         r"terms\.features\.measure: expected 'l2' or 'cosine', got \"cosin\"; did you mean 'cos",
     ),
-    "alias": ({"alias": "a b"}, r"alias: must match .*, got \"a b\""),
 }
 
 

@@ -4,6 +4,7 @@ import copy
 import io
 import json
 import math
+import re
 import subprocess
 import sys
 import textwrap
@@ -383,8 +384,9 @@ def test_a_damaged_features_file_is_refused(catalog, tmp_path, damage):
 def test_features_whose_arrays_differ_in_length_are_refused(catalog, tmp_path, name):
     path = tmp_path / "query.npz"
     np.savez(path, **{"pids": np.array(["1", "2"]), name: np.zeros(3)})
-    short = name.removeprefix("values.")
-    with pytest.raises(ReidError, match=rf"query\.npz: '{short}' has 3 rows, 'pids' has 2"):
+    with pytest.raises(
+        ReidError, match=rf"query\.npz: '{re.escape(name)}' has 3 rows, 'pids' has 2"
+    ):
         scores_of(catalog, features={"query": str(path)}, evaluation=[{"name": "market_evaluate"}])
 
 

@@ -372,9 +372,9 @@ def step_of(output, images=None):
     return Step(batch, nn.Identity(), output, Progress(0, 1, 0, 1))
 
 
-def objective_of(teacher, **params):
+def objective_of(teacher, name="distillation", **params):
     terms = params.pop("terms", {name: {"weight": 1.0} for name in TERMS})
-    return Distillation(DistillationParams(teacher="x", terms=terms, **params), teacher)
+    return Distillation(name, DistillationParams(teacher="x", terms=terms, **params), teacher)
 
 
 TERMS = ("logits", "features", "distances", "similarities")
@@ -399,9 +399,9 @@ def test_every_term_has_its_name_weight_and_value():
     assert found == pytest.approx([float(value) for value in wanted], rel=1e-5)
 
 
-def test_only_the_terms_of_the_params_are_there_under_their_alias():
+def test_only_the_terms_of_the_params_are_there_under_the_name_of_the_entry():
     terms = {"features": {"weight": 1.0, "measure": "l2"}}
-    objective = objective_of(trained(output_of(2)), terms=terms, alias="big_one")
+    objective = objective_of(trained(output_of(2)), name="big_one", terms=terms)
     (item,) = objective(step_of(output_of(1))).items()
     assert item[0] == "big_one_features"
     s, t = output_of(1).embedding.double(), output_of(2).embedding.double()

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pytorch_metric_learning import distances, losses, miners, reducers
 from torch.nn import functional as F
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from reid_core.contracts import LossInput, Progress
+from reid_core.problems import validate
 from reid_plugins.loss import (
     circle,
     contrastive,
@@ -196,6 +196,7 @@ def loop_ranked_list(
     temperature=10.0,
     negative_weight=0.5,
     positive_mean="violating",
+    distance="euclidean",
     cluster=None,
     small=0.0,
 ):
@@ -203,11 +204,11 @@ def loop_ranked_list(
     total = 0 * x.sum()
     for i in range(len(x)):
         positives, negatives = pairs_of(i, pids)
-        far = [euclidean(x[i], x[j]) - (alpha - margin) for j in positives]
+        far = [MEASURES[distance](x[i], x[j]) - (alpha - margin) for j in positives]
         beyond = [d for d in far if d > 0]
         counted = far if positive_mean == "all" else beyond
         same = [j for j in negatives if cluster is None or cluster[j] == cluster[i]]
-        near = [alpha - euclidean(x[i], x[j]) for j in same]
+        near = [alpha - MEASURES[distance](x[i], x[j]) for j in same]
         within = [d for d in near if d > 0]
         weights = [(temperature * d).exp() for d in within]
         if beyond:
@@ -239,6 +240,7 @@ CASES = [
     (ranked_list, loop_ranked_list, {"alpha": 2.0, "margin": 1.3, "temperature": 1.0}),
     (ranked_list, loop_ranked_list, {"positive_mean": "all", "negative_weight": 0.3}),
     (ranked_list, loop_ranked_list, {"temperature": 0.0, "negative_weight": 1.0}),
+    (ranked_list, loop_ranked_list, {"distance": "cosine", "alpha": 1.0, "margin": 0.8}),
 ]
 
 
@@ -540,35 +542,10 @@ def test_gradients_of_degenerate_batches_have_no_nan_on_the_way():
                 value.backward()
 
 
-class Operations(TorchDispatchMode):
-    """Counts what makes a host wait for a GPU: values read, and results of unknown size."""
-
-    WAITING = ("_local_scalar_dense", "nonzero", "masked_select", "unique", "is_nonzero", "equal")
-
-    def __init__(self):
-        super().__init__()
-        self.waiting = []
-
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        name = function.overloadpacket.__name__
-        indices = args[1] if name.startswith("index") and isinstance(args[1], list) else []
-        by_mask = any(i is not None and i.dtype == torch.bool for i in indices)
-        if by_mask or any(name.startswith(word) for word in self.WAITING):
-            self.waiting.append(name)
-        return function(*args, **(kwargs or {}))
-
-
-def test_operations_notices_what_waits():
-    with Operations() as seen:
-        RANDOM[RANDOM > 0].sum().item()
-        RANDOM[torch.tensor([1, 2])]
-    assert seen.waiting == ["index", "_local_scalar_dense"]
-
-
 @pytest.mark.parametrize(("module", "params"), VARIANTS)
-def test_the_host_does_not_wait_for_the_device(module, params):
+def test_the_host_does_not_wait_for_the_device(module, params, operations):
     features = RANDOM.clone().requires_grad_()
-    with Operations() as seen:
+    with operations() as seen:
         loss_of(module, features, torch.tensor(PAIRS), **params).value.backward()
     assert seen.waiting == []
 
@@ -602,3 +579,38 @@ def test_sums_over_nothing_have_a_value_and_no_gradient(empty):
     (total + masked_softmax(values, nothing).sum() + masked_mean(values, nothing)).backward()
     assert total.item() == 2 * math.exp(empty)
     assert not values.grad.any()
+
+
+# ---- params -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("module", "params", "line"),
+    [
+        (ranked_list, {"alpha": 0.4}, None),  # the radius is 0
+        (
+            ranked_list,
+            {"alpha": 0.4, "margin": 1.2},
+            "margin must be at most alpha: positive pairs cannot be nearer than alpha - margin = "
+            "-0.8",
+        ),
+        (
+            triplet,
+            {"distance": "cosin"},
+            "distance: expected 'euclidean' or 'cosine', got \"cosin\"; did you mean 'cosine'?",
+        ),
+        (triplet, {"margin": "hard"}, "margin: expected a number or 'soft', got \"hard\""),
+        (triplet, {"hard_factor": 1.0}, "hard_factor: must be < 1.0, got 1.0"),
+        (circle, {"reduce": "mean"}, "reduce: expected 'anchor' or 'batch', got \"mean\""),
+        (circle, {"margin": 1.0}, "margin: must be < 1.0, got 1.0"),
+        (circle, {"gamma": 2000}, "gamma: must be <= 1024.0, got 2000"),
+        (contrastive, {"negative_margin": -1}, "negative_margin: must be >= 0.0, got -1"),
+        (lifted_structure, {"margin": -1}, "margin: must be >= 0.0, got -1"),
+        (multi_similarity, {"threshold": 2}, "threshold: must be <= 1.0, got 2"),
+    ],
+)
+def test_a_wrong_param_is_refused_at_its_place(module, params, line):
+    problems = []
+    checked = validate(module.reid_loss()[0].params, params, (), problems)
+    assert problems == ([] if line is None else [line])
+    assert (checked is None) == (line is not None)

@@ -217,7 +217,7 @@ def test_an_epoch_of_identities_shows_those_of_the_largest_share_once():
         (
             {"P": 24},
             "sampler dataset_balanced: 8 identities of data.train.1 per batch, but it has only 6; "
-            "lower its share of P to 6 or less, add data",
+            "lower its share of P to 6 or less, or add data",
         ),
     ],
 )

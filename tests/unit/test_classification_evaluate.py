@@ -18,6 +18,7 @@ from reid_core.contracts import Features
 from reid_core.discovery import isolated_catalog
 from reid_evaluate import classification
 from reid_evaluate import classification_evaluate as plugin
+from reid_evaluate.bootstrap import mean_interval
 
 CLASSES = ("ann", "bob", "cy")
 
@@ -100,6 +101,23 @@ def test_metrics_and_tables_by_hand():
     assert scores.per_query["name"][0] == "val/0.jpg"
     assert scores.per_query["pid"].tolist() == list(VAL.pids)
     assert scores.per_query["camid"].tolist() == [0, 1, 2, 3, 4]
+
+
+def test_intervals_are_those_of_a_bootstrap_over_images():
+    rng = np.random.default_rng(0)
+    pids = rng.choice(CLASSES, 60, p=[0.6, 0.3, 0.1])
+    val = features(rng.standard_normal((60, 3)), pids)
+    scores = evaluate(val, topk=[2], bootstrap_draws=300, seed=4)
+    assert set(scores.intervals) == {"top1", "top2", "balanced"}
+    right = scores.per_query["rank"] <= 1
+    sizes = {name: np.mean(pids == name) * 3 for name in CLASSES}
+    weights = np.array([1 / sizes[pid] for pid in pids])  # of images in the balanced mean
+    assert np.mean(right * weights) == pytest.approx(scores.metrics["balanced"])
+    expected = mean_interval({"top1": right, "balanced": right * weights}, draws=300, seed=4)
+    for name, ends in expected.items():
+        assert scores.intervals[name] == pytest.approx(ends)
+        assert ends[0] < scores.metrics[name] < ends[1]
+    assert evaluate(val, bootstrap_draws=0).intervals == {}
 
 
 def test_the_spelling_of_classes_decides_not_their_order():

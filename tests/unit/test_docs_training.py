@@ -30,6 +30,21 @@ def test_the_piece_fits_into_the_quick_start(sections, catalog):
     check_on_meta(check_run_params({**quickstart, **sections}, catalog, "guide"), catalog)
 
 
+def test_the_guide_says_which_vector_each_loss_sees(catalog):
+    text = (CLONE / "docs" / "losses.md").read_text(encoding="utf-8")
+    losses = [catalog.component("loss", name) for name in catalog.names("loss")]
+    seen = {loss.name: (loss.on, loss.normalize) for loss in losses}
+    for words, vector in (
+        ("the feature", ("feature", False)),
+        ("the normalised embedding", ("embedding", True)),
+    ):
+        (listed,) = re.findall(rf"^- {words}: (.*?);$", text, re.MULTILINE | re.DOTALL)
+        assert set(re.findall("`(.*?)`", listed)) == {n for n in seen if seen[n] == vector}
+        seen = {name: found for name, found in seen.items() if found != vector}
+    assert "- the embedding as it is: all others.\n" in text
+    assert set(seen.values()) == {("embedding", False)}
+
+
 @pytest.mark.parametrize("kind", ["loss", "sampler", "schedule"])
 def test_the_guides_name_every_component_of_the_kind(kind, catalog):
     text = "".join((CLONE / "docs" / guide).read_text(encoding="utf-8") for guide in GUIDES)

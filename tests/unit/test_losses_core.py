@@ -225,11 +225,27 @@ def test_losses_see_float32_outside_autocast(tiny_params, catalog_with):
 # ---- pairs ----------------------------------------------------------------------------------
 
 
+PAIR_ERRORS = {
+    "positive": r"^loss: triplet compares different images of one identity, and no identity has "
+    r"two of the first batch's 3; use the sampler 'class_balanced' with K >= 2 and data with",
+    "negative": r"^loss: triplet compares images of different identities, and the first batch has "
+    r"one identity; use the sampler 'class_balanced' with P >= 2 and data with several identities$",
+}
+
+
 @pytest.mark.parametrize(
-    ("images_of_each", "is_refused"), [([1, 1, 1], True), ([1, 1, 2], False), ([2, 2, 2], False)]
+    ("images_of_each", "p", "losses", "lacks"),
+    [
+        ([1, 1, 1], 3, ["softmax", "triplet"], "positive"),  # each image is repeated: no pair
+        ([1, 1, 1], 3, ["softmax", "instance", "center"], None),
+        ([1, 1, 2], 3, ["triplet"], None),
+        ([2, 2, 2], 3, ["triplet"], None),
+        ([2, 2, 2], 1, ["triplet"], "negative"),
+        ([2, 2, 2], 1, ["softmax", "center"], None),
+    ],
 )
-def test_an_image_makes_no_pair_with_itself(
-    tiny_params, catalog_with, tmp_path, images_of_each, is_refused
+def test_a_first_batch_without_the_pairs_that_a_loss_compares_is_refused(
+    tiny_params, catalog_with, tmp_path, images_of_each, p, losses, lacks
 ):
     for person, count in enumerate(images_of_each):
         folder = tmp_path / "data" / "train" / str(person)
@@ -239,18 +255,16 @@ def test_an_image_makes_no_pair_with_itself(
     catalog = catalog_with()
     data = {"name": "image_folder", "params": {"root": str(tmp_path / "data")}}
     raw = {**tiny_params, "data": {"train": [data]}, "backbone": {"name": "tiny"}}
+    raw["loss"] = [{"name": name} for name in losses]
+    raw["sampler"] = {"name": "class_balanced", "params": {"P": p, "K": 2}}
     params = check_run_params(raw, catalog, "test")
     store = Stores(catalog, tmp_path / "runs").open(params.data.train[0])
     images = TrainingImages.of([("people", store)])
-    if is_refused:
-        with pytest.raises(
-            ReidError,
-            match=r"loss: triplet compares different images of one identity, and no identity has "
-            r"two of the first batch's 3; use the sampler 'class_balanced' with K >= 2 and data",
-        ):
+    if lacks:
+        with pytest.raises(ReidError, match=PAIR_ERRORS[lacks]):
             build_parts(params, catalog, images, torch.device("cpu"))
     else:
-        assert build_parts(params, catalog, images, torch.device("cpu")).images_per_step == 6
+        assert build_parts(params, catalog, images, torch.device("cpu")).images_per_step == 2 * p
 
 
 # ---- joined -----------------------------------------------------------------------------

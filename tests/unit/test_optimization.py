@@ -63,6 +63,12 @@ def test_without_rates_of_their_own_all_roles_have_the_same_rate():
     assert {lr for _, lr, _ in groups_of(lr_backbone=0.0).values()} == {0.0, 0.1}
 
 
+def test_a_rate_for_losses_without_weights_is_an_error():
+    assert groups_of(named(NAMES[:4]))
+    with pytest.raises(ReidError, match=r"^optimizer\.lr_loss: no loss .* leave 'lr_loss' out$"):
+        groups_of(named(NAMES[:4]), lr_loss=0.5)
+
+
 def test_the_last_rule_that_matches_wins():
     rules = [
         {"match": "model.*", "lr": 0.5, "weight_decay": 0.3},

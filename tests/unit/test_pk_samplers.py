@@ -249,11 +249,11 @@ def test_identities_with_one_image_repeat_it(name):
 
 @pytest.mark.parametrize("name", COMPONENTS)
 def test_fewer_than_p_identities_is_an_error_with_both_numbers(name):
-    message = rf"^sampler {name}: P = 16 .* only 3; lower P to 3 or less, add data$"
+    message = rf"^sampler {name}: P = 16 .* only 3; lower P to 3 or less, or add data$"
     if name == "dataset_balanced":
         message = (
             r"^sampler dataset_balanced: 16 identities of data\.train\.0 per batch, but it has "
-            "only 3; lower its share of P to 3 or less, add data$"
+            "only 3; lower its share of P to 3 or less, or add data$"
         )
     with pytest.raises(ReidError, match=message):
         People([[0, 1]] * 3).sampler(name)

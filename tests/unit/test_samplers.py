@@ -131,9 +131,11 @@ def test_skipped_identities_are_named_in_the_error():
 
     assert str(error.value) == (
         "sampler class_balanced: P = 3 identities per batch, but the training data has only 2 "
-        "(1 of 3 have fewer than K = 2 images); lower P to 2 or less, add data or choose "
-        "small_ids 'repeat'"
+        "(1 of 3 have fewer than K = 2 images); lower P to 2 or less, or lower K, or "
+        "choose small_ids 'repeat', or add data"
     )
+    with pytest.raises(ReidError, match=r"only 0 \(3 of .* K = 9 images\); lower K, or choose"):
+        make(class_balanced, [0, 0, 1, 2, 2], P=3, K=9, small_ids="skip")
 
 
 def test_no_image_is_an_error():

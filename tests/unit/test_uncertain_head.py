@@ -396,6 +396,10 @@ def test_autocast_does_not_reach_the_uncertainty(params):
             {"basis": "legendre", "terms": 17, "even_orders": True},
             r"terms: at most 16 for basis 'legendre' with even_orders true \(order 16\), got 17",
         ),
+        (
+            {"even_orders": True},
+            "even_orders: hinges have no orders; leave it out, or choose the basis 'taylor' or",
+        ),
         ({"terms": 0}, "greater than or equal to 1"),
         ({"terms": 1025}, "less than or equal to 1024"),
         ({"basis": "spline"}, "'hinges', 'taylor' or 'legendre'"),

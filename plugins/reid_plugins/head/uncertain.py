@@ -61,6 +61,11 @@ class UncertainParams(GlobalParams):
 
     @model_validator(mode="after")
     def _check(self) -> UncertainParams:
+        if self.basis == "hinges" and self.even_orders:
+            raise ValueError(
+                "even_orders: hinges have no orders; leave it out, or choose the basis 'taylor' or "
+                "'legendre'"
+            )
         most = HIGHEST_ORDER if self.even_orders else HIGHEST_ORDER // 2
         if self.basis != "hinges" and (self.terms or 0) > most:
             raise ValueError(

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field
 
 from reid_plugins.loss._margin_logits import unit_rows
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-Distance = Literal["euclidean", "cosine"]
+Distance = Annotated[
+    Literal["euclidean", "cosine"],
+    Field(description='"euclidean", or "cosine" (1 - cosine, 0 to 2).'),
+]
 
 
 def pairwise_cosine(a: Tensor, b: Tensor) -> Tensor:

@@ -105,6 +105,22 @@ def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
     return values.masked_fill(~mask, 0).sum() / mask.sum().clamp(min=1)
 
 
+def pair_means(what: str, values: Tensor, positive: Tensor, negative: Tensor) -> dict[str, Tensor]:
+    """Return monitors: the means over positive and over negative pairs, detached.
+
+    Args:
+        what: What the values are, e.g. ``"distance"``: the monitors are ``positive_distance``
+            and ``negative_distance``.
+        values: ``(B, B)``, finite.
+        positive: ``(B, B)`` bool.
+        negative: ``(B, B)`` bool.
+    """
+    return {
+        f"positive_{what}": masked_mean(values.detach(), positive),
+        f"negative_{what}": masked_mean(values.detach(), negative),
+    }
+
+
 def _outside_lowest(values: Tensor, mask: Tensor) -> Tensor:
     """Replace what is outside the mask by the lowest number, whose exponential is 0."""
     import torch

@@ -19,7 +19,7 @@ from reid_core.contracts import LossInput
 from reid_core.errors import name_list
 from reid_plugins.loss._distance import pairwise_distance
 from reid_plugins.loss._margin_logits import unit_rows
-from reid_plugins.loss._pairs import masked_mean, pair_masks
+from reid_plugins.loss._pairs import pair_masks, pair_means
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -157,12 +157,8 @@ def pair_monitors(distmat: Tensor, pids: Tensor, uc: Tensor) -> dict[str, Tensor
         pids: ``(B,)`` int64.
         uc: ``(B,)``.
     """
-    positive, negative = pair_masks(pids)
-    return {
-        "positive_distance": masked_mean(distmat.detach(), positive),
-        "negative_distance": masked_mean(distmat.detach(), negative),
-        **uncertainty_monitors(uc),
-    }
+    means = pair_means("distance", distmat, *pair_masks(pids))
+    return {**means, **uncertainty_monitors(uc)}
 
 
 def uncertainty_monitors(uc: Tensor) -> dict[str, Tensor]:

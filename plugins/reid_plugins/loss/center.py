@@ -2,7 +2,8 @@
 
 The centers are no weights of the network: after every step each moves towards the images of
 its identity in the batch, at a rate of its own that neither the optimizer nor the weight of
-this loss changes.
+this loss changes. Every process keeps all centers and sees the batch of all processes, so that the
+centers stay equal without being exchanged.
 
 Reference: Wen et al., "A Discriminative Feature Learning Approach for Deep Face
 Recognition", ECCV 2016; value and rate as in Luo et al., "Bag of Tricks and A Strong
@@ -52,5 +53,6 @@ def reid_loss() -> list[LossComponent]:
             reference="Wen et al., ECCV 2016",
             role="metric",
             on="feature",
+            needs=frozenset({"batch"}),
         )
     ]

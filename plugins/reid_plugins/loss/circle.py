@@ -19,7 +19,7 @@ from pydantic import Field
 from reid_core import LossComponent, Params, hookimpl
 from reid_core.contracts import LossInput, LossOutput
 from reid_plugins.loss._distance import pairwise_cosine
-from reid_plugins.loss._pairs import masked_logsumexp, masked_mean, pair_masks
+from reid_plugins.loss._pairs import masked_logsumexp, pair_masks, pair_means
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -112,11 +112,7 @@ def build(params: CircleParams) -> Callable[[LossInput], LossOutput]:
         cosine = pairwise_cosine(x.features, x.features)
         masks = pair_masks(x.pids)
         value = unified_loss(*logits(cosine, params.margin, params.gamma), *masks, params.reduce)
-        monitors = {
-            "positive_cosine": masked_mean(cosine.detach(), masks[0]),
-            "negative_cosine": masked_mean(cosine.detach(), masks[1]),
-        }
-        return LossOutput(value, monitors)
+        return LossOutput(value, pair_means("cosine", cosine, *masks))
 
     return loss
 

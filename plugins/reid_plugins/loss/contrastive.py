@@ -12,14 +12,14 @@ pytorch-metric-learning (arXiv:2008.09164).
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
 from reid_core import LossComponent, Params, hookimpl
 from reid_core.contracts import LossInput, LossOutput
-from reid_plugins.loss._distance import pairwise_distance
-from reid_plugins.loss._pairs import masked_mean, pair_masks
+from reid_plugins.loss._distance import Distance, pairwise_distance
+from reid_plugins.loss._pairs import masked_mean, pair_masks, pair_means
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -40,10 +40,7 @@ class ContrastiveParams(Params):
         description="Negative pairs farther than this cost nothing; in units of the distance, "
         "from 0.",
     )
-    distance: Literal["euclidean", "cosine"] = Field(
-        default="euclidean",
-        description='"euclidean", or "cosine" (1 - cosine, 0 to 2).',
-    )
+    distance: Distance = "euclidean"
 
 
 def contrastive_loss(
@@ -66,8 +63,7 @@ def contrastive_loss(
     close = negative & (push > 0)
     value = masked_mean(pull, positive & (pull > 0)) + masked_mean(push, close)
     monitors = {
-        "positive_distance": masked_mean(distmat.detach(), positive),
-        "negative_distance": masked_mean(distmat.detach(), negative),
+        **pair_means("distance", distmat, positive, negative),
         "active": close.sum() / negative.sum().clamp(min=1),
     }
     return value, monitors

@@ -1,7 +1,8 @@
 """The loss `focal`: cross entropy in which images that are already right count less.
 
 Each image's cross entropy is multiplied by a power of the probability that is still
-missing, so that the hard ones lead the training.
+missing, so that the hard ones lead the training. The paper's factor alpha, here the same for all
+identities, is the entry's ``weight``.
 
 Reference: Lin et al., "Focal Loss for Dense Object Detection", arXiv:1708.02002,
 equations 4 and 5.
@@ -30,9 +31,6 @@ class FocalParams(Params):
         ge=0.0,
         description="Exponent of the missing probability, from 0; 0 is plain cross entropy.",
     )
-    alpha: float | None = Field(
-        default=None, gt=0.0, description="Factor on the loss, above 0; null is 1."
-    )
 
 
 def focal_terms(log_p: Tensor, gamma: float) -> Tensor:
@@ -51,7 +49,6 @@ def focal_terms(log_p: Tensor, gamma: float) -> Tensor:
 
 def build(params: FocalParams) -> Callable[[LossInput], LossOutput]:
     """Build the loss; the core hands it the logits of the branch's classifier."""
-    alpha = 1.0 if params.alpha is None else params.alpha
 
     def loss(x: LossInput) -> LossOutput:
         import torch.nn.functional as F
@@ -62,7 +59,7 @@ def build(params: FocalParams) -> Callable[[LossInput], LossOutput]:
             "accuracy": accuracy(x.logits, x.pids),
             "probability": log_p.detach().exp().mean(),
         }
-        return LossOutput(alpha * focal_terms(log_p, params.gamma).mean(), monitors)
+        return LossOutput(focal_terms(log_p, params.gamma).mean(), monitors)
 
     return loss
 

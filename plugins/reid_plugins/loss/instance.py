@@ -111,6 +111,6 @@ def reid_loss() -> list[LossComponent]:
             reference="arXiv:1711.05535",
             role="metric",
             on="embedding",
-            needs=frozenset({"pairs"}),
+            needs=frozenset({"batch"}),
         )
     ]

@@ -11,14 +11,14 @@ al., "Deep Metric Learning via Lifted Structured Feature Embedding", arXiv:1511.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
 from reid_core import LossComponent, Params, hookimpl
 from reid_core.contracts import LossInput, LossOutput
-from reid_plugins.loss._distance import pairwise_distance
-from reid_plugins.loss._pairs import masked_logsumexp, masked_mean, pair_masks
+from reid_plugins.loss._distance import Distance, pairwise_distance
+from reid_plugins.loss._pairs import masked_logsumexp, pair_masks, pair_means
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -33,10 +33,7 @@ class LiftedStructureParams(Params):
         description="Margin between positive and negative distances, in units of the distance, "
         "from 0.",
     )
-    distance: Literal["euclidean", "cosine"] = Field(
-        default="euclidean",
-        description='"euclidean", or "cosine" (1 - cosine, 0 to 2).',
-    )
+    distance: Distance = "euclidean"
 
 
 def lifted_structure_loss(
@@ -62,8 +59,7 @@ def lifted_structure_loss(
     losses = (farthest + nearest).relu()
     monitors = {
         "active": (losses > 0).to(losses).mean(),
-        "positive_distance": masked_mean(distmat.detach(), positive),
-        "negative_distance": masked_mean(distmat.detach(), negative),
+        **pair_means("distance", distmat, positive, negative),
     }
     return losses.mean(), monitors
 

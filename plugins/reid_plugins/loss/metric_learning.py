@@ -95,6 +95,6 @@ def reid_loss() -> list[LossComponent]:
             reference="arXiv:2008.09164",
             role="metric",
             on="embedding",
-            needs=frozenset({"pairs"}),
+            needs=frozenset({"batch"}),
         )
     ]

@@ -18,7 +18,7 @@ from pydantic import Field
 from reid_core import LossComponent, Params, hookimpl
 from reid_core.contracts import LossInput, LossOutput
 from reid_plugins.loss._distance import pairwise_cosine
-from reid_plugins.loss._pairs import hardest_pairs, masked_logsumexp, masked_mean, pair_masks
+from reid_plugins.loss._pairs import hardest_pairs, masked_logsumexp, pair_masks, pair_means
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -99,8 +99,7 @@ def build(params: MultiSimilarityParams) -> Callable[[LossInput], LossOutput]:
         value = multi_similarity_loss(cosine, *kept, params.alpha, params.beta, params.threshold)
         positive, negative = pair_masks(x.pids)
         monitors = {
-            "positive_cosine": masked_mean(cosine.detach(), positive),
-            "negative_cosine": masked_mean(cosine.detach(), negative),
+            **pair_means("cosine", cosine, positive, negative),
             "active": (kept[0].sum() + kept[1].sum()) / (positive | negative).sum().clamp(min=1),
         }
         return LossOutput(value, monitors)

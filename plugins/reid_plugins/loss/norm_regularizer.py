@@ -43,7 +43,9 @@ class NormRegularizerParams(NormRange):
         'term; "arc": 1 / norm plus a linear term, MagFace\'s. log and arc are constant below '
         "lower_norm.",
     )
-    k: float = Field(default=3.0, gt=0.0, le=20.0, description="Rate of exp, in (0, 20].")
+    k: float = Field(
+        default=3.0, gt=0.0, le=20.0, description="Rate of exp, in (0, 20]; not read by others."
+    )
 
     @model_validator(mode="after")
     def _check_growth(self) -> NormRegularizerParams:

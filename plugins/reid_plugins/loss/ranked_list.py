@@ -14,12 +14,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from reid_core import LossComponent, Params, hookimpl
 from reid_core.contracts import LossInput, LossOutput
-from reid_plugins.loss._distance import pairwise_distance
-from reid_plugins.loss._pairs import masked_mean, masked_softmax, pair_masks
+from reid_plugins.loss._distance import Distance, pairwise_distance
+from reid_plugins.loss._pairs import masked_softmax, pair_masks, pair_means
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -37,8 +37,8 @@ class RankedListParams(Params):
     margin: float = Field(
         default=0.4,
         ge=0.0,
-        description="Positive pairs shall be nearer than alpha - margin; a distance from 0. "
-        "People: 1.3.",
+        description="Positive pairs shall be nearer than alpha - margin; a distance from 0 to "
+        "alpha. People: 1.3.",
     )
     temperature: float = Field(
         default=10.0,
@@ -64,6 +64,16 @@ class RankedListParams(Params):
         description="Number of k-means clusters, from which an anchor takes its negatives; 0 "
         "takes them from the whole batch.",
     )
+    distance: Distance = "euclidean"
+
+    @model_validator(mode="after")
+    def _has_radius(self) -> RankedListParams:
+        if self.margin > self.alpha:
+            raise ValueError(
+                "margin must be at most alpha: positive pairs cannot be nearer than alpha - "
+                f"margin = {self.alpha - self.margin:g}"
+            )
+        return self
 
 
 def positive_part(
@@ -110,12 +120,9 @@ def build(params: RankedListParams) -> Callable[[LossInput], LossOutput]:
     radius, share = params.alpha - params.margin, params.negative_weight
 
     def loss(x: LossInput) -> LossOutput:
-        distmat = pairwise_distance(x.features, x.features)
+        distmat = pairwise_distance(x.features, x.features, params.distance)
         positive, negative = pair_masks(x.pids)
-        monitors = {
-            "positive_distance": masked_mean(distmat.detach(), positive),
-            "negative_distance": masked_mean(distmat.detach(), negative),
-        }
+        monitors = pair_means("distance", distmat, positive, negative)
         if params.clusters:
             draws = x.progress.generator("ranked_list.clusters")
             cluster = kmeans(x.features, params.clusters, draws)

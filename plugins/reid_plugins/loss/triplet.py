@@ -20,7 +20,7 @@ from pydantic import Field
 
 from reid_core import LossComponent, Params, hookimpl
 from reid_core.contracts import LossInput, LossOutput
-from reid_plugins.loss._distance import pairwise_distance
+from reid_plugins.loss._distance import Distance, pairwise_distance
 from reid_plugins.loss._pairs import hardest_pairs, weighted_pairs
 
 if TYPE_CHECKING:
@@ -34,10 +34,7 @@ class TripletParams(Params):
         default=0.3,
         description='Margin in units of the distance, from 0; or "soft": log(1 + exp(p - n)).',
     )
-    distance: Literal["euclidean", "cosine"] = Field(
-        default="euclidean",
-        description='"euclidean", or "cosine" (1 - cosine, 0 to 2).',
-    )
+    distance: Distance = "euclidean"
     mining: Literal["hard", "weighted"] = Field(
         default="hard",
         description='"hard": the farthest positive and the nearest negative; "weighted": means '

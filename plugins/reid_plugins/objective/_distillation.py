@@ -24,20 +24,26 @@ class Distillation(nn.Module):
     continued with the teacher that it was started with.
     """
 
-    def __init__(self, params: DistillationParams, teacher: Trained | None) -> None:
-        """Take a checked teacher; None: for shapes alone, there is no step."""
+    def __init__(self, name: str, params: DistillationParams, teacher: Trained | None) -> None:
+        """Take a checked teacher; None: for shapes alone, there is no step.
+
+        Args:
+            name: Prefix of the losses' names.
+            params: What is compared.
+            teacher: The trained network.
+        """
         super().__init__()
-        self.params = params
+        self.name, self.params = name, params
         # In a plain record, the network is no submodule: it is not trained, saved or switched.
         self.teacher = teacher
 
     def forward(self, step: Step) -> dict[str, LossOutput]:
-        """Return every term by its name, in float32 outside autocast."""
+        """Return every term as ``<name>_<term>``, in float32 outside autocast."""
         assert self.teacher is not None, "built for shapes alone"
         taught = answers(self.teacher, step.batch.images, resize=self.params.resize_input)
         with torch.autocast(step.batch.images.device.type, enabled=False):
             terms = dict(self._terms(step, taught))
-        return {f"{self.params.alias}_{name}": output for name, output in terms.items()}
+        return {f"{self.name}_{term}": output for term, output in terms.items()}
 
     def _terms(self, step: Step, taught: ModelOutput) -> Iterator[tuple[str, LossOutput]]:
         """Yield the terms that the params ask for, by name."""

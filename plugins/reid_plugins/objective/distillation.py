@@ -98,16 +98,12 @@ class DistillationParams(Params):
         description="Resize the batch to the teacher's input size where it differs; otherwise "
         "another size is an error. Mean, std and order of the channels must always be the same.",
     )
-    alias: str = Field(
-        default="distillation",
-        pattern="^[A-Za-z0-9_]+$",
-        description="Prefix of the losses' names; two teachers need two.",
-    )
 
 
 def build(
     params: DistillationParams,
     *,
+    name: str,
     model: ReIDModel,
     classes: tuple[tuple[str, str], ...],
     preprocessing: Preprocessing | None,
@@ -119,8 +115,9 @@ def build(
 
     check_student(params, model)
     if preprocessing is None:
-        return Distillation(params, None)
-    return Distillation(params, open_teacher(params, model, classes, preprocessing, load_trained))
+        return Distillation(name, params, None)
+    teacher = open_teacher(params, model, classes, preprocessing, load_trained)
+    return Distillation(name, params, teacher)
 
 
 @hookimpl

@@ -63,15 +63,16 @@ def usable_identities(
     usable = [images for images in groups if len(images) >= params.K or not skips]
     if len(usable) >= p:
         return usable
-    left_out = len(groups) - len(usable)
-    cause = f" ({left_out} of {len(groups)} have fewer than K = {params.K} images)"
     need, where, what = f"P = {p} identities per batch", "the training data", "P"
     if of:
         need, where, what = f"{p} identities of {of} per batch", "it", "its share of P"
+    cause, remedies = "", [f"lower {what} to {len(usable)} or less"] if usable else []
+    if left_out := len(groups) - len(usable):
+        cause = f" ({left_out} of {len(groups)} have fewer than K = {params.K} images)"
+        remedies += ["lower K", "choose small_ids 'repeat'"]
     raise ReidError(
-        f"sampler {sampler}: {need}, but {where} has only {len(usable)}"
-        f"{cause if left_out else ''}; lower {what} to {len(usable)} or less, add data"
-        + (" or choose small_ids 'repeat'" if left_out else "")
+        f"sampler {sampler}: {need}, but {where} has only {len(usable)}{cause}; "
+        + ", or ".join([*remedies, "add data"])
     )
 
 

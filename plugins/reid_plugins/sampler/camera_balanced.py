@@ -4,7 +4,8 @@ A person is hard to recognise across cameras: two images from one camera teach l
 of an identity takes one image, the anchor, and K - 1 images of other cameras where there are any;
 among those that may be taken, the least used of the epoch come first. So images of an identity
 under one camera are used equally often, give or take one. Identities walk through shuffled rounds,
-as in ``class_balanced``. Unknown cameras (-1) are never taken for other ones.
+as in ``class_balanced``, and ``small_ids`` is the same. Unknown cameras (-1) are never taken
+for other ones.
 Reference: L. He et al., FastReID: A Pytorch Toolbox for General Instance Re-identification,
 arXiv:2006.02631 (the balanced identity sampler of its code).
 """

@@ -3,7 +3,8 @@
 When datasets are joined, the largest one rules the batches. Here each dataset of ``data.train``
 has its share of the P identities in every batch, equal or given; within a dataset identities and
 their images walk through shuffled rounds, as in ``class_balanced``, so small datasets come round
-more often. The datasets alternate within a batch, so that processes share them too.
+more often; ``small_ids`` is the same. The datasets alternate within a batch, so
+that processes share them too.
 Reference: L. He et al., FastReID: A Pytorch Toolbox for General Instance Re-identification,
 arXiv:2006.02631 (the set re-weighting sampler of its code).
 """

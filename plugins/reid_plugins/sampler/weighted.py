@@ -8,7 +8,8 @@ favours rare cameras as well.
 replacement; small identities need no rule. ``weighted`` draws P identities with K images each: an
 identity weighs as much as its images together and is drawn with replacement from batch to
 batch, but not twice in one; its images are drawn by their weights, none twice before
-all are there. Both visit a given identity by chance, not once a round.
+all are there; ``small_ids`` is as in ``class_balanced``. Both visit a given identity by chance,
+not once a round.
 Reference: L. He et al., FastReID: A Pytorch Toolbox for General Instance Re-identification,
 arXiv:2006.02631 (the imbalanced dataset sampler of its code: powers 1 and 0 on images).
 """
