@@ -122,10 +122,12 @@ class PostprocessComponent(Component):
         stage: ``"features"`` changes the vectors, ``"distances"`` what is ranked by; all
             of the first come before all of the second.
         splits: Splits that it reads beside query and gallery, e.g. ``("multi_query",)``.
+        first: It starts from the vectors, so that no step may change distances before it.
     """
 
     stage: Literal["features", "distances"]
     splits: tuple[str, ...] = ()
+    first: bool = False
 
 
 def call_build(component: Component, params: Params, owner: str = "", /, **context: Any) -> Any:

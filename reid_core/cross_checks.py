@@ -73,14 +73,14 @@ def _comparison_checks(evaluation: Iterable[EvaluationEntry], catalog: Catalog) 
                     yield f"evaluation.{i}.{key}: '{entry.name}' takes no {key}; leave it out"
             before = ""
             for j, step in enumerate(entry.postprocess):
-                component = catalog.component("postprocess", step.name)
-                stage = cast(PostprocessComponent, component).stage
-                if stage == "features" and before:
+                component = cast(PostprocessComponent, catalog.component("postprocess", step.name))
+                if before and (component.first or component.stage == "features"):
+                    does = "starts from" if component.first else "changes"
                     yield (
-                        f"evaluation.{i}.postprocess.{j}.name: '{step.name}' changes features and "
+                        f"evaluation.{i}.postprocess.{j}.name: '{step.name}' {does} features and "
                         f"must come before '{before}', which changes distances"
                     )
-                before = step.name if stage == "distances" else before
+                before = step.name if component.stage == "distances" else before
 
 
 def _score_checks(sections: Mapping[str, Any], catalog: Catalog) -> Iterator[str]:

@@ -538,6 +538,22 @@ def test_mistakes_between_sections_are_listed_beside_those_of_components(problem
 # ---- between sections -------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("steps", "message"),
+    [
+        (("spectral_refine", "query_expansion"), "changes features and must come before"),
+        (("spectral_refine", "k_reciprocal"), "starts from features and must come before"),
+        (("k_reciprocal", "graph_rerank"), "starts from features and must come before"),
+    ],
+)
+def test_steps_after_others_that_change_distances_are_reported(problems, steps, message):
+    given = json.dumps([{"name": name} for name in steps])
+    assert problems(f"evaluation.0.postprocess={given}") == [
+        f"evaluation.0.postprocess.1.name: '{steps[1]}' {message} '{steps[0]}', which changes "
+        "distances"
+    ]
+
+
 def test_an_unknown_target_is_reported_with_those_there_are(problems):
     assert problems("evaluation.0.target=synthetic") == [
         "evaluation.0.target: no target 'synthetic'; did you mean 'synthetic_market'? "

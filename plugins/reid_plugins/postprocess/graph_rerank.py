@@ -76,5 +76,6 @@ def reid_postprocess() -> list[PostprocessComponent]:
             summary="Similarity of neighbourhoods after message passing (GNN re-ranking)",
             reference="arXiv:2012.07620",
             stage="distances",
+            first=True,
         )
     ]

@@ -82,5 +82,6 @@ def reid_postprocess() -> list[PostprocessComponent]:
             summary="Agreement of k-reciprocal neighbours, mixed with the distance (re-ranking)",
             reference="Zhong et al., CVPR 2017, arXiv:1701.08398",
             stage="distances",
+            first=True,
         )
     ]
