@@ -1,7 +1,7 @@
 """The bridge to pytorch-metric-learning: the library's numbers, and what the core asks of a loss.
 
-Every class that the installed version offers is built and called, so a later version with a class
-that breaks the promises fails here.
+Every class of the version that the test extra pins is built and called, so that raising the pin
+shows a class that breaks the promises.
 """
 
 import copy
