@@ -74,11 +74,16 @@ def _comparison_checks(evaluation: Iterable[EvaluationEntry], catalog: Catalog) 
             before = ""
             for j, step in enumerate(entry.postprocess):
                 component = cast(PostprocessComponent, catalog.component("postprocess", step.name))
-                if before and (component.first or component.stage == "features"):
-                    does = "starts from" if component.first else "changes"
+                at = f"evaluation.{i}.postprocess.{j}.name: '{step.name}'"
+                if before and component.first:
                     yield (
-                        f"evaluation.{i}.postprocess.{j}.name: '{step.name}' {does} features and "
-                        f"must come before '{before}', which changes distances"
+                        f"{at} starts from the vectors and cannot follow '{before}', which changes "
+                        "distances; put it first, or leave one of the two out"
+                    )
+                elif before and component.stage == "features":
+                    yield (
+                        f"{at} changes features and must come before '{before}', which changes "
+                        "distances"
                     )
                 before = step.name if component.stage == "distances" else before
 

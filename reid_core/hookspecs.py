@@ -125,7 +125,8 @@ def reid_schedule() -> list[Component]:  # type: ignore[empty-body]
     """Learning rates over time.
 
     ``build(params) -> callable(progress, history) -> float``, a pure function: the factor
-    on every group's own rate. ``history`` is the list of (epoch, score) so far.
+    on every group's own rate. ``history`` is the list of (epoch, score) so far; a
+    schedule that reads it is refused where the training is never scored.
     """
 
 

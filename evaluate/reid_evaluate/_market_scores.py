@@ -11,6 +11,8 @@ import torch
 
 from reid_core import ReidError
 from reid_core.contracts import Features, NamedPart, Scores
+from reid_core.feature_files import ROW_NUMBERS
+from reid_evaluate._image_sets import image_set
 from reid_evaluate._market_card import junk_rule, no_match_message, protocol_card
 from reid_evaluate.bootstrap import mean_interval
 from reid_evaluate.camera_pairs import CameraPairs
@@ -27,9 +29,6 @@ from reid_evaluate.single_shot import single_shot_ranks
 from reid_evaluate.verification import Verification
 
 Arrays = dict[str, npt.NDArray[Any]]
-
-MADE_UP = "row numbers"
-"""``meta["names"]`` of features that were saved without names."""
 
 
 class MarketEvaluator:
@@ -113,19 +112,7 @@ class MarketEvaluator:
                 f"{NAME}: the {split} split has no output '{output}'; "
                 f"it has {', '.join(found.values) or 'none'}"
             )
-        return ImageSet(
-            features=found.values[output],
-            pids=found.pids,
-            camids=found.camids,
-            names=found.names,
-            junk=found.junk,
-            distractor=found.distractor,
-            aux={
-                name.removeprefix("aux."): values
-                for name, values in found.values.items()
-                if name.startswith("aux.")
-            },
-        )
+        return image_set(found, output)
 
     def _compare(self, images: dict[str, ImageSet]) -> Compared:
         extra = {name: i for name, i in images.items() if name not in ("query", "gallery")}
@@ -243,7 +230,7 @@ def _pair_tables(compared: Compared, verification: Verification) -> Arrays:
 def _check_names(query: Features, gallery: Features) -> None:
     """Refuse to look for a query's name in the gallery where each file has made up its own."""
     splits = {"query": query, "gallery": gallery}
-    made_up = [name for name, split in splits.items() if split.meta.get("names") == MADE_UP]
+    made_up = [name for name, split in splits.items() if split.meta.get("names") == ROW_NUMBERS]
     if made_up and not np.array_equal(query.names, gallery.names):
         raise ReidError(
             f"{NAME}: junk_rule 'exclude_self' needs names, and the features of "

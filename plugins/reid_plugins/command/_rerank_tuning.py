@@ -24,10 +24,11 @@ from reid_core.params import build
 from reid_core.schema import EvalParams, EvaluationEntry
 from reid_core.store import Store
 from reid_core.targets import ModelUnderTest, Targets
+from reid_evaluate._image_sets import image_set
 from reid_evaluate.compare import Compared, compare
 from reid_evaluate.comparison import Distance
 from reid_evaluate.distances import Cosine
-from reid_evaluate.images import ImageSet, JunkRule
+from reid_evaluate.images import JunkRule
 from reid_evaluate.market_evaluate import JUNK_RULES
 from reid_evaluate.ranking import TIE_RULE
 from reid_evaluate.rerank_search import Trial, search
@@ -265,20 +266,7 @@ def _junk_rule(images: Images) -> JunkRule:
 
 def _compared(images: Images, device: str) -> Compared:
     query, gallery = (
-        ImageSet(
-            features=part.values[images.protocol.output],
-            pids=part.pids,
-            camids=part.camids,
-            names=part.names,
-            junk=part.junk,
-            distractor=part.distractor,
-            aux={
-                name.removeprefix("aux."): values
-                for name, values in part.values.items()
-                if name.startswith("aux.")
-            },
-        )
-        for part in (images.query, images.gallery)
+        image_set(part, images.protocol.output) for part in (images.query, images.gallery)
     )
     where = choose_device(device, key="--device")
     return compare(query, gallery, distance=images.protocol.distance, device=where)
