@@ -25,8 +25,8 @@ from reid_core.optimization import (
     group_table,
     parameter_groups,
 )
-from reid_core.params import build
-from reid_core.schema import LossWarmup, RunParams, numbered_names
+from reid_core.params.schema import LossWarmup, RunParams, numbered_names
+from reid_core.params.validation import build
 from reid_core.trained import Preprocessing, load_trained
 from reid_core.training import Training, TrainingModule, TrainState
 

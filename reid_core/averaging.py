@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from reid_core.errors import ReidError
-from reid_core.schema import ExtractionParams
+from reid_core.params.schema import ExtractionParams
 
 FLIPPED = "mean of original and mirrored image"
 """``meta["flip"]`` of averaged features."""

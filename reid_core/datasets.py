@@ -11,8 +11,8 @@ from reid_core.contracts import Listing
 from reid_core.errors import ReidError
 from reid_core.files import user_path
 from reid_core.packing import fingerprint, pack, published_differences
-from reid_core.params import build, path_params
-from reid_core.schema import DatasetEntry
+from reid_core.params.schema import DatasetEntry
+from reid_core.params.validation import build, path_params
 from reid_core.store import Store
 
 

@@ -7,7 +7,7 @@ import re
 import torch
 
 from reid_core.errors import ReidError
-from reid_core.schema import DEVICE
+from reid_core.params.schema import DEVICE
 
 
 def choose_device(name: str, key: str = "train.device") -> torch.device:

@@ -16,7 +16,7 @@ from reid_core.contracts import Features, Scores
 from reid_core.errors import ReidError
 from reid_core.evaluators import build_evaluator
 from reid_core.files import atomic_path, write_json
-from reid_core.schema import EvaluationEntry, numbered_names
+from reid_core.params.schema import EvaluationEntry, numbered_names
 from reid_core.store import DAMAGED
 
 Extract = Callable[[str, str, frozenset[str]], Features]

@@ -9,8 +9,8 @@ from typing import cast
 from reid_core.catalog import Catalog
 from reid_core.component import DistanceComponent, EvaluatorComponent, PostprocessComponent
 from reid_core.contracts import Features, NamedPart, Scores
-from reid_core.params import build
-from reid_core.schema import Entry, EvaluationEntry
+from reid_core.params.schema import Entry, EvaluationEntry
+from reid_core.params.validation import build
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from reid_core.console import progress_bar
 from reid_core.contracts import Features, ModelOutput
 from reid_core.errors import ReidError
 from reid_core.images import Pipeline, evaluation_loader
-from reid_core.schema import ExtractionParams
+from reid_core.params.schema import ExtractionParams
 from reid_core.store import Store
 
 

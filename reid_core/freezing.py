@@ -14,7 +14,7 @@ from torch import nn
 from reid_core.errors import ReidError
 from reid_core.model import hold_statistics
 from reid_core.optimization import no_such_parameter
-from reid_core.schema import FreezeRule
+from reid_core.params.schema import FreezeRule
 
 
 class Freezing:

@@ -23,8 +23,8 @@ from reid_core.catalog import Catalog
 from reid_core.component import AugmentationComponent
 from reid_core.contracts import Batch
 from reid_core.errors import ReidError, name_list
-from reid_core.params import build
-from reid_core.schema import Entry
+from reid_core.params.schema import Entry
+from reid_core.params.validation import build
 from reid_core.store import Store
 
 Key = tuple[int, int]

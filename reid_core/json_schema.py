@@ -8,8 +8,7 @@ from pydantic import PydanticUndefinedAnnotation, PydanticUserError
 
 from reid_core.catalog import Catalog
 from reid_core.component import Params
-from reid_core.params import SECTION_KINDS
-from reid_core.schema import (
+from reid_core.params.schema import (
     OPTIMIZERS,
     DatasetEntry,
     Entry,
@@ -20,6 +19,7 @@ from reid_core.schema import (
     OptimizerParams,
     RunParams,
 )
+from reid_core.params.validation import SECTION_KINDS
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 

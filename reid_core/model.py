@@ -12,8 +12,8 @@ from torch.nn import functional as F
 from reid_core.catalog import Catalog
 from reid_core.contracts import Branch, BranchSpec, HeadOutput, ModelOutput
 from reid_core.errors import ReidError, name_list
-from reid_core.params import build
-from reid_core.schema import HeadEntry, ModelParams
+from reid_core.params.schema import HeadEntry, ModelParams
+from reid_core.params.validation import build
 
 
 class ReIDModel(nn.Module):

@@ -21,7 +21,7 @@ from torch import nn
 
 from reid_core.contracts import Progress
 from reid_core.errors import ReidError, did_you_mean, name_list
-from reid_core.schema import OPTIMIZERS, AdamParams, LossWarmup, OptimizerParams, SgdParams
+from reid_core.params.schema import OPTIMIZERS, AdamParams, LossWarmup, OptimizerParams, SgdParams
 
 Named = tuple[str, nn.Parameter]
 

@@ -22,9 +22,9 @@ from filelock import FileLock, Timeout
 from reid_core.errors import ReidError
 from reid_core.files import saving, user_path, write_json
 from reid_core.legacy import Translation
-from reid_core.params_file import read_json
-from reid_core.problems import shortened
-from reid_core.schema import RunParams
+from reid_core.params.json_file import read_json
+from reid_core.params.messages import shortened
+from reid_core.params.schema import RunParams
 
 PARAMS = "params.json"
 

@@ -20,7 +20,7 @@ from reid_core.evaluation import Extract
 from reid_core.evaluators import Evaluator, build_evaluator
 from reid_core.extraction import extract, labelled
 from reid_core.images import Pipeline
-from reid_core.schema import DatasetEntry, EvaluationEntry, ExtractionParams, RunParams
+from reid_core.params.schema import DatasetEntry, EvaluationEntry, ExtractionParams, RunParams
 from reid_core.store import Store
 
 Classes = tuple[tuple[str, str], ...]

@@ -15,7 +15,7 @@ from reid_core.freezing import Freezing
 from reid_core.losses import LossTerm
 from reid_core.model import ReIDModel
 from reid_core.optimization import loss_weight, rates_by_role, set_rates
-from reid_core.schema import LossWarmup
+from reid_core.params.schema import LossWarmup
 
 ACCURACY_MEMORY = 0.9
 """Weight of the past in the running mean of the identity accuracy."""

@@ -19,9 +19,9 @@ from reid_core.component import Params
 from reid_core.errors import ReidError, name_list
 from reid_core.files import atomic_path
 from reid_core.model import ReIDModel, build_model
-from reid_core.params import check_model_params
-from reid_core.problems import validate
-from reid_core.schema import ModelParams
+from reid_core.params.messages import validate
+from reid_core.params.schema import ModelParams
+from reid_core.params.validation import check_model_params
 
 FORMAT = 1
 KEY = "reid_core"

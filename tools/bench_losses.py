@@ -28,8 +28,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from reid_core.catalog import Catalog
 from reid_core.contracts import LossInput, Progress, parts_with
 from reid_core.discovery import load_catalog
-from reid_core.params import build
-from reid_core.schema import LossEntry
+from reid_core.params.schema import LossEntry
+from reid_core.params.validation import build
 
 Value = Callable[["Batch"], Tensor]
 

@@ -7,7 +7,7 @@ import pytest
 
 from reid_core import ReidError
 from reid_core.contracts import Progress
-from reid_core.params import check_run_params
+from reid_core.params.validation import check_run_params
 
 STEPS = 7
 HISTORY = [(1, 0.1), (2, 0.3), (3, 0.25)]

@@ -18,7 +18,7 @@ from reid_core.datasets import Stores
 from reid_core.errors import ParamsError
 from reid_core.evaluating import run_evaluation
 from reid_core.images import TrainingImages
-from reid_core.params import check_eval_params, check_run_params
+from reid_core.params.validation import check_eval_params, check_run_params
 from reid_core.runner import resume_train, start_train
 from reid_core.training import train_one_epoch
 from reid_core.weights import read_weights

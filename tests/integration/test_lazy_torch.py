@@ -80,7 +80,7 @@ def test_loading_and_checking_import_nothing_heavy(tiny_params):
     code = """
 import json, sys
 from reid_core.discovery import load_catalog
-from reid_core.params import check_run_params
+from reid_core.params.validation import check_run_params
 catalog = load_catalog()
 assert not catalog.faults, catalog.faults
 check_run_params(json.loads(sys.argv[1]), catalog, "p")

@@ -19,7 +19,7 @@ from reid_core import Component, EvaluatorComponent, ReidError, hookimpl
 from reid_core.cli import main
 from reid_core.contracts import LossOutput
 from reid_core.evaluating import run_evaluation
-from reid_core.params import check_eval_params, check_run_params
+from reid_core.params.validation import check_eval_params, check_run_params
 from reid_core.run_directory import RunDirectory
 from reid_core.runner import resume_train, start_train
 

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 from reid_core.contracts import LossInput, Progress
-from reid_core.params import build
-from reid_core.problems import validate
-from reid_core.schema import LossEntry
+from reid_core.params.messages import validate
+from reid_core.params.schema import LossEntry
+from reid_core.params.validation import build
 from reid_plugins.loss import center
 from reid_plugins.loss._center import CenterLoss
 

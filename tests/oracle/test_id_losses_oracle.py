@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from torchvision.ops import sigmoid_focal_loss
 
 from reid_core.contracts import LossInput, Progress
-from reid_core.problems import validate
+from reid_core.params.messages import validate
 from reid_plugins.loss import (
     am_softmax,
     arcface,

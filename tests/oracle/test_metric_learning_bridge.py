@@ -21,7 +21,7 @@ from reid_core import ReidError
 from reid_core.assembly import build_module, check_on_meta
 from reid_core.contracts import LossInput, Progress
 from reid_core.optimization import parameter_groups
-from reid_core.params import check_run_params
+from reid_core.params.validation import check_run_params
 from reid_core.runner import resume_train, start_train
 from reid_plugins.loss import metric_learning
 from reid_plugins.loss._metric_learning import (

@@ -14,7 +14,7 @@ from pytorch_metric_learning import distances, losses, miners, reducers
 from torch.nn import functional as F
 
 from reid_core.contracts import LossInput, Progress
-from reid_core.problems import validate
+from reid_core.params.messages import validate
 from reid_plugins.loss import (
     circle,
     contrastive,

@@ -11,8 +11,8 @@ import scipy.io
 from reid_core import ReidError
 from reid_core.evaluating import run_evaluation
 from reid_core.feature_files import load_features
-from reid_core.params import check_eval_params
-from reid_core.schema import ExtractionParams
+from reid_core.params.schema import ExtractionParams
+from reid_core.params.validation import check_eval_params
 
 TEXT = (Path(__file__).resolve().parents[2] / "docs" / "features.md").read_text(encoding="utf-8")
 NPZ, SAFETENSORS = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)

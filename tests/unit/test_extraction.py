@@ -26,9 +26,9 @@ from reid_core.feature_files import load_features
 from reid_core.files import user_path
 from reid_core.images import Pipeline, TrainingImages, evaluation_loader
 from reid_core.packing import pack
-from reid_core.params import check_eval_params, check_run_params
+from reid_core.params.schema import Entry, ExtractionParams
+from reid_core.params.validation import check_eval_params, check_run_params
 from reid_core.run_directory import RunDirectory
-from reid_core.schema import Entry, ExtractionParams
 from reid_core.scoring import Scorer
 from reid_core.weights import save_weights
 

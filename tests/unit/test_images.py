@@ -19,8 +19,8 @@ from reid_core.images import (
     training_loader,
 )
 from reid_core.packing import pack
-from reid_core.params import build
-from reid_core.schema import Entry
+from reid_core.params.schema import Entry
+from reid_core.params.validation import build
 
 AUGMENTATION = [
     {"name": "resize", "params": {"height": 24, "width": 12}},

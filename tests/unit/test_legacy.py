@@ -17,8 +17,8 @@ from reid_core.evaluation import evaluate, features_from_files
 from reid_core.legacy import is_legacy_eval, is_legacy_run, translate_eval, translate_run
 from reid_core.legacy.keys import EVAL_KEYS, EVAL_ONLY, RUN_KEYS, RUN_ONLY
 from reid_core.legacy.reading import ANYTHING, FLAG, OBJECT, REQUIRED, TEXT
-from reid_core.params import build, check_eval_params, check_run_params
-from reid_core.params_file import apply_overrides
+from reid_core.params.json_file import apply_overrides
+from reid_core.params.validation import build, check_eval_params, check_run_params
 
 SHIPPED = json.loads((Path(__file__).parent / "legacy_params.json").read_text())
 SHIPPED_EVAL = json.loads((Path(__file__).parent / "legacy_eval_params.json").read_text())

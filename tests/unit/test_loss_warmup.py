@@ -13,8 +13,8 @@ from reid_core import ReidError
 from reid_core.contracts import Batch, Progress
 from reid_core.freezing import Freezing
 from reid_core.optimization import build_optimizer, loss_weight, parameter_groups
-from reid_core.params import check_run_params
-from reid_core.schema import LossWarmup, OptimizerParams
+from reid_core.params.schema import LossWarmup, OptimizerParams
+from reid_core.params.validation import check_run_params
 from reid_core.training import StepResult, Training, TrainState, train_one_epoch
 
 

@@ -15,7 +15,7 @@ from reid_core.datasets import Stores
 from reid_core.freezing import Freezing
 from reid_core.images import TrainingImages
 from reid_core.losses import kept_branches
-from reid_core.params import check_run_params
+from reid_core.params.validation import check_run_params
 from reid_core.training import Training, TrainState, train_one_epoch
 
 PIDS = torch.tensor([0, 0, 1, 1, 2, 2])

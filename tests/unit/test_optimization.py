@@ -17,8 +17,8 @@ from reid_core.optimization import (
     rates_by_role,
     set_rates,
 )
-from reid_core.params import check_run_params
-from reid_core.schema import OptimizerParams
+from reid_core.params.schema import OptimizerParams
+from reid_core.params.validation import check_run_params
 
 NAMES = (
     "model.backbone.layer4.weight",

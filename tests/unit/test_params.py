@@ -13,16 +13,16 @@ from pydantic import Field, field_validator
 from reid_core import Component, LossComponent, Params, ReidError, hookimpl
 from reid_core.discovery import isolated_catalog, load_catalog
 from reid_core.errors import ParamsError
-from reid_core.loading import load_eval_params, load_run_params
-from reid_core.params import (
+from reid_core.params.json_file import apply_overrides, read_json
+from reid_core.params.load import load_eval_params, load_run_params
+from reid_core.params.schema import Entry, RunParams
+from reid_core.params.validation import (
     build,
     check_dataset_entry,
     check_eval_params,
     check_model_params,
     check_run_params,
 )
-from reid_core.params_file import apply_overrides, read_json
-from reid_core.schema import Entry, RunParams
 
 SYNTHETIC = {"name": "synthetic_market"}
 MARKET = {"name": "market_evaluate"}

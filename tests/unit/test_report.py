@@ -20,7 +20,7 @@ from reid_core.discovery import isolated_catalog
 from reid_core.errors import ReidError
 from reid_core.evaluation import Evaluated, save_scores
 from reid_core.files import write_json
-from reid_core.params import check_run_params
+from reid_core.params.validation import check_run_params
 from reid_core.report.collect import collect
 from reid_core.report.page import POLICY, write_report
 from reid_core.report.strips import best_and_worst

@@ -7,8 +7,8 @@ import torch
 
 from reid_core import ReidError
 from reid_core.checkpoint import FORMAT
-from reid_core.params import check_run_params
-from reid_core.params_file import apply_overrides
+from reid_core.params.json_file import apply_overrides
+from reid_core.params.validation import check_run_params
 from reid_core.resuming import check_same_past
 from reid_core.run_directory import RunDirectory
 

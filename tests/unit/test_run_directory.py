@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from reid_core import ReidError
-from reid_core.params import check_run_params
+from reid_core.params.validation import check_run_params
 from reid_core.run_directory import RunDirectory, new_run_path, read_params_of
 
 

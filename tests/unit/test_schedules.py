@@ -14,7 +14,7 @@ from torch.optim import lr_scheduler
 from reid_core import Component, ReidError, hookimpl
 from reid_core.component import call_build
 from reid_core.contracts import Progress
-from reid_core.params import check_run_params
+from reid_core.params.validation import check_run_params
 from reid_plugins.schedule import constant, cosine, multi_step, plateau, poly
 from reid_plugins.schedule._warmup import WarmupParams, warmup_factor
 

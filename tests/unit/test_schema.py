@@ -3,8 +3,8 @@
 import pytest
 
 from reid_core.errors import ParamsError
-from reid_core.params import check_eval_params, check_run_params
-from reid_core.schema import RunParams
+from reid_core.params.schema import RunParams
+from reid_core.params.validation import check_eval_params, check_run_params
 
 DATASET = {"name": "synthetic_market"}
 STRANGE = ("../../esc", "a/b", "a\\b", "", ".", "..", ".hidden", "a b", "ä", "a\n", "a:b")

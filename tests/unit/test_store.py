@@ -20,15 +20,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from reid_core.data import packing
 
-from reid_core import ReidError, packing
+from reid_core import ReidError
 from reid_core.catalog import Catalog
 from reid_core.contracts import SPLITS, ImageRecord, Listing
 from reid_core.datasets import Stores
 from reid_core.discovery import load_catalog
 from reid_core.packing import check_listing, fingerprint, pack, published_differences, verify
-from reid_core.params import check_dataset_entry, path_params
-from reid_core.schema import DatasetEntry
+from reid_core.params.schema import DatasetEntry
+from reid_core.params.validation import check_dataset_entry, path_params
 from reid_core.store import Index, Store
 
 SOURCE = {"name": "test", "params": {}}

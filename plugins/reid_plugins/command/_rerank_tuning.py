@@ -20,8 +20,8 @@ from reid_core.evaluating import model_under_test, what_to_score
 from reid_core.evaluators import build_evaluator
 from reid_core.feature_files import ROW_NUMBERS, load_features
 from reid_core.files import user_path
-from reid_core.params import build
-from reid_core.schema import EvalParams, EvaluationEntry
+from reid_core.params.schema import EvalParams, EvaluationEntry
+from reid_core.params.validation import build
 from reid_core.store import Store
 from reid_core.targets import ModelUnderTest, Targets
 from reid_evaluate._image_sets import image_set

@@ -9,8 +9,8 @@ from typing import Any
 from reid_core import Component, Params, hookimpl
 from reid_core.catalog import Catalog
 from reid_core.legacy import is_legacy_eval, is_legacy_run
-from reid_core.loading import load_eval_params, load_run_params
-from reid_core.params_file import parse_json
+from reid_core.params.json_file import parse_json
+from reid_core.params.load import load_eval_params, load_run_params
 
 
 class CheckCommand:

@@ -8,7 +8,7 @@ from typing import Any
 
 from reid_core import Component, Params, hookimpl
 from reid_core.catalog import Catalog
-from reid_core.loading import load_eval_params
+from reid_core.params.load import load_eval_params
 
 
 class EvaluateCommand:

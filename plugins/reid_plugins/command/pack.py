@@ -9,7 +9,7 @@ from typing import Any
 from reid_core import Component, Params, ReidError, hookimpl
 from reid_core.catalog import Catalog
 from reid_core.files import user_path
-from reid_core.loading import load_run_params
+from reid_core.params.load import load_run_params
 
 
 class PackCommand:
@@ -75,8 +75,8 @@ class PackCommand:
     ) -> None:
         """Pack one dataset by name."""
         from reid_core.datasets import Stores
-        from reid_core.params import check_dataset_entry
-        from reid_core.params_file import apply_overrides
+        from reid_core.params.json_file import apply_overrides
+        from reid_core.params.validation import check_dataset_entry
 
         raw = apply_overrides(
             {"name": name, "params": {}}, [f"params.{o}" for o in overrides], name

@@ -9,8 +9,8 @@ from typing import Any
 from reid_core import Component, Params, ReidError, hookimpl
 from reid_core.catalog import Catalog
 from reid_core.files import user_path
-from reid_core.loading import load_run_params
-from reid_core.schema import EvalParams, RunParams
+from reid_core.params.load import load_run_params
+from reid_core.params.schema import EvalParams, RunParams
 
 OPERATIONS = ("start_train", "resume_train", "evaluate")
 

@@ -17,8 +17,8 @@ from reid_core.component import (
 )
 from reid_core.contracts import Progress
 from reid_core.errors import ReidError, did_you_mean
-from reid_core.problems import read_params
-from reid_core.schema import DataParams, Entry, EvaluationEntry, TrainParams
+from reid_core.params.messages import read_params
+from reid_core.params.schema import DataParams, Entry, EvaluationEntry, TrainParams
 
 
 def run_cross_checks(sections: Mapping[str, Any], catalog: Catalog) -> Iterator[str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from reid_core.errors import ParamsError, ReidError
-from reid_core.problems import Place, dotted, shortened
+from reid_core.params.messages import Place, dotted, shortened
 
 Raw = dict[str, Any]
 """A JSON object as read."""

@@ -17,9 +17,9 @@ from reid_core.legacy import (
     translate_eval,
     translate_run,
 )
-from reid_core.params import check_eval_params, check_run_params
-from reid_core.params_file import overridden, parse_json
-from reid_core.schema import EvalParams, RunParams
+from reid_core.params.json_file import overridden, parse_json
+from reid_core.params.schema import EvalParams, RunParams
+from reid_core.params.validation import check_eval_params, check_run_params
 
 
 @dataclass(frozen=True)

@@ -16,11 +16,11 @@ from pydantic import (
 
 from reid_core.catalog import Catalog
 from reid_core.component import Params, call_build
-from reid_core.cross_checks import eval_cross_checks, run_cross_checks
 from reid_core.errors import ParamsError, ReidError
-from reid_core.params_file import Raw
-from reid_core.problems import Model, Place, dotted, read_params, validate
-from reid_core.schema import (
+from reid_core.params.cross_checks import eval_cross_checks, run_cross_checks
+from reid_core.params.json_file import Raw
+from reid_core.params.messages import Model, Place, dotted, read_params, validate
+from reid_core.params.schema import (
     OPTIMIZERS,
     DatasetEntry,
     Entry,

@@ -1,0 +1,1 @@
+"""params.json and eval_params.json: sections, reading, checking, messages. No torch."""
