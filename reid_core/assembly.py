@@ -13,9 +13,9 @@ import torch
 from reid_core.catalog import Catalog
 from reid_core.component import DistanceComponent, LossComponent
 from reid_core.contracts import Progress
+from reid_core.data.images import EpochBatches, Pipeline, TrainingImages, training_loader
 from reid_core.errors import ReidError, name_list
 from reid_core.freezing import Freezing
-from reid_core.images import EpochBatches, Pipeline, TrainingImages, training_loader
 from reid_core.losses import WeightedLosses, build_losses
 from reid_core.model import build_model
 from reid_core.optimization import (

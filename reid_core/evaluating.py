@@ -7,10 +7,11 @@ from pathlib import Path
 
 from reid_core.averaging import check_scales
 from reid_core.catalog import Catalog
+from reid_core.compute.device import choose_device
 from reid_core.console import say
 from reid_core.contracts import Features
-from reid_core.datasets import Stores
-from reid_core.device import choose_device
+from reid_core.data.dataset_stores import Stores
+from reid_core.data.images import Pipeline
 from reid_core.errors import ReidError
 from reid_core.evaluation import (
     Evaluated,
@@ -22,7 +23,6 @@ from reid_core.evaluation import (
 )
 from reid_core.feature_files import load_features, save_features
 from reid_core.files import user_path
-from reid_core.images import Pipeline
 from reid_core.params.schema import DatasetEntry, EvalParams, EvaluationEntry, ExtractionParams
 from reid_core.params.validation import check_run_params
 from reid_core.run_directory import RunDirectory, read_params_of

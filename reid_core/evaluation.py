@@ -13,11 +13,11 @@ import numpy as np
 from reid_core.catalog import Catalog
 from reid_core.console import say
 from reid_core.contracts import Features, Scores
+from reid_core.data.store import DAMAGED
 from reid_core.errors import ReidError
 from reid_core.evaluators import build_evaluator
 from reid_core.files import atomic_path, write_json
 from reid_core.params.schema import EvaluationEntry, numbered_names
-from reid_core.store import DAMAGED
 
 Extract = Callable[[str, str, frozenset[str]], Features]
 """``extract(target, split, outputs)`` gives the features of one split of a target."""

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from reid_core.errors import name_list
-from reid_core.matlab_file import Variable
+from reid_core.mat_file import Variable
 
 PREFIX = {"query": "query", "gallery": "gallery", "multi_query": "mquery"}
 """How the variables of a split begin."""

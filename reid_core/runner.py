@@ -14,11 +14,11 @@ import torch
 from reid_core.assembly import Parts, build_parts, check_on_meta, describe
 from reid_core.catalog import Catalog
 from reid_core.checkpoint import read_checkpoint, restore
+from reid_core.compute.device import choose_device
 from reid_core.console import say
-from reid_core.datasets import Stores
-from reid_core.device import choose_device
+from reid_core.data.dataset_stores import Stores
+from reid_core.data.images import TrainingImages
 from reid_core.files import user_path
-from reid_core.images import TrainingImages
 from reid_core.interrupt import Interrupt
 from reid_core.legacy import Translation
 from reid_core.params.schema import RunParams

@@ -14,14 +14,14 @@ from torch import nn
 from reid_core import baselines
 from reid_core.catalog import Catalog
 from reid_core.contracts import Features
-from reid_core.datasets import Stores
+from reid_core.data.dataset_stores import Stores
+from reid_core.data.images import Pipeline
+from reid_core.data.store import Store
 from reid_core.errors import ReidError
 from reid_core.evaluation import Extract
 from reid_core.evaluators import Evaluator, build_evaluator
 from reid_core.extraction import extract, labelled
-from reid_core.images import Pipeline
 from reid_core.params.schema import DatasetEntry, EvaluationEntry, ExtractionParams, RunParams
-from reid_core.store import Store
 
 Classes = tuple[tuple[str, str], ...]
 """(dataset, pid) of each label."""

@@ -13,9 +13,9 @@ import numpy as np
 from PIL import Image
 
 from reid_core.catalog import Catalog
+from reid_core.data.images import Pipeline
 from reid_core.errors import ReidError
 from reid_core.files import user_path
-from reid_core.images import Pipeline
 from reid_core.model import ReIDModel
 from reid_core.params.schema import Entry
 from reid_core.run_directory import RunDirectory

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from reid_core.contracts import SPLITS, ImageRecord, Listing
-from reid_core.packing import check_listing, fingerprint, pack
+from reid_core.data.packing import check_listing, fingerprint, pack
 
 
 def draw(path, seed):

@@ -14,10 +14,10 @@ from reid_core import ReidError
 from reid_core.assembly import build_parts, check_on_meta
 from reid_core.cli import main
 from reid_core.contracts import Progress, Step
-from reid_core.datasets import Stores
+from reid_core.data.dataset_stores import Stores
+from reid_core.data.images import TrainingImages
 from reid_core.errors import ParamsError
 from reid_core.evaluating import run_evaluation
-from reid_core.images import TrainingImages
 from reid_core.params.validation import check_eval_params, check_run_params
 from reid_core.runner import resume_train, start_train
 from reid_core.training import train_one_epoch

@@ -16,7 +16,7 @@ from safetensors.torch import save_file as save_torch_file
 
 from reid_core import ReidError, feature_formats
 from reid_core.feature_files import load_features, save_features
-from reid_core.matlab_file import read_variables
+from reid_core.mat_file import read_variables
 
 REFUSED = "not a features file of reid-core: "
 

@@ -11,14 +11,14 @@ from PIL import Image
 
 from reid_core import ReidError
 from reid_core.contracts import ImageRecord, Listing
-from reid_core.images import (
+from reid_core.data.images import (
     EpochBatches,
     Pipeline,
     TrainingImages,
     evaluation_loader,
     training_loader,
 )
-from reid_core.packing import pack
+from reid_core.data.packing import pack
 from reid_core.params.schema import Entry
 from reid_core.params.validation import build
 

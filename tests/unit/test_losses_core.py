@@ -11,9 +11,9 @@ from torch import nn
 from reid_core import Component, LossComponent, ReidError, hookimpl
 from reid_core.assembly import build_module, build_parts
 from reid_core.contracts import Batch, LossOutput, Progress
-from reid_core.datasets import Stores
+from reid_core.data.dataset_stores import Stores
+from reid_core.data.images import TrainingImages
 from reid_core.freezing import Freezing
-from reid_core.images import TrainingImages
 from reid_core.losses import kept_branches
 from reid_core.params.validation import check_run_params
 from reid_core.training import Training, TrainState, train_one_epoch

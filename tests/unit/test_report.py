@@ -15,7 +15,7 @@ from PIL import Image
 import reid_plugins.command.report as plugin
 from reid_core import cli
 from reid_core.contracts import Scores
-from reid_core.datasets import Stores
+from reid_core.data.dataset_stores import Stores
 from reid_core.discovery import isolated_catalog
 from reid_core.errors import ReidError
 from reid_core.evaluation import Evaluated, save_scores

@@ -20,17 +20,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from reid_core.data import packing
 
 from reid_core import ReidError
 from reid_core.catalog import Catalog
 from reid_core.contracts import SPLITS, ImageRecord, Listing
-from reid_core.datasets import Stores
+from reid_core.data import packing
+from reid_core.data.dataset_stores import Stores
+from reid_core.data.packing import check_listing, fingerprint, pack, published_differences, verify
+from reid_core.data.store import Index, Store
 from reid_core.discovery import load_catalog
-from reid_core.packing import check_listing, fingerprint, pack, published_differences, verify
 from reid_core.params.schema import DatasetEntry
 from reid_core.params.validation import check_dataset_entry, path_params
-from reid_core.store import Index, Store
 
 SOURCE = {"name": "test", "params": {}}
 fork_is_fine_here = pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
@@ -524,7 +524,7 @@ PACK = """
     import sys, time
     from pathlib import Path
     from reid_core.contracts import ImageRecord, Listing
-    from reid_core.packing import pack
+    from reid_core.data.packing import pack
 
     data, target, place = Path(sys.argv[1]).read_bytes(), Path(sys.argv[2]), Path(sys.argv[3])
     read = 0

@@ -17,8 +17,8 @@ from torch import nn
 from reid_core import Component, ReidError, hookimpl
 from reid_core.assembly import build_module
 from reid_core.contracts import Branch, BranchSpec, HeadOutput
-from reid_core.datasets import Stores
-from reid_core.images import Pipeline
+from reid_core.data.dataset_stores import Stores
+from reid_core.data.images import Pipeline
 from reid_core.params.validation import check_run_params
 from reid_core.runner import start_train
 from reid_core.weights import (

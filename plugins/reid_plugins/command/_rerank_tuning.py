@@ -14,15 +14,15 @@ import numpy as np
 
 from reid_core import ReidError
 from reid_core.catalog import Catalog
+from reid_core.compute.device import choose_device
 from reid_core.contracts import Features
-from reid_core.device import choose_device
+from reid_core.data.store import Store
 from reid_core.evaluating import model_under_test, what_to_score
 from reid_core.evaluators import build_evaluator
 from reid_core.feature_files import ROW_NUMBERS, load_features
 from reid_core.files import user_path
 from reid_core.params.schema import EvalParams, EvaluationEntry
 from reid_core.params.validation import build
-from reid_core.store import Store
 from reid_core.targets import ModelUnderTest, Targets
 from reid_evaluate._image_sets import image_set
 from reid_evaluate.compare import Compared, compare

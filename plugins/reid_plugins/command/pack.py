@@ -64,7 +64,7 @@ class PackCommand:
     def _pack_all(self, path: Path, overrides: list[str]) -> None:
         """Pack everything that a params file trains on and scores on."""
         params = load_run_params(path, self.catalog, overrides).params
-        from reid_core.datasets import Stores
+        from reid_core.data.dataset_stores import Stores
 
         stores = Stores(self.catalog, user_path(params.working_dir))
         for entry in [*params.data.train, *params.data.targets.values()]:
@@ -74,7 +74,7 @@ class PackCommand:
         self, name: str, overrides: list[str], out: Path | None, working_dir: Path
     ) -> None:
         """Pack one dataset by name."""
-        from reid_core.datasets import Stores
+        from reid_core.data.dataset_stores import Stores
         from reid_core.params.json_file import apply_overrides
         from reid_core.params.validation import check_dataset_entry
 
@@ -102,8 +102,8 @@ def _check_options(args: argparse.Namespace) -> None:
 def _verify(path: Path) -> None:
     """Re-read every image of a store."""
     from reid_core.console import progress_bar
-    from reid_core.packing import verify
-    from reid_core.store import Store
+    from reid_core.data.packing import verify
+    from reid_core.data.store import Store
 
     store = Store(path)
     with progress_bar(f"verifying {path}") as tick:

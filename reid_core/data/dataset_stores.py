@@ -8,12 +8,12 @@ from pathlib import Path
 from reid_core.catalog import Catalog
 from reid_core.console import progress_bar, say
 from reid_core.contracts import Listing
+from reid_core.data.packing import fingerprint, pack, published_differences
+from reid_core.data.store import Store
 from reid_core.errors import ReidError
 from reid_core.files import user_path
-from reid_core.packing import fingerprint, pack, published_differences
 from reid_core.params.schema import DatasetEntry
 from reid_core.params.validation import build, path_params
-from reid_core.store import Store
 
 
 class Stores:

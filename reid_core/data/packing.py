@@ -16,9 +16,9 @@ import numpy as np
 from filelock import FileLock
 
 from reid_core.contracts import SPLITS, ImageRecord, Listing
+from reid_core.data.store import FORMAT, UNREADABLE, Index, Store, decode, record_key
 from reid_core.errors import ReidError
 from reid_core.files import atomic_path, saving, write_json
-from reid_core.store import FORMAT, UNREADABLE, Index, Store, decode, record_key
 
 SHOWN_PROBLEMS = 20
 COMMIT_BYTES = 1 << 25

@@ -22,10 +22,10 @@ from torch.utils.data import DataLoader, Dataset
 from reid_core.catalog import Catalog
 from reid_core.component import AugmentationComponent
 from reid_core.contracts import Batch
+from reid_core.data.store import Store
 from reid_core.errors import ReidError, name_list
 from reid_core.params.schema import Entry
 from reid_core.params.validation import build
-from reid_core.store import Store
 
 Key = tuple[int, int]
 """What a sampler yields per image: (epoch, index)."""
