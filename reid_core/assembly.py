@@ -17,7 +17,8 @@ from reid_core.data.images import EpochBatches, Pipeline, TrainingImages, traini
 from reid_core.errors import ReidError, name_list
 from reid_core.freezing import Freezing
 from reid_core.losses import WeightedLosses, build_losses
-from reid_core.model import build_model
+from reid_core.network.model import build_model
+from reid_core.network.trained_model import Preprocessing, load_trained
 from reid_core.optimization import (
     GroupSettings,
     Named,
@@ -27,7 +28,6 @@ from reid_core.optimization import (
 )
 from reid_core.params.schema import LossWarmup, RunParams, numbered_names
 from reid_core.params.validation import build
-from reid_core.trained import Preprocessing, load_trained
 from reid_core.training import Training, TrainingModule, TrainState
 
 

@@ -23,13 +23,13 @@ from reid_core.evaluation import (
 )
 from reid_core.feature_files import load_features, save_features
 from reid_core.files import user_path
+from reid_core.network.trained_model import weights_of
+from reid_core.network.weights import WeightsFile, load_model, read_weights
 from reid_core.params.schema import DatasetEntry, EvalParams, EvaluationEntry, ExtractionParams
 from reid_core.params.validation import check_run_params
 from reid_core.run_directory import RunDirectory, read_params_of
 from reid_core.scoring import draw_ranking
 from reid_core.targets import ModelUnderTest, Targets, check_targets, target_entries
-from reid_core.trained import weights_of
-from reid_core.weights import WeightsFile, load_model, read_weights
 
 
 def run_evaluation(params: EvalParams, catalog: Catalog) -> list[Evaluated]:

@@ -12,7 +12,7 @@ from fnmatch import fnmatchcase
 from torch import nn
 
 from reid_core.errors import ReidError
-from reid_core.model import hold_statistics
+from reid_core.network.model import hold_statistics
 from reid_core.optimization import no_such_parameter
 from reid_core.params.schema import FreezeRule
 

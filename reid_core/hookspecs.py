@@ -140,7 +140,7 @@ def reid_objective() -> list[Component]:  # type: ignore[empty-body]
     so begin the losses' names with it. ``losses`` is the weighted list of the params' ``loss``
     section, ``classes`` the (dataset, pid) of every label, ``preprocessing`` how the
     images of a batch were prepared. ``load_trained(path)`` opens another trained model by its run
-    directory or weights file; the records are in ``reid_core.trained``. Where shapes alone are
+    directory or weights file; the records are in ``reid_core.network.trained_model``. Where shapes alone are
     checked, on the meta device, ``classes`` is empty and ``preprocessing`` None: read no file
     there. A network that is not trained must be no submodule of the objective: what is one is
     trained, saved and switched to training mode.

@@ -14,7 +14,7 @@ from reid_core.catalog import Catalog
 from reid_core.component import LossComponent
 from reid_core.contracts import BranchSpec, LossInput, LossOutput, Progress, Step
 from reid_core.errors import ReidError, did_you_mean
-from reid_core.model import ReIDModel
+from reid_core.network.model import ReIDModel
 from reid_core.params.schema import LossEntry, RandomKeep, RunParams, numbered_names
 from reid_core.params.validation import build
 

@@ -21,6 +21,7 @@ from reid_core.data.images import TrainingImages
 from reid_core.files import user_path
 from reid_core.interrupt import Interrupt
 from reid_core.legacy import Translation
+from reid_core.network.weights import load_snapshot, read_weights
 from reid_core.params.schema import RunParams
 from reid_core.resuming import check_same_data, check_same_past
 from reid_core.run import Run
@@ -32,7 +33,6 @@ from reid_core.run_directory import (
 )
 from reid_core.run_log import RunLog
 from reid_core.scoring import Scorer
-from reid_core.weights import load_snapshot, read_weights
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from reid_core.contracts import Batch, LossOutput, Objective, Progress, Step, pa
 from reid_core.errors import ReidError, name_list
 from reid_core.freezing import Freezing
 from reid_core.losses import LossTerm
-from reid_core.model import ReIDModel
+from reid_core.network.model import ReIDModel
 from reid_core.optimization import loss_weight, rates_by_role, set_rates
 from reid_core.params.schema import LossWarmup
 

@@ -8,7 +8,7 @@ from torch import nn
 
 from reid_core.contracts import Batch, Branch, BranchSpec, FeatureMap, HeadOutput, Progress, Step
 from reid_core.losses import build_losses
-from reid_core.model import ReIDModel
+from reid_core.network.model import ReIDModel
 from reid_core.params.schema import ClassifierParams, HeadEntry, LossEntry
 
 DIM = 16

@@ -7,9 +7,9 @@ import torch
 
 from reid_core.assembly import build_module, check_on_meta
 from reid_core.contracts import Batch, LossOutput, Progress, Step
+from reid_core.network.trained_model import Preprocessing
+from reid_core.network.weights import save_weights
 from reid_core.params.validation import check_run_params, path_params
-from reid_core.trained import Preprocessing
-from reid_core.weights import save_weights
 
 PIDS = 4
 CLASSES = tuple(("people", str(pid)) for pid in range(PIDS))

@@ -18,10 +18,10 @@ from reid_core.data.dataset_stores import Stores
 from reid_core.data.images import TrainingImages
 from reid_core.errors import ParamsError
 from reid_core.evaluating import run_evaluation
+from reid_core.network.weights import read_weights
 from reid_core.params.validation import check_eval_params, check_run_params
 from reid_core.runner import resume_train, start_train
 from reid_core.training import train_one_epoch
-from reid_core.weights import read_weights
 
 RECIPE = Path(__file__).parents[2] / "params" / "distillation.json"
 PEOPLE = {

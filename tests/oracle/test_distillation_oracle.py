@@ -17,7 +17,7 @@ from PIL import Image
 from torch import nn
 
 from reid_core.contracts import Batch, ModelOutput, Progress, Step
-from reid_core.trained import Preprocessing, Trained
+from reid_core.network.trained_model import Preprocessing, Trained
 from reid_plugins.objective._distillation import (
     Distillation,
     answers,

@@ -26,11 +26,11 @@ from reid_core.evaluating import run_evaluation
 from reid_core.extraction import extract
 from reid_core.feature_files import load_features
 from reid_core.files import user_path
+from reid_core.network.weights import save_weights
 from reid_core.params.schema import Entry, ExtractionParams
 from reid_core.params.validation import check_eval_params, check_run_params
 from reid_core.run_directory import RunDirectory
 from reid_core.scoring import Scorer
-from reid_core.weights import save_weights
 
 SIZE = (16, 8)
 

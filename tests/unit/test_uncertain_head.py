@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from torch import nn
 
 from reid_core.contracts import FeatureMap
-from reid_core.model import hold_statistics
+from reid_core.network.model import hold_statistics
 from reid_plugins.head import global_head, uncertain
 from reid_plugins.head._norm_to_uncertainty import (
     NormToUncertainty,

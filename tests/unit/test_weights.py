@@ -19,15 +19,15 @@ from reid_core.assembly import build_module
 from reid_core.contracts import Branch, BranchSpec, HeadOutput
 from reid_core.data.dataset_stores import Stores
 from reid_core.data.images import Pipeline
-from reid_core.params.validation import check_run_params
-from reid_core.runner import start_train
-from reid_core.weights import (
+from reid_core.network.weights import (
     KEY,
     load_model,
     load_snapshot,
     read_weights,
     save_weights,
 )
+from reid_core.params.validation import check_run_params
+from reid_core.runner import start_train
 
 CLASSES = (("data", "a"), ("data", "b"), ("data", "c"))
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from reid_core import ReidError
 from reid_core.contracts import LossOutput, ModelOutput, Step
-from reid_core.trained import Trained
+from reid_core.network.trained_model import Trained
 
 if TYPE_CHECKING:
     from reid_plugins.objective.distillation import DistillationParams, LogitsTerm

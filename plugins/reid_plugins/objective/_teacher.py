@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from reid_core import ReidError
 from reid_core.console import say
 from reid_core.errors import name_list
-from reid_core.model import ReIDModel
-from reid_core.trained import Preprocessing, Trained
+from reid_core.network.model import ReIDModel
+from reid_core.network.trained_model import Preprocessing, Trained
 
 if TYPE_CHECKING:
     from reid_plugins.objective.distillation import DistillationParams

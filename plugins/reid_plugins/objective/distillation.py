@@ -25,8 +25,8 @@ from reid_core import Component, Params, hookimpl
 if TYPE_CHECKING:
     from torch import nn
 
-    from reid_core.model import ReIDModel
-    from reid_core.trained import Preprocessing, Trained
+    from reid_core.network.model import ReIDModel
+    from reid_core.network.trained_model import Preprocessing, Trained
 
 
 class Term(Params):

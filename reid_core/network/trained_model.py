@@ -16,10 +16,10 @@ from reid_core.catalog import Catalog
 from reid_core.data.images import Pipeline
 from reid_core.errors import ReidError
 from reid_core.files import user_path
-from reid_core.model import ReIDModel
+from reid_core.network.model import ReIDModel
+from reid_core.network.weights import load_model, read_weights
 from reid_core.params.schema import Entry
 from reid_core.run_directory import RunDirectory
-from reid_core.weights import load_model, read_weights
 
 COLOURS = ((0, 0, 0), (255, 0, 0), (0, 255, 0), (0, 0, 255))
 """Pictures of one colour that show what normalisation does to each channel."""

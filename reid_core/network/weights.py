@@ -18,7 +18,7 @@ from reid_core.catalog import Catalog
 from reid_core.component import Params
 from reid_core.errors import ReidError, name_list
 from reid_core.files import atomic_path
-from reid_core.model import ReIDModel, build_model
+from reid_core.network.model import ReIDModel, build_model
 from reid_core.params.messages import validate
 from reid_core.params.schema import ModelParams
 from reid_core.params.validation import check_model_params

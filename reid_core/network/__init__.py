@@ -1,0 +1,1 @@
+"""The network of a params file, and the weights file that keeps it."""
