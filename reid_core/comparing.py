@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from reid_core.errors import ReidError, did_you_mean, name_list
 from reid_core.evaluation import read_scores
-from reid_core.feature_files import ROW_NUMBERS
+from reid_core.features.feature_files import ROW_NUMBERS
 
 Floats = npt.NDArray[np.float64]
 Values = Mapping[str, Floats]

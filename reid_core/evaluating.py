@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from reid_core.averaging import check_scales
 from reid_core.catalog import Catalog
 from reid_core.compute.device import choose_device
 from reid_core.console import say
@@ -21,7 +20,8 @@ from reid_core.evaluation import (
     print_scores,
     save_scores,
 )
-from reid_core.feature_files import load_features, save_features
+from reid_core.features.feature_files import load_features, save_features
+from reid_core.features.test_time_averaging import check_scales
 from reid_core.files import user_path
 from reid_core.network.trained_model import weights_of
 from reid_core.network.weights import WeightsFile, load_model, read_weights

@@ -9,7 +9,6 @@ from typing import Any, cast
 import torch
 
 from reid_core.assembly import Parts
-from reid_core.averaging import check_scales
 from reid_core.catalog import Catalog
 from reid_core.component import AugmentationComponent
 from reid_core.data.dataset_stores import Stores
@@ -17,6 +16,7 @@ from reid_core.data.images import Pipeline
 from reid_core.data.store import Store
 from reid_core.evaluation import Evaluated, Extract, evaluate, read_scores
 from reid_core.evaluators import build_evaluator
+from reid_core.features.test_time_averaging import check_scales
 from reid_core.params.schema import DatasetEntry, Entry, EvaluationEntry, RunParams, numbered_names
 from reid_core.params.validation import without_paths
 from reid_core.run_directory import RunDirectory

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from reid_core import baselines
 from reid_core.catalog import Catalog
 from reid_core.contracts import Features
 from reid_core.data.dataset_stores import Stores
@@ -20,7 +19,8 @@ from reid_core.data.store import Store
 from reid_core.errors import ReidError
 from reid_core.evaluation import Extract
 from reid_core.evaluators import Evaluator, build_evaluator
-from reid_core.extraction import extract, labelled
+from reid_core.features import color_histogram
+from reid_core.features.extraction import extract, labelled
 from reid_core.params.schema import DatasetEntry, EvaluationEntry, ExtractionParams, RunParams
 
 Classes = tuple[tuple[str, str], ...]
@@ -122,7 +122,7 @@ class Targets:
         def run(target: str, split: str, outputs: frozenset[str]) -> Features:
             store = self.store(target)
             values = dict.fromkeys(
-                ("embedding", "feature"), baselines.histogram_features(store, split)
+                ("embedding", "feature"), color_histogram.histogram_features(store, split)
             )
             meta = {**self.meta(target), "model": "colour histogram"}
             return labelled(store, split, values, meta=meta)

@@ -11,7 +11,7 @@ import torch
 
 from reid_core import ReidError
 from reid_core.contracts import Features, NamedPart, Scores
-from reid_core.feature_files import ROW_NUMBERS
+from reid_core.features.feature_files import ROW_NUMBERS
 from reid_evaluate._image_sets import image_set
 from reid_evaluate._market_card import junk_rule, no_match_message, protocol_card
 from reid_evaluate.bootstrap import mean_interval

@@ -16,15 +16,15 @@ from torch import nn
 
 from reid_core import EvaluatorComponent, ReidError, hookimpl
 from reid_core.assembly import build_parts
-from reid_core.averaging import check_scales
 from reid_core.contracts import ImageRecord, Listing, ModelOutput, Scores
 from reid_core.data.dataset_stores import Stores
 from reid_core.data.images import Pipeline, TrainingImages, evaluation_loader
 from reid_core.data.packing import pack
 from reid_core.errors import ParamsError
 from reid_core.evaluating import run_evaluation
-from reid_core.extraction import extract
-from reid_core.feature_files import load_features
+from reid_core.features.extraction import extract
+from reid_core.features.feature_files import load_features
+from reid_core.features.test_time_averaging import check_scales
 from reid_core.files import user_path
 from reid_core.network.weights import save_weights
 from reid_core.params.schema import Entry, ExtractionParams

@@ -9,7 +9,7 @@ import pytest
 
 from reid_core import ReidError
 from reid_core.contracts import Features
-from reid_core.feature_files import load_features, save_features
+from reid_core.features.feature_files import load_features, save_features
 
 COLUMNS = ("pids", "camids", "names", "junk", "distractor")
 

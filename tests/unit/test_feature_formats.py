@@ -14,8 +14,9 @@ import torch
 from safetensors.numpy import save_file
 from safetensors.torch import save_file as save_torch_file
 
-from reid_core import ReidError, feature_formats
-from reid_core.feature_files import load_features, save_features
+from reid_core import ReidError
+from reid_core.features import formats
+from reid_core.features.feature_files import load_features, save_features
 from reid_core.mat_file import read_variables
 
 REFUSED = "not a features file of reid-core: "
@@ -111,7 +112,7 @@ def test_safetensors_without_metadata(tmp_path):
 def test_more_names_than_the_format_takes_are_refused_when_written(tensors, monkeypatch):
     path = tensors({"pids": ["7", "8"]})
     features, before = load_features(path, "query"), path.read_bytes()
-    monkeypatch.setattr(feature_formats, "LONGEST_HEADER", 100)
+    monkeypatch.setattr(formats, "LONGEST_HEADER", 100)
     with pytest.raises(ReidError, match=r"query\.safetensors: too many names for safetensors; wri"):
         save_features(path, features)
     assert path.read_bytes() == before

@@ -13,7 +13,7 @@ from reid_core import ReidError
 from reid_core.component import call_build
 from reid_core.contracts import Features, NamedPart
 from reid_core.discovery import isolated_catalog
-from reid_core.feature_files import load_features
+from reid_core.features.feature_files import load_features
 from reid_evaluate import market_evaluate as plugin
 from reid_evaluate.distances import Cosine, Euclidean, SquaredEuclidean
 from reid_evaluate.images import JUNK, MATCH, WRONG

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from reid_core import ReidError
 from reid_core.cli import main
 from reid_core.contracts import Features
-from reid_core.feature_files import save_features
+from reid_core.features.feature_files import save_features
 from reid_core.params.validation import check_run_params
 from reid_core.runner import start_train
 from reid_evaluate.compare import compare

@@ -19,7 +19,7 @@ from reid_core.contracts import Features
 from reid_core.data.store import Store
 from reid_core.evaluating import model_under_test, what_to_score
 from reid_core.evaluators import build_evaluator
-from reid_core.feature_files import ROW_NUMBERS, load_features
+from reid_core.features.feature_files import ROW_NUMBERS, load_features
 from reid_core.files import user_path
 from reid_core.params.schema import EvalParams, EvaluationEntry
 from reid_core.params.validation import build

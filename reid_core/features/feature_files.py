@@ -11,7 +11,7 @@ import numpy as np
 
 from reid_core.contracts import UNKNOWN_CAMERA, Features
 from reid_core.errors import ReidError, did_you_mean, name_list
-from reid_core.feature_formats import Arrays, format_of, read_arrays, write_arrays
+from reid_core.features.formats import Arrays, format_of, read_arrays, write_arrays
 
 ROW_NUMBERS = "row numbers"
 """``meta["names"]`` of a file without names: it gets names that tell its own images apart and

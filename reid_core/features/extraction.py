@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from reid_core.averaging import averaged, averaging_facts
 from reid_core.console import progress_bar
 from reid_core.contracts import Features, ModelOutput
 from reid_core.data.images import Pipeline, evaluation_loader
 from reid_core.data.store import Store
 from reid_core.errors import ReidError
+from reid_core.features.test_time_averaging import averaged, averaging_facts
 from reid_core.params.schema import ExtractionParams
 
 
