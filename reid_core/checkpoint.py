@@ -16,7 +16,7 @@ import torch
 
 from reid_core.errors import ReidError
 from reid_core.files import atomic_path
-from reid_core.training import Training
+from reid_core.training.loop import Training
 
 FORMAT = "reid-core checkpoint 1"
 

@@ -18,7 +18,7 @@ from reid_core.console import Ticker
 from reid_core.contracts import Progress, Scores
 from reid_core.files import saving
 from reid_core.run_directory import RunDirectory
-from reid_core.training import StepResult, check_finite
+from reid_core.training.loop import StepResult, check_finite
 
 
 class RunLog:

@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from reid_core.assembly import Parts, build_parts, check_on_meta, describe
 from reid_core.catalog import Catalog
 from reid_core.checkpoint import read_checkpoint, restore
 from reid_core.compute.device import choose_device
@@ -33,6 +32,7 @@ from reid_core.run_directory import (
 )
 from reid_core.run_log import RunLog
 from reid_core.scoring import Scorer
+from reid_core.training.assembly import Parts, build_parts, check_on_meta, describe
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ from typing import Any, cast
 
 import torch
 
-from reid_core.assembly import Parts
 from reid_core.catalog import Catalog
 from reid_core.component import AugmentationComponent
 from reid_core.data.dataset_stores import Stores
@@ -21,6 +20,7 @@ from reid_core.params.schema import DatasetEntry, Entry, EvaluationEntry, RunPar
 from reid_core.params.validation import without_paths
 from reid_core.run_directory import RunDirectory
 from reid_core.targets import ModelUnderTest, Targets, check_targets, target_entries
+from reid_core.training.assembly import Parts
 
 NOT_IN_WEIGHTS = frozenset(
     {

@@ -7,9 +7,9 @@ import torch
 from torch import nn
 
 from reid_core.contracts import Batch, Branch, BranchSpec, FeatureMap, HeadOutput, Progress, Step
-from reid_core.losses import build_losses
 from reid_core.network.model import ReIDModel
 from reid_core.params.schema import ClassifierParams, HeadEntry, LossEntry
+from reid_core.training.weighted_losses import build_losses
 
 DIM = 16
 

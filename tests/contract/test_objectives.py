@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from reid_core.assembly import build_module, check_on_meta
 from reid_core.contracts import Batch, LossOutput, Progress, Step
 from reid_core.network.trained_model import Preprocessing
 from reid_core.network.weights import save_weights
 from reid_core.params.validation import check_run_params, path_params
+from reid_core.training.assembly import build_module, check_on_meta
 
 PIDS = 4
 CLASSES = tuple(("people", str(pid)) for pid in range(PIDS))

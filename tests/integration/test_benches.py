@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from reid_core.assembly import check_on_meta
 from reid_core.params.validation import check_run_params
+from reid_core.training.assembly import check_on_meta
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -11,7 +11,6 @@ import pytest
 import torch
 
 from reid_core import ReidError
-from reid_core.assembly import build_parts, check_on_meta
 from reid_core.cli import main
 from reid_core.contracts import Progress, Step
 from reid_core.data.dataset_stores import Stores
@@ -21,7 +20,8 @@ from reid_core.evaluating import run_evaluation
 from reid_core.network.weights import read_weights
 from reid_core.params.validation import check_eval_params, check_run_params
 from reid_core.runner import resume_train, start_train
-from reid_core.training import train_one_epoch
+from reid_core.training.assembly import build_parts, check_on_meta
+from reid_core.training.loop import train_one_epoch
 
 RECIPE = Path(__file__).parents[2] / "params" / "distillation.json"
 PEOPLE = {

@@ -18,11 +18,11 @@ from pytorch_metric_learning import distances, losses
 from torch.nn import functional as F
 
 from reid_core import ReidError
-from reid_core.assembly import build_module, check_on_meta
 from reid_core.contracts import LossInput, Progress
-from reid_core.optimization import parameter_groups
 from reid_core.params.validation import check_run_params
 from reid_core.runner import resume_train, start_train
+from reid_core.training.assembly import build_module, check_on_meta
+from reid_core.training.parameter_groups import parameter_groups
 from reid_plugins.loss import metric_learning
 from reid_plugins.loss._metric_learning import (
     KINDS,

@@ -15,7 +15,6 @@ from PIL import Image
 from torch import nn
 
 from reid_core import EvaluatorComponent, ReidError, hookimpl
-from reid_core.assembly import build_parts
 from reid_core.contracts import ImageRecord, Listing, ModelOutput, Scores
 from reid_core.data.dataset_stores import Stores
 from reid_core.data.images import Pipeline, TrainingImages, evaluation_loader
@@ -31,6 +30,7 @@ from reid_core.params.schema import Entry, ExtractionParams
 from reid_core.params.validation import check_eval_params, check_run_params
 from reid_core.run_directory import RunDirectory
 from reid_core.scoring import Scorer
+from reid_core.training.assembly import build_parts
 
 SIZE = (16, 8)
 

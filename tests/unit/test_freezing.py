@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 from torch import nn
 
 from reid_core import ReidError
-from reid_core.assembly import build_module, check_on_meta
 from reid_core.contracts import Batch, Progress
-from reid_core.freezing import Freezing
-from reid_core.optimization import build_optimizer, group_table, parameter_groups
 from reid_core.params.schema import FreezeRule, OptimizerParams
 from reid_core.params.validation import check_run_params
 from reid_core.runner import start_train
-from reid_core.training import StepResult, Training, TrainState, train_one_epoch
+from reid_core.training.assembly import build_module, check_on_meta
+from reid_core.training.freezing import Freezing
+from reid_core.training.loop import StepResult, Training, TrainState, train_one_epoch
+from reid_core.training.parameter_groups import build_optimizer, group_table, parameter_groups
 
 STEPS = 3
 OPTIMIZERS = {

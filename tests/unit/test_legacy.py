@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 
-from reid_core.assembly import check_on_meta
 from reid_core.contracts import BranchSpec, Features, LossInput, Progress
 from reid_core.discovery import load_catalog
 from reid_core.errors import ParamsError
@@ -19,6 +18,7 @@ from reid_core.legacy.keys import EVAL_KEYS, EVAL_ONLY, RUN_KEYS, RUN_ONLY
 from reid_core.legacy.reading import ANYTHING, FLAG, OBJECT, REQUIRED, TEXT
 from reid_core.params.json_file import apply_overrides
 from reid_core.params.validation import build, check_eval_params, check_run_params
+from reid_core.training.assembly import check_on_meta
 
 SHIPPED = json.loads((Path(__file__).parent / "legacy_params.json").read_text())
 SHIPPED_EVAL = json.loads((Path(__file__).parent / "legacy_eval_params.json").read_text())

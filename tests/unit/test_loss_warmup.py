@@ -11,11 +11,11 @@ from torch import nn
 
 from reid_core import ReidError
 from reid_core.contracts import Batch, Progress
-from reid_core.freezing import Freezing
-from reid_core.optimization import build_optimizer, loss_weight, parameter_groups
 from reid_core.params.schema import LossWarmup, OptimizerParams
 from reid_core.params.validation import check_run_params
-from reid_core.training import StepResult, Training, TrainState, train_one_epoch
+from reid_core.training.freezing import Freezing
+from reid_core.training.loop import StepResult, Training, TrainState, train_one_epoch
+from reid_core.training.parameter_groups import build_optimizer, loss_weight, parameter_groups
 
 
 def weights(steps_per_epoch, of, **warmup):

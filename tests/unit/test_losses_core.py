@@ -9,14 +9,14 @@ from PIL import Image
 from torch import nn
 
 from reid_core import Component, LossComponent, ReidError, hookimpl
-from reid_core.assembly import build_module, build_parts
 from reid_core.contracts import Batch, LossOutput, Progress
 from reid_core.data.dataset_stores import Stores
 from reid_core.data.images import TrainingImages
-from reid_core.freezing import Freezing
-from reid_core.losses import kept_branches
 from reid_core.params.validation import check_run_params
-from reid_core.training import Training, TrainState, train_one_epoch
+from reid_core.training.assembly import build_module, build_parts
+from reid_core.training.freezing import Freezing
+from reid_core.training.loop import Training, TrainState, train_one_epoch
+from reid_core.training.weighted_losses import kept_branches
 
 PIDS = torch.tensor([0, 0, 1, 1, 2, 2])
 ZEROS = torch.zeros(6, dtype=torch.int64)

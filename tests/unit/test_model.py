@@ -5,12 +5,12 @@ import torch
 from torch import nn
 
 from reid_core import ReidError
-from reid_core.assembly import build_module, check_on_meta
 from reid_core.contracts import Batch, Branch, BranchSpec, FeatureMap, HeadOutput
 from reid_core.network.model import ReIDModel, build_model
-from reid_core.optimization import build_optimizer, parameter_groups
 from reid_core.params.schema import HeadEntry
 from reid_core.params.validation import check_run_params
+from reid_core.training.assembly import build_module, check_on_meta
+from reid_core.training.parameter_groups import build_optimizer, parameter_groups
 
 
 class Backbone(nn.Module):

@@ -9,16 +9,16 @@ from hypothesis import strategies as st
 from torch import nn
 
 from reid_core import ReidError
-from reid_core.assembly import build_module, check_on_meta
-from reid_core.optimization import (
+from reid_core.params.schema import OptimizerParams
+from reid_core.params.validation import check_run_params
+from reid_core.training.assembly import build_module, check_on_meta
+from reid_core.training.parameter_groups import (
     build_optimizer,
     group_table,
     parameter_groups,
     rates_by_role,
     set_rates,
 )
-from reid_core.params.schema import OptimizerParams
-from reid_core.params.validation import check_run_params
 
 NAMES = (
     "model.backbone.layer4.weight",

@@ -11,11 +11,11 @@ import torch
 from safetensors.torch import save_file
 
 from reid_core import AugmentationComponent, ReidError, hookimpl
-from reid_core.assembly import build_module
 from reid_core.network.trained_model import COLOURS, Preprocessing, load_trained, weights_of
 from reid_core.network.weights import save_weights
 from reid_core.params.validation import check_run_params
 from reid_core.run_directory import RunDirectory
+from reid_core.training.assembly import build_module
 
 CLASSES = (("data", "a"), ("data", "b"), ("data", "c"))
 RESIZE = {"name": "resize", "params": {"height": 32, "width": 16}}

@@ -15,7 +15,6 @@ from safetensors.torch import save_file
 from torch import nn
 
 from reid_core import Component, ReidError, hookimpl
-from reid_core.assembly import build_module
 from reid_core.contracts import Branch, BranchSpec, HeadOutput
 from reid_core.data.dataset_stores import Stores
 from reid_core.data.images import Pipeline
@@ -28,6 +27,7 @@ from reid_core.network.weights import (
 )
 from reid_core.params.validation import check_run_params
 from reid_core.runner import start_train
+from reid_core.training.assembly import build_module
 
 CLASSES = (("data", "a"), ("data", "b"), ("data", "c"))
 

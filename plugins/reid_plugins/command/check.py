@@ -41,7 +41,7 @@ class CheckCommand:
             return
         params = load_run_params(args.params, self.catalog, args.set).params
         if args.model:
-            from reid_core.assembly import check_on_meta
+            from reid_core.training.assembly import check_on_meta
 
             check_on_meta(params, self.catalog)
         losses = " + ".join(f"{entry.weight:g} {entry.name}" for entry in params.loss)

@@ -13,8 +13,8 @@ from torch import nn
 
 from reid_core.errors import ReidError
 from reid_core.network.model import hold_statistics
-from reid_core.optimization import no_such_parameter
 from reid_core.params.schema import FreezeRule
+from reid_core.training.parameter_groups import no_such_parameter
 
 
 class Freezing:

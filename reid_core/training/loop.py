@@ -11,11 +11,11 @@ from torch import Tensor, nn
 
 from reid_core.contracts import Batch, LossOutput, Objective, Progress, Step, parts_with
 from reid_core.errors import ReidError, name_list
-from reid_core.freezing import Freezing
-from reid_core.losses import LossTerm
 from reid_core.network.model import ReIDModel
-from reid_core.optimization import loss_weight, rates_by_role, set_rates
 from reid_core.params.schema import LossWarmup
+from reid_core.training.freezing import Freezing
+from reid_core.training.parameter_groups import loss_weight, rates_by_role, set_rates
+from reid_core.training.weighted_losses import LossTerm
 
 ACCURACY_MEMORY = 0.9
 """Weight of the past in the running mean of the identity accuracy."""

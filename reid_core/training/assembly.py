@@ -15,20 +15,20 @@ from reid_core.component import DistanceComponent, LossComponent
 from reid_core.contracts import Progress
 from reid_core.data.images import EpochBatches, Pipeline, TrainingImages, training_loader
 from reid_core.errors import ReidError, name_list
-from reid_core.freezing import Freezing
-from reid_core.losses import WeightedLosses, build_losses
 from reid_core.network.model import build_model
 from reid_core.network.trained_model import Preprocessing, load_trained
-from reid_core.optimization import (
+from reid_core.params.schema import LossWarmup, RunParams, numbered_names
+from reid_core.params.validation import build
+from reid_core.training.freezing import Freezing
+from reid_core.training.loop import Training, TrainingModule, TrainState
+from reid_core.training.parameter_groups import (
     GroupSettings,
     Named,
     build_optimizer,
     group_table,
     parameter_groups,
 )
-from reid_core.params.schema import LossWarmup, RunParams, numbered_names
-from reid_core.params.validation import build
-from reid_core.training import Training, TrainingModule, TrainState
+from reid_core.training.weighted_losses import WeightedLosses, build_losses
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""What a training step minimises, which parameters it moves, and the loop around it."""
