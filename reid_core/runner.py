@@ -17,6 +17,7 @@ from reid_core.compute.device import choose_device
 from reid_core.console import say
 from reid_core.data.dataset_stores import Stores
 from reid_core.data.images import TrainingImages
+from reid_core.evaluation.during_training import Scorer
 from reid_core.files import user_path
 from reid_core.interrupt import Interrupt
 from reid_core.legacy import Translation
@@ -31,7 +32,6 @@ from reid_core.run_directory import (
     write_environment,
 )
 from reid_core.run_log import RunLog
-from reid_core.scoring import Scorer
 from reid_core.training.assembly import Parts, build_parts, check_on_meta, describe
 
 

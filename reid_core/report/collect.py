@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from reid_core.comparing import AP_ARRAYS, NEEDED, Saved, score_files
 from reid_core.errors import ReidError, did_you_mean, name_list
-from reid_core.evaluation import read_scores
+from reid_core.evaluation.run_evaluators import read_scores
 
 Array = npt.NDArray[Any]
 

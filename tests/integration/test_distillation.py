@@ -16,7 +16,7 @@ from reid_core.contracts import Progress, Step
 from reid_core.data.dataset_stores import Stores
 from reid_core.data.images import TrainingImages
 from reid_core.errors import ParamsError
-from reid_core.evaluating import run_evaluation
+from reid_core.evaluation.evaluate_command import run_evaluation
 from reid_core.network.weights import read_weights
 from reid_core.params.validation import check_eval_params, check_run_params
 from reid_core.runner import resume_train, start_train

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from reid_core.contracts import Scores
-from reid_core.evaluation import Evaluated, read_scores, save_scores
+from reid_core.evaluation.run_evaluators import Evaluated, read_scores, save_scores
 from reid_core.params.validation import check_run_params
 from reid_core.report.page import write_report
 from reid_core.runner import start_train

@@ -13,12 +13,12 @@ import torch
 
 from reid_core import EvaluatorComponent, ReidError, hookimpl
 from reid_core.contracts import Scores
+from reid_core.evaluation.during_training import Scorer
 from reid_core.interrupt import Interrupted
 from reid_core.params.validation import check_run_params
 from reid_core.run import Run
 from reid_core.run_log import RunLog
 from reid_core.runner import resume_train, start_train
-from reid_core.scoring import Scorer
 
 EPOCHS = 5
 STEPS = 3

@@ -18,7 +18,7 @@ from PIL import Image
 from reid_core import Component, EvaluatorComponent, ReidError, hookimpl
 from reid_core.cli import main
 from reid_core.contracts import LossOutput
-from reid_core.evaluating import run_evaluation
+from reid_core.evaluation.evaluate_command import run_evaluation
 from reid_core.params.validation import check_eval_params, check_run_params
 from reid_core.run_directory import RunDirectory
 from reid_core.runner import resume_train, start_train
@@ -489,7 +489,8 @@ def test_a_run_is_not_continued_on_other_images(start, tiny_catalog):
 
 def test_a_failing_evaluation_loses_nothing(start, tiny_params, tiny_catalog, monkeypatch):
     monkeypatch.setattr(
-        "reid_core.scoring.Scorer.scores", lambda self: (_ for _ in ()).throw(ReidError("broken"))
+        "reid_core.evaluation.during_training.Scorer.scores",
+        lambda self: (_ for _ in ()).throw(ReidError("broken")),
     )
     with pytest.raises(ReidError, match="broken"):
         start(evaluation=[{"name": "market_evaluate"}])

@@ -12,7 +12,7 @@ from reid_core.comparing import compare_scores
 from reid_core.contracts import Scores
 from reid_core.discovery import isolated_catalog
 from reid_core.errors import ReidError
-from reid_core.evaluation import Evaluated, save_scores
+from reid_core.evaluation.run_evaluators import Evaluated, save_scores
 from reid_evaluate.bootstrap import mean_interval, paired_difference
 
 CARD = {

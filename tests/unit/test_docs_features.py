@@ -9,7 +9,7 @@ import pytest
 import scipy.io
 
 from reid_core import ReidError
-from reid_core.evaluating import run_evaluation
+from reid_core.evaluation.evaluate_command import run_evaluation
 from reid_core.features.feature_files import load_features
 from reid_core.params.schema import ExtractionParams
 from reid_core.params.validation import check_eval_params

@@ -20,7 +20,8 @@ from reid_core.data.dataset_stores import Stores
 from reid_core.data.images import Pipeline, TrainingImages, evaluation_loader
 from reid_core.data.packing import pack
 from reid_core.errors import ParamsError
-from reid_core.evaluating import run_evaluation
+from reid_core.evaluation.during_training import Scorer
+from reid_core.evaluation.evaluate_command import run_evaluation
 from reid_core.features.extraction import extract
 from reid_core.features.feature_files import load_features
 from reid_core.features.test_time_averaging import check_scales
@@ -29,7 +30,6 @@ from reid_core.network.weights import save_weights
 from reid_core.params.schema import Entry, ExtractionParams
 from reid_core.params.validation import check_eval_params, check_run_params
 from reid_core.run_directory import RunDirectory
-from reid_core.scoring import Scorer
 from reid_core.training.assembly import build_parts
 
 SIZE = (16, 8)

@@ -12,7 +12,7 @@ import torch
 from reid_core.contracts import BranchSpec, Features, LossInput, Progress
 from reid_core.discovery import load_catalog
 from reid_core.errors import ParamsError
-from reid_core.evaluation import evaluate, features_from_files
+from reid_core.evaluation.run_evaluators import evaluate, features_from_files
 from reid_core.legacy import is_legacy_eval, is_legacy_run, translate_eval, translate_run
 from reid_core.legacy.keys import EVAL_KEYS, EVAL_ONLY, RUN_KEYS, RUN_ONLY
 from reid_core.legacy.reading import ANYTHING, FLAG, OBJECT, REQUIRED, TEXT

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from reid_core import ReidError
-from reid_core.evaluating import run_evaluation
+from reid_core.evaluation.evaluate_command import run_evaluation
 from reid_core.network.weights import load_model, read_weights
 from reid_core.params.validation import check_eval_params, check_run_params
 from reid_core.runner import resume_train, start_train

@@ -17,13 +17,13 @@ from reid_core.catalog import Catalog
 from reid_core.compute.device import choose_device
 from reid_core.contracts import Features
 from reid_core.data.store import Store
-from reid_core.evaluating import model_under_test, what_to_score
-from reid_core.evaluators import build_evaluator
+from reid_core.evaluation.build_evaluator import build_evaluator
+from reid_core.evaluation.evaluate_command import model_under_test, what_to_score
+from reid_core.evaluation.targets import ModelUnderTest, Targets
 from reid_core.features.feature_files import ROW_NUMBERS, load_features
 from reid_core.files import user_path
 from reid_core.params.schema import EvalParams, EvaluationEntry
 from reid_core.params.validation import build
-from reid_core.targets import ModelUnderTest, Targets
 from reid_evaluate._image_sets import image_set
 from reid_evaluate.compare import Compared, compare
 from reid_evaluate.comparison import Distance

@@ -32,7 +32,7 @@ class EvaluateCommand:
     def run(self, args: argparse.Namespace) -> None:
         """Score and print."""
         params = load_eval_params(args.config_path, self.catalog, args.set)
-        from reid_core.evaluating import run_evaluation
+        from reid_core.evaluation.evaluate_command import run_evaluation
 
         run_evaluation(params, self.catalog)
 

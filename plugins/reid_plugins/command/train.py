@@ -82,7 +82,7 @@ class TrainCommand:
             device=run.train.device,
             output_dir=str(path / "evaluations"),
         )
-        from reid_core.evaluating import run_evaluation
+        from reid_core.evaluation.evaluate_command import run_evaluation
 
         run_evaluation(params, self.catalog)
 

@@ -12,7 +12,8 @@ from reid_core.contracts import Features
 from reid_core.data.dataset_stores import Stores
 from reid_core.data.images import Pipeline
 from reid_core.errors import ReidError
-from reid_core.evaluation import (
+from reid_core.evaluation.during_training import draw_ranking
+from reid_core.evaluation.run_evaluators import (
     Evaluated,
     Extract,
     evaluate,
@@ -20,6 +21,7 @@ from reid_core.evaluation import (
     print_scores,
     save_scores,
 )
+from reid_core.evaluation.targets import ModelUnderTest, Targets, check_targets, target_entries
 from reid_core.features.feature_files import load_features, save_features
 from reid_core.features.test_time_averaging import check_scales
 from reid_core.files import user_path
@@ -28,8 +30,6 @@ from reid_core.network.weights import WeightsFile, load_model, read_weights
 from reid_core.params.schema import DatasetEntry, EvalParams, EvaluationEntry, ExtractionParams
 from reid_core.params.validation import check_run_params
 from reid_core.run_directory import RunDirectory, read_params_of
-from reid_core.scoring import draw_ranking
-from reid_core.targets import ModelUnderTest, Targets, check_targets, target_entries
 
 
 def run_evaluation(params: EvalParams, catalog: Catalog) -> list[Evaluated]:

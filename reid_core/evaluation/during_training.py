@@ -13,13 +13,13 @@ from reid_core.component import AugmentationComponent
 from reid_core.data.dataset_stores import Stores
 from reid_core.data.images import Pipeline
 from reid_core.data.store import Store
-from reid_core.evaluation import Evaluated, Extract, evaluate, read_scores
-from reid_core.evaluators import build_evaluator
+from reid_core.evaluation.build_evaluator import build_evaluator
+from reid_core.evaluation.run_evaluators import Evaluated, Extract, evaluate, read_scores
+from reid_core.evaluation.targets import ModelUnderTest, Targets, check_targets, target_entries
 from reid_core.features.test_time_averaging import check_scales
 from reid_core.params.schema import DatasetEntry, Entry, EvaluationEntry, RunParams, numbered_names
 from reid_core.params.validation import without_paths
 from reid_core.run_directory import RunDirectory
-from reid_core.targets import ModelUnderTest, Targets, check_targets, target_entries
 from reid_core.training.assembly import Parts
 
 NOT_IN_WEIGHTS = frozenset(

@@ -15,7 +15,7 @@ from reid_core.console import say
 from reid_core.contracts import Features, Scores
 from reid_core.data.store import DAMAGED
 from reid_core.errors import ReidError
-from reid_core.evaluators import build_evaluator
+from reid_core.evaluation.build_evaluator import build_evaluator
 from reid_core.files import atomic_path, write_json
 from reid_core.params.schema import EvaluationEntry, numbered_names
 

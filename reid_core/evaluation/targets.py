@@ -17,8 +17,8 @@ from reid_core.data.dataset_stores import Stores
 from reid_core.data.images import Pipeline
 from reid_core.data.store import Store
 from reid_core.errors import ReidError
-from reid_core.evaluation import Extract
-from reid_core.evaluators import Evaluator, build_evaluator
+from reid_core.evaluation.build_evaluator import Evaluator, build_evaluator
+from reid_core.evaluation.run_evaluators import Extract
 from reid_core.features import color_histogram
 from reid_core.features.extraction import extract, labelled
 from reid_core.params.schema import DatasetEntry, EvaluationEntry, ExtractionParams, RunParams
