@@ -19,7 +19,7 @@ from reid_core.errors import ParamsError
 from reid_core.evaluation.evaluate_command import run_evaluation
 from reid_core.network.weights import read_weights
 from reid_core.params.validation import check_eval_params, check_run_params
-from reid_core.runner import resume_train, start_train
+from reid_core.runs.start_and_resume import resume_train, start_train
 from reid_core.training.assembly import build_parts, check_on_meta
 from reid_core.training.loop import train_one_epoch
 

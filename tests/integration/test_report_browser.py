@@ -15,7 +15,7 @@ from reid_core.contracts import Scores
 from reid_core.evaluation.run_evaluators import Evaluated, read_scores, save_scores
 from reid_core.params.validation import check_run_params
 from reid_core.report.page import write_report
-from reid_core.runner import start_train
+from reid_core.runs.start_and_resume import start_train
 
 BROWSER = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), ""

@@ -21,7 +21,7 @@ from reid_core.contracts import LossOutput
 from reid_core.evaluation.evaluate_command import run_evaluation
 from reid_core.params.validation import check_eval_params, check_run_params
 from reid_core.run_directory import RunDirectory
-from reid_core.runner import resume_train, start_train
+from reid_core.runs.start_and_resume import resume_train, start_train
 
 PEOPLE = {
     "train_identities": 20,

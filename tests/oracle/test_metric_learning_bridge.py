@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from reid_core import ReidError
 from reid_core.contracts import LossInput, Progress
 from reid_core.params.validation import check_run_params
-from reid_core.runner import resume_train, start_train
+from reid_core.runs.start_and_resume import resume_train, start_train
 from reid_core.training.assembly import build_module, check_on_meta
 from reid_core.training.parameter_groups import parameter_groups
 from reid_plugins.loss import metric_learning

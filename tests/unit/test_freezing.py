@@ -12,7 +12,7 @@ from reid_core import ReidError
 from reid_core.contracts import Batch, Progress
 from reid_core.params.schema import FreezeRule, OptimizerParams
 from reid_core.params.validation import check_run_params
-from reid_core.runner import start_train
+from reid_core.runs.start_and_resume import start_train
 from reid_core.training.assembly import build_module, check_on_meta
 from reid_core.training.freezing import Freezing
 from reid_core.training.loop import StepResult, Training, TrainState, train_one_epoch

@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from reid_core import ReidError
-from reid_core.checkpoint import FORMAT
 from reid_core.params.json_file import apply_overrides
 from reid_core.params.validation import check_run_params
-from reid_core.resuming import check_same_past
 from reid_core.run_directory import RunDirectory
+from reid_core.runs.checkpoint import FORMAT
+from reid_core.runs.resume_rules import check_same_past
 
 
 @pytest.fixture

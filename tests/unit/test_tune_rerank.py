@@ -15,7 +15,7 @@ from reid_core.cli import main
 from reid_core.contracts import Features
 from reid_core.features.feature_files import save_features
 from reid_core.params.validation import check_run_params
-from reid_core.runner import start_train
+from reid_core.runs.start_and_resume import start_train
 from reid_evaluate.compare import compare
 from reid_evaluate.images import ImageSet
 from reid_evaluate.k_reciprocal import re_ranked

@@ -26,7 +26,7 @@ from reid_core.network.weights import (
     save_weights,
 )
 from reid_core.params.validation import check_run_params
-from reid_core.runner import start_train
+from reid_core.runs.start_and_resume import start_train
 from reid_core.training.assembly import build_module
 
 CLASSES = (("data", "a"), ("data", "b"), ("data", "c"))

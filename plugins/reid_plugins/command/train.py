@@ -56,7 +56,7 @@ class TrainCommand:
             loaded = load_run_params(
                 args.config_path or Path("params.json"), self.catalog, args.set
             )
-            from reid_core.runner import start_train
+            from reid_core.runs.start_and_resume import start_train
 
             start_train(loaded.params, self.catalog, args.sub_working_dir, loaded.translation)
             return
@@ -65,7 +65,7 @@ class TrainCommand:
             self._evaluate(path, args.set)
             return
         own = load_run_params(args.config_path or path / "params.json", self.catalog, args.set)
-        from reid_core.runner import resume_train
+        from reid_core.runs.start_and_resume import resume_train
 
         resume_train(path, self.catalog, own.params)
 

@@ -8,13 +8,13 @@ from itertools import zip_longest
 from typing import Any
 
 from reid_core.catalog import Catalog
-from reid_core.checkpoint import read_checkpoint
 from reid_core.contracts import Progress
 from reid_core.errors import ParamsError, ReidError, name_list
 from reid_core.params.json_file import read_json
 from reid_core.params.schema import RunParams
 from reid_core.params.validation import build
 from reid_core.run_directory import RunDirectory
+from reid_core.runs.checkpoint import read_checkpoint
 
 FREE = (
     "data.workers",

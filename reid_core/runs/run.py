@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from reid_core.checkpoint import save_checkpoint
 from reid_core.console import progress_bar, say
 from reid_core.evaluation.during_training import Scorer
 from reid_core.evaluation.run_evaluators import print_briefly, print_scores, save_scores
@@ -15,7 +14,8 @@ from reid_core.interrupt import Interrupt
 from reid_core.network.weights import save_weights
 from reid_core.params.schema import RunParams
 from reid_core.run_directory import RunDirectory
-from reid_core.run_log import RunLog, summary_lines
+from reid_core.runs.checkpoint import save_checkpoint
+from reid_core.runs.log import RunLog, summary_lines
 from reid_core.training.assembly import Parts
 from reid_core.training.loop import Training, check_weights, train_one_epoch
 

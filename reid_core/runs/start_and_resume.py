@@ -12,7 +12,6 @@ import numpy as np
 import torch
 
 from reid_core.catalog import Catalog
-from reid_core.checkpoint import read_checkpoint, restore
 from reid_core.compute.device import choose_device
 from reid_core.console import say
 from reid_core.data.dataset_stores import Stores
@@ -23,15 +22,16 @@ from reid_core.interrupt import Interrupt
 from reid_core.legacy import Translation
 from reid_core.network.weights import load_snapshot, read_weights
 from reid_core.params.schema import RunParams
-from reid_core.resuming import check_same_data, check_same_past
-from reid_core.run import Run
 from reid_core.run_directory import (
     RunDirectory,
     new_run_path,
     read_params_of,
     write_environment,
 )
-from reid_core.run_log import RunLog
+from reid_core.runs.checkpoint import read_checkpoint, restore
+from reid_core.runs.log import RunLog
+from reid_core.runs.resume_rules import check_same_data, check_same_past
+from reid_core.runs.run import Run
 from reid_core.training.assembly import Parts, build_parts, check_on_meta, describe
 
 

@@ -1,0 +1,1 @@
+"""A training in its run directory: start, resume, record, checkpoint."""
