@@ -86,7 +86,7 @@ def reid_evaluator() -> list[EvaluatorComponent]:  # type: ignore[empty-body]
 def reid_distance() -> list[DistanceComponent]:  # type: ignore[empty-body]
     """Ways to compare two images.
 
-    ``build(params) -> reid_evaluate.comparison.Distance``.
+    ``build(params) -> reid_evaluate.distances.comparison.Distance``.
     """
 
 
@@ -95,7 +95,7 @@ def reid_postprocess() -> list[PostprocessComponent]:  # type: ignore[empty-body
     """Steps between features and ranking, such as re-ranking.
 
     ``build(params) -> callable(Comparison) -> Comparison``, both of
-    ``reid_evaluate.comparison``. Steps work in the order of the params. A step raises
+    ``reid_evaluate.distances.comparison``. Steps work in the order of the params. A step raises
     ValueError for images that it cannot work on.
     """
 

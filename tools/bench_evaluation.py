@@ -31,12 +31,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from reid_evaluate.camera_pairs import CameraPairs
-from reid_evaluate.compare import compare
-from reid_evaluate.images import ImageSet
-from reid_evaluate.k_reciprocal import re_ranked
-from reid_evaluate.ranking import BLOCK_SIZE, rank_queries
-from reid_evaluate.verification import Verification
+from reid_evaluate.ranking.camera_pairs import CameraPairs
+from reid_evaluate.ranking.images import ImageSet
+from reid_evaluate.ranking.keys import compare
+from reid_evaluate.ranking.rank_queries import BLOCK_SIZE, rank_queries
+from reid_evaluate.ranking.verification import Verification
+from reid_evaluate.reranking.k_reciprocal import re_ranked
 
 Scores = dict[str, float]
 

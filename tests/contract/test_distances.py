@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from reid_core.component import DistanceComponent
-from reid_evaluate.comparison import Vectors
+from reid_evaluate.distances.comparison import Vectors
 
 
 def vectors(count, seed):

@@ -6,11 +6,11 @@ import torch
 
 from reid_core.component import PostprocessComponent
 from reid_core.contracts import SPLITS
-from reid_evaluate.compare import compare, key_blocks
-from reid_evaluate.comparison import Comparison, Vectors
-from reid_evaluate.distances import Cosine
-from reid_evaluate.images import ImageSet
-from reid_evaluate.ranking import rank_queries
+from reid_evaluate.distances.comparison import Comparison, Vectors
+from reid_evaluate.distances.distance_matrix import Cosine
+from reid_evaluate.ranking.images import ImageSet
+from reid_evaluate.ranking.keys import compare, key_blocks
+from reid_evaluate.ranking.rank_queries import rank_queries
 
 PEOPLE, PICTURES = 12, 8
 

@@ -11,14 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from reid_evaluate import bootstrap
-from reid_evaluate.bootstrap import mean_interval, paired_difference
-from reid_evaluate.identification import (
+from reid_evaluate.ranking.identification import (
     detection_identification_interval,
     detection_identification_rate,
 )
-from reid_evaluate.ranking import Block
-from reid_evaluate.verification import Verification
+from reid_evaluate.ranking.rank_queries import Block
+from reid_evaluate.ranking.verification import Verification
+from reid_evaluate.statistics import bootstrap
+from reid_evaluate.statistics.bootstrap import mean_interval, paired_difference
 
 
 def some_values(queries, seed=0):

@@ -7,10 +7,10 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from reid_evaluate import graph_reranking
-from reid_evaluate.comparison import Comparison, Vectors
-from reid_evaluate.distances import Cosine
-from reid_evaluate.graph_reranking import graph_factors, graph_rerank
+from reid_evaluate.distances.comparison import Comparison, Vectors
+from reid_evaluate.distances.distance_matrix import Cosine
+from reid_evaluate.reranking import graph_reranking
+from reid_evaluate.reranking.graph_reranking import graph_factors, graph_rerank
 from reid_plugins.postprocess.graph_rerank import GraphRerankParams, build
 
 

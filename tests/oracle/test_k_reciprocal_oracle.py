@@ -13,10 +13,10 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from reid_evaluate import jaccard, k_reciprocal, reciprocal_encoding
-from reid_evaluate.comparison import Comparison, Vectors
-from reid_evaluate.distances import Cosine, Euclidean, SquaredEuclidean
-from reid_evaluate.k_reciprocal import ReRanked, encode, neighbourhood, re_ranked
+from reid_evaluate.distances.comparison import Comparison, Vectors
+from reid_evaluate.distances.distance_matrix import Cosine, Euclidean, SquaredEuclidean
+from reid_evaluate.reranking import jaccard, k_reciprocal, reciprocal_encoding
+from reid_evaluate.reranking.k_reciprocal import ReRanked, encode, neighbourhood, re_ranked
 from reid_plugins.postprocess.k_reciprocal import KReciprocalParams, build
 
 CASES = 150

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from reid_evaluate.comparison import Comparison, Vectors
-from reid_evaluate.distances import Cosine, Euclidean
-from reid_evaluate.query_expansion import query_expansion, unit_vectors
+from reid_evaluate.distances.comparison import Comparison, Vectors
+from reid_evaluate.distances.distance_matrix import Cosine, Euclidean
+from reid_evaluate.reranking.query_expansion import query_expansion, unit_vectors
 from reid_plugins.postprocess.query_expansion import QueryExpansionParams, build
 
 

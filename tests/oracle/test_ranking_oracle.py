@@ -12,19 +12,19 @@ import numpy as np
 import pytest
 import torch
 
-from reid_evaluate.camera_pairs import CameraPairs
-from reid_evaluate.compare import compare
-from reid_evaluate.distances import Cosine, Euclidean, SquaredEuclidean
-from reid_evaluate.identification import detection_identification_rate
-from reid_evaluate.images import JUNK, MATCH, WRONG, ImageSet
-from reid_evaluate.measures import (
+from reid_evaluate.distances.distance_matrix import Cosine, Euclidean, SquaredEuclidean
+from reid_evaluate.ranking.ap_and_cmc import (
     average_precision,
     average_precision_trapezoid,
     cmc,
     inverse_negative_penalty,
 )
-from reid_evaluate.ranking import rank_queries
-from reid_evaluate.verification import Verification
+from reid_evaluate.ranking.camera_pairs import CameraPairs
+from reid_evaluate.ranking.identification import detection_identification_rate
+from reid_evaluate.ranking.images import JUNK, MATCH, WRONG, ImageSet
+from reid_evaluate.ranking.keys import compare
+from reid_evaluate.ranking.rank_queries import rank_queries
+from reid_evaluate.ranking.verification import Verification
 
 RULES = ("cross_camera", "exclude_self", "none")
 DISTANCES = {

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from reid_evaluate import spectral_refinement
-from reid_evaluate.comparison import Comparison, Vectors
-from reid_evaluate.distances import Cosine, Euclidean
-from reid_evaluate.spectral_refinement import spectral_refine
+from reid_evaluate.distances.comparison import Comparison, Vectors
+from reid_evaluate.distances.distance_matrix import Cosine, Euclidean
+from reid_evaluate.reranking import spectral_refinement
+from reid_evaluate.reranking.spectral_refinement import spectral_refine
 from reid_plugins.postprocess.spectral_refine import SpectralRefineParams, build
 
 

@@ -16,9 +16,9 @@ from reid_core import ReidError
 from reid_core.component import call_build
 from reid_core.contracts import Features
 from reid_core.discovery import isolated_catalog
-from reid_evaluate import classification
-from reid_evaluate import classification_evaluate as plugin
-from reid_evaluate.bootstrap import mean_interval
+from reid_evaluate.ranking import classification
+from reid_evaluate.statistics.bootstrap import mean_interval
+from reid_plugins.evaluator import classification_evaluate as plugin
 
 CLASSES = ("ann", "bob", "cy")
 

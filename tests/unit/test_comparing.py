@@ -13,7 +13,7 @@ from reid_core.contracts import Scores
 from reid_core.discovery import isolated_catalog
 from reid_core.errors import ReidError
 from reid_core.evaluation.run_evaluators import Evaluated, save_scores
-from reid_evaluate.bootstrap import mean_interval, paired_difference
+from reid_evaluate.statistics.bootstrap import mean_interval, paired_difference
 
 CARD = {
     "ap": "standard: mean of the precision at each match",

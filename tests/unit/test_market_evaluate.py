@@ -14,10 +14,10 @@ from reid_core.component import call_build
 from reid_core.contracts import Features, NamedPart
 from reid_core.discovery import isolated_catalog
 from reid_core.features.feature_files import load_features
-from reid_evaluate import market_evaluate as plugin
-from reid_evaluate.distances import Cosine, Euclidean, SquaredEuclidean
-from reid_evaluate.images import JUNK, MATCH, WRONG
-from reid_evaluate.ranking import TIE_RULE
+from reid_evaluate.distances.distance_matrix import Cosine, Euclidean, SquaredEuclidean
+from reid_evaluate.ranking.images import JUNK, MATCH, WRONG
+from reid_evaluate.ranking.rank_queries import TIE_RULE
+from reid_plugins.evaluator import market_evaluate as plugin
 
 
 def features(rows, pids, camids, *, junk=(), distractor=(), split="gallery", **meta):

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from reid_evaluate.comparison import Comparison, Vectors
-from reid_evaluate.distances import Cosine
-from reid_evaluate.multi_query import multi_query
+from reid_evaluate.distances.comparison import Comparison, Vectors
+from reid_evaluate.distances.distance_matrix import Cosine
+from reid_evaluate.reranking.multi_query import multi_query
 from reid_plugins.postprocess import multi_query as plugin
 
 

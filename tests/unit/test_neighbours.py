@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from reid_evaluate import neighbours
-from reid_evaluate.comparison import Vectors
-from reid_evaluate.distances import Cosine, SquaredEuclidean
-from reid_evaluate.neighbours import nearest
+from reid_evaluate.distances.comparison import Vectors
+from reid_evaluate.distances.distance_matrix import Cosine, SquaredEuclidean
+from reid_evaluate.reranking import neighbours
+from reid_evaluate.reranking.neighbours import nearest
 
 
 def vectors(features):

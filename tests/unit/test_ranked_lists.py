@@ -187,5 +187,5 @@ def test_rows_must_be_positive(tmp_path):
 
 
 def test_codes_are_those_of_the_evaluators():
-    measures = pytest.importorskip("reid_evaluate.images")
+    measures = pytest.importorskip("reid_evaluate.ranking.images")
     assert (WRONG, MATCH, JUNK) == (measures.WRONG, measures.MATCH, measures.JUNK)

@@ -16,11 +16,11 @@ from reid_core.contracts import Features
 from reid_core.features.feature_files import save_features
 from reid_core.params.validation import check_run_params
 from reid_core.runs.start_and_resume import start_train
-from reid_evaluate.compare import compare
-from reid_evaluate.images import ImageSet
-from reid_evaluate.k_reciprocal import re_ranked
-from reid_evaluate.ranking import TIE_RULE, rank_queries
-from reid_evaluate.rerank_search import pairs_of, search
+from reid_evaluate.ranking.images import ImageSet
+from reid_evaluate.ranking.keys import compare
+from reid_evaluate.ranking.rank_queries import TIE_RULE, rank_queries
+from reid_evaluate.reranking.k_reciprocal import re_ranked
+from reid_evaluate.reranking.rerank_search import pairs_of, search
 from reid_plugins.command._rerank_tuning import (
     Choice,
     _validation_split,
@@ -67,7 +67,7 @@ def files(tmp_path):
 
 @pytest.mark.parametrize(("block_size", "at_once"), [(5, 2), (1000, 4)])
 def test_every_trial_is_a_whole_re_ranking(block_size, at_once, monkeypatch):
-    monkeypatch.setattr("reid_evaluate.rerank_search.PAIRS_AT_ONCE", at_once)
+    monkeypatch.setattr("reid_evaluate.reranking.rerank_search.PAIRS_AT_ONCE", at_once)
     query, gallery = (image_set(people(split)) for split in ("query", "gallery"))
     found = list(
         search(

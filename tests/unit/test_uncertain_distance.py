@@ -13,9 +13,9 @@ from reid_core.evaluation.evaluate_command import run_evaluation
 from reid_core.network.weights import load_model, read_weights
 from reid_core.params.validation import check_eval_params, check_run_params
 from reid_core.runs.start_and_resume import resume_train, start_train
-from reid_evaluate.comparison import DistanceKeys, Vectors
-from reid_evaluate.distances import Cosine
-from reid_evaluate.uncertain_distance import UncertainAngle
+from reid_evaluate.distances.comparison import DistanceKeys, Vectors
+from reid_evaluate.distances.distance_matrix import Cosine
+from reid_evaluate.distances.uncertain_distance import UncertainAngle
 from reid_plugins.distance import uncertain
 
 

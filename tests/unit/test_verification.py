@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from reid_evaluate.identification import detection_identification_rate
-from reid_evaluate.ranking import Block
-from reid_evaluate.verification import BINS, Verification
+from reid_evaluate.ranking.identification import detection_identification_rate
+from reid_evaluate.ranking.rank_queries import Block
+from reid_evaluate.ranking.verification import BINS, Verification
 
 
 def blocks(keys, same, block_size):

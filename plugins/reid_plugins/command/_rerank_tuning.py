@@ -24,14 +24,14 @@ from reid_core.features.feature_files import ROW_NUMBERS, load_features
 from reid_core.files import user_path
 from reid_core.params.schema import EvalParams, EvaluationEntry
 from reid_core.params.validation import build
-from reid_evaluate._image_sets import image_set
-from reid_evaluate.compare import Compared, compare
-from reid_evaluate.comparison import Distance
-from reid_evaluate.distances import Cosine
-from reid_evaluate.images import JunkRule
-from reid_evaluate.market_evaluate import JUNK_RULES
-from reid_evaluate.ranking import TIE_RULE
-from reid_evaluate.rerank_search import Trial, search
+from reid_evaluate.distances.comparison import Distance
+from reid_evaluate.distances.distance_matrix import Cosine
+from reid_evaluate.ranking.images import JunkRule
+from reid_evaluate.ranking.keys import Compared, compare
+from reid_evaluate.ranking.rank_queries import TIE_RULE
+from reid_evaluate.reranking.rerank_search import Trial, search
+from reid_plugins.evaluator.market_evaluate import JUNK_RULES
+from reid_plugins.toolkit.image_sets import image_set
 
 
 @dataclass(frozen=True)

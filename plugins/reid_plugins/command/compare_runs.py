@@ -57,7 +57,7 @@ class CompareRunsCommand:
             ReidError: An option is out of range, or the runs cannot be compared.
         """
         from reid_core.comparing import compare_scores
-        from reid_evaluate.bootstrap import paired_difference
+        from reid_evaluate.statistics.bootstrap import paired_difference
 
         for option in ("queries", "seed"):
             if getattr(args, option) < 0:

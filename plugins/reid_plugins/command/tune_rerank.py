@@ -18,7 +18,7 @@ from reid_core.catalog import Catalog
 from reid_core.console import say
 
 if TYPE_CHECKING:
-    from reid_evaluate.rerank_search import Trial
+    from reid_evaluate.reranking.rerank_search import Trial
 
 K1, K2, LAMBDAS = (5, 10, 15, 20, 30), (1, 2, 4, 6, 8), (0.1, 0.2, 0.3, 0.5, 0.7)
 
@@ -73,7 +73,7 @@ class TuneRerankCommand:
             ReidError: An option is out of range, or the images cannot be searched on.
         """
         _check(args)
-        from reid_evaluate.rerank_search import pairs_of
+        from reid_evaluate.reranking.rerank_search import pairs_of
         from reid_plugins.command import _rerank_tuning as tuning
 
         pairs = pairs_of(sorted(set(args.k1)), sorted(set(args.k2)))

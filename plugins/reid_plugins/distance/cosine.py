@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 from reid_core import DistanceComponent, Params, hookimpl
 
 if TYPE_CHECKING:
-    from reid_evaluate.comparison import Distance
+    from reid_evaluate.distances.comparison import Distance
 
 
 def build(params: Params) -> Distance:
     """Return the distance."""
-    from reid_evaluate.distances import Cosine
+    from reid_evaluate.distances.distance_matrix import Cosine
 
     return Cosine()
 

@@ -13,19 +13,19 @@ from typing import TYPE_CHECKING
 from reid_core import DistanceComponent, Params, hookimpl
 
 if TYPE_CHECKING:
-    from reid_evaluate.comparison import Distance
+    from reid_evaluate.distances.comparison import Distance
 
 
 def build_euclidean(params: Params) -> Distance:
     """Return the distance."""
-    from reid_evaluate.distances import Euclidean
+    from reid_evaluate.distances.distance_matrix import Euclidean
 
     return Euclidean()
 
 
 def build_squared(params: Params) -> Distance:
     """Return the squared distance."""
-    from reid_evaluate.distances import SquaredEuclidean
+    from reid_evaluate.distances.distance_matrix import SquaredEuclidean
 
     return SquaredEuclidean()
 

@@ -15,7 +15,7 @@ from pydantic import Field
 from reid_core import DistanceComponent, Params, hookimpl
 
 if TYPE_CHECKING:
-    from reid_evaluate.comparison import Distance
+    from reid_evaluate.distances.comparison import Distance
 
 
 class UncertainDistanceParams(Params):
@@ -32,7 +32,7 @@ class UncertainDistanceParams(Params):
 
 def build(params: UncertainDistanceParams) -> Distance:
     """Return the distance."""
-    from reid_evaluate.uncertain_distance import UncertainAngle
+    from reid_evaluate.distances.uncertain_distance import UncertainAngle
 
     return UncertainAngle(params.factor)
 

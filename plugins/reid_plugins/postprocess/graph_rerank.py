@@ -4,7 +4,7 @@ Every image is described by its row of the graph of nearest neighbours, which is
 neighbours a few times. The graph is sparse: all images are never compared to all images at once.
 
 Reference: Zhang et al., "Understanding Image Retrieval Re-Ranking: A Graph Neural Network
-Perspective", arXiv:2012.07620. The definition is in ``reid_evaluate.graph_reranking``.
+Perspective", arXiv:2012.07620. The definition is in ``reid_evaluate.reranking.graph_reranking``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pydantic import Field, model_validator
 from reid_core import Params, PostprocessComponent, hookimpl
 
 if TYPE_CHECKING:
-    from reid_evaluate.comparison import Postprocess
+    from reid_evaluate.distances.comparison import Postprocess
 
 
 class GraphRerankParams(Params):
@@ -54,7 +54,7 @@ class GraphRerankParams(Params):
 
 def build(params: GraphRerankParams) -> Postprocess:
     """Return ``callable(comparison)``."""
-    from reid_evaluate.graph_reranking import graph_rerank
+    from reid_evaluate.reranking.graph_reranking import graph_rerank
 
     return partial(
         graph_rerank,

@@ -5,7 +5,7 @@ nearest. The distance is a mixture of the Jaccard distance of two descriptions a
 that was there before. No matrix of all pairs is made.
 
 Reference: Zhong et al., "Re-ranking Person Re-identification with k-reciprocal Encoding",
-CVPR 2017, arXiv:1701.08398. The definition is in ``reid_evaluate.k_reciprocal``.
+CVPR 2017, arXiv:1701.08398. The definition is in ``reid_evaluate.reranking.k_reciprocal``.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pydantic import Field, model_validator
 from reid_core import Params, PostprocessComponent, hookimpl
 
 if TYPE_CHECKING:
-    from reid_evaluate.comparison import Postprocess
+    from reid_evaluate.distances.comparison import Postprocess
 
 
 class KReciprocalParams(Params):
@@ -60,7 +60,7 @@ class KReciprocalParams(Params):
 
 def build(params: KReciprocalParams) -> Postprocess:
     """Return ``callable(comparison)``."""
-    from reid_evaluate.k_reciprocal import re_ranked
+    from reid_evaluate.reranking.k_reciprocal import re_ranked
 
     return partial(
         re_ranked,

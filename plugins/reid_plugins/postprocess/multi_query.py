@@ -4,7 +4,7 @@ They are read from the split ``multi_query``, and the query becomes the mean of 
 query without any keeps its own.
 
 Reference: Zheng et al., "Scalable Person Re-identification: A Benchmark", ICCV 2015. The
-definition is in ``reid_evaluate.multi_query``.
+definition is in ``reid_evaluate.reranking.multi_query``.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 from reid_core import Params, PostprocessComponent, hookimpl
 
 if TYPE_CHECKING:
-    from reid_evaluate.comparison import Postprocess
+    from reid_evaluate.distances.comparison import Postprocess
 
 
 def build(params: Params) -> Postprocess:
     """Return ``callable(comparison)``."""
-    from reid_evaluate.multi_query import multi_query
+    from reid_evaluate.reranking.multi_query import multi_query
 
     return multi_query
 

@@ -5,7 +5,7 @@ a single image do not.
 
 Reference: Radenovic et al., "Fine-tuning CNN Image Retrieval with No Human Annotation",
 arXiv:1711.02512 (alpha-weighted query expansion). The definition is in
-``reid_evaluate.query_expansion``.
+``reid_evaluate.reranking.query_expansion``.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pydantic import Field
 from reid_core import Params, PostprocessComponent, hookimpl
 
 if TYPE_CHECKING:
-    from reid_evaluate.comparison import Postprocess
+    from reid_evaluate.distances.comparison import Postprocess
 
 
 class QueryExpansionParams(Params):
@@ -46,7 +46,7 @@ class QueryExpansionParams(Params):
 
 def build(params: QueryExpansionParams) -> Postprocess:
     """Return ``callable(comparison)``."""
-    from reid_evaluate.query_expansion import query_expansion
+    from reid_evaluate.reranking.query_expansion import query_expansion
 
     return partial(
         query_expansion,

@@ -5,7 +5,7 @@ image unlike all others falls behind. Everything after the first k stays in its 
 
 Reference: Luo et al., "Spectral Feature Transformation for Person Re-identification",
 arXiv:1811.11405 (local blurring re-ranking). The definition is in
-``reid_evaluate.spectral_refinement``.
+``reid_evaluate.reranking.spectral_refinement``.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pydantic import Field
 from reid_core import Params, PostprocessComponent, hookimpl
 
 if TYPE_CHECKING:
-    from reid_evaluate.comparison import Postprocess
+    from reid_evaluate.distances.comparison import Postprocess
 
 
 class SpectralRefineParams(Params):
@@ -40,7 +40,7 @@ class SpectralRefineParams(Params):
 
 def build(params: SpectralRefineParams) -> Postprocess:
     """Return ``callable(comparison)``."""
-    from reid_evaluate.spectral_refinement import spectral_refine
+    from reid_evaluate.reranking.spectral_refinement import spectral_refine
 
     return partial(spectral_refine, k=params.k, temperature=params.temperature)
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from reid_evaluate.comparison import Distance, Vectors
+from reid_evaluate.distances.comparison import Distance, Vectors
 
 _COLUMNS_AT_ONCE = 2048
 """Columns that are looked through together, so that what is made of them stays in the cache."""

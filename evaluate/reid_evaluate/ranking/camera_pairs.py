@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from reid_evaluate.measures import precision_terms
-from reid_evaluate.ranking import Block
+from reid_evaluate.ranking.ap_and_cmc import precision_terms
+from reid_evaluate.ranking.rank_queries import Block
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]

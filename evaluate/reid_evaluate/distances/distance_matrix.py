@@ -11,7 +11,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from reid_evaluate.comparison import Vectors
+from reid_evaluate.distances.comparison import Vectors
 
 _SAFE_NORM = 1e-15, 1e15
 """Between these, the product of a unit vector with a vector stays well inside float32."""

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from reid_core.contracts import Features, NamedPart
-from reid_evaluate.market_evaluate import JUNK_RULES, NAME, MarketParams
-from reid_evaluate.ranking import TIE_RULE, Ranking
+from reid_evaluate.ranking.rank_queries import TIE_RULE, Ranking
+from reid_plugins.evaluator.market_evaluate import JUNK_RULES, NAME, MarketParams
 
 PROTOCOL_TEXT = {
     "market1501": "market1501: every image of the gallery",

@@ -24,10 +24,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from reid_evaluate.compare import Compared, key_blocks
-from reid_evaluate.images import MATCH, JunkRule, Pairing
-from reid_evaluate.measures import precision_terms, trapezoid_terms
-from reid_evaluate.nearest import smallest
+from reid_evaluate.ranking.ap_and_cmc import precision_terms, trapezoid_terms
+from reid_evaluate.ranking.images import MATCH, JunkRule, Pairing
+from reid_evaluate.ranking.keys import Compared, key_blocks
+from reid_evaluate.reranking.nearest import smallest
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]

@@ -23,9 +23,9 @@ from scipy import sparse
 from scipy.sparse.csgraph import reverse_cuthill_mckee
 from torch import Tensor
 
-from reid_evaluate.comparison import Comparison, Distance, Vectors
-from reid_evaluate.jaccard import Sparse
-from reid_evaluate.neighbours import Neighbours, nearest
+from reid_evaluate.distances.comparison import Comparison, Distance, Vectors
+from reid_evaluate.reranking.jaccard import Sparse
+from reid_evaluate.reranking.neighbours import Neighbours, nearest
 
 Integers = npt.NDArray[Any]
 Floats = npt.NDArray[np.float32]

@@ -110,7 +110,7 @@ def build(
     device: str = "cpu",
 ) -> Callable[[Mapping[str, Features]], Scores]:
     """Return the evaluator with its params and parts."""
-    from reid_evaluate._market_scores import MarketEvaluator
+    from reid_plugins.evaluator._market_scores import MarketEvaluator
 
     return MarketEvaluator(params, distance, tuple(postprocess), device)
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from reid_evaluate.comparison import Vectors
-from reid_evaluate.distances import Cosine
+from reid_evaluate.distances.comparison import Vectors
+from reid_evaluate.distances.distance_matrix import Cosine
 
 
 class UncertainAngle:

@@ -22,10 +22,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from reid_evaluate.comparison import Comparison, DistanceKeys, Vectors, repeated_rows
-from reid_evaluate.distances import Cosine
-from reid_evaluate.nearest import smallest
-from reid_evaluate.neighbours import nearest
+from reid_evaluate.distances.comparison import Comparison, DistanceKeys, Vectors, repeated_rows
+from reid_evaluate.distances.distance_matrix import Cosine
+from reid_evaluate.reranking.nearest import smallest
+from reid_evaluate.reranking.neighbours import nearest
 
 Sides = Literal["query", "both"]
 

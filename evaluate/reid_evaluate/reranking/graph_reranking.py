@@ -24,9 +24,9 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
-from reid_evaluate.comparison import Comparison, DistanceKeys, Vectors, repeated_rows
-from reid_evaluate.distances import Cosine
-from reid_evaluate.neighbours import nearest
+from reid_evaluate.distances.comparison import Comparison, DistanceKeys, Vectors, repeated_rows
+from reid_evaluate.distances.distance_matrix import Cosine
+from reid_evaluate.reranking.neighbours import nearest
 
 Floats = npt.NDArray[np.float32]
 

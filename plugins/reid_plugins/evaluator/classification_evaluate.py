@@ -16,8 +16,8 @@ from pydantic import Field
 
 from reid_core import EvaluatorComponent, Params, ReidError, hookimpl
 from reid_core.contracts import Features, Scores
-from reid_evaluate import classification
-from reid_evaluate.bootstrap import mean_interval
+from reid_evaluate.ranking import classification
+from reid_evaluate.statistics.bootstrap import mean_interval
 
 NAME = "classification_evaluate"
 

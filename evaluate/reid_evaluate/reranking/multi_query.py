@@ -14,8 +14,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 
-from reid_evaluate.comparison import Comparison, Vectors
-from reid_evaluate.query_expansion import unit_vectors
+from reid_evaluate.distances.comparison import Comparison, Vectors
+from reid_evaluate.reranking.query_expansion import unit_vectors
 
 SPLIT = "multi_query"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from reid_core.contracts import Features
-from reid_evaluate.images import ImageSet
+from reid_evaluate.ranking.images import ImageSet
 
 AUX = "aux."
 """Beginning of the names of the heads' values among those of ``Features``."""

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from reid_evaluate.comparison import Comparison, Distance, Keys, Postprocess
-from reid_evaluate.distances import Cosine
-from reid_evaluate.images import ImageSet, checked
+from reid_evaluate.distances.comparison import Comparison, Distance, Keys, Postprocess
+from reid_evaluate.distances.distance_matrix import Cosine
+from reid_evaluate.ranking.images import ImageSet, checked
 
 
 @dataclass(frozen=True)

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from reid_evaluate.compare import Compared
-from reid_evaluate.comparison import Comparison, Distance
-from reid_evaluate.distances import Cosine
-from reid_evaluate.images import JunkRule
-from reid_evaluate.k_reciprocal import ReRanked
-from reid_evaluate.ranking import BLOCK_SIZE, BlockRanker
-from reid_evaluate.reciprocal_encoding import encode, neighbourhood
+from reid_evaluate.distances.comparison import Comparison, Distance
+from reid_evaluate.distances.distance_matrix import Cosine
+from reid_evaluate.ranking.images import JunkRule
+from reid_evaluate.ranking.keys import Compared
+from reid_evaluate.ranking.rank_queries import BLOCK_SIZE, BlockRanker
+from reid_evaluate.reranking.k_reciprocal import ReRanked
+from reid_evaluate.reranking.reciprocal_encoding import encode, neighbourhood
 
 PAIRS_AT_ONCE = 4
 """Choices of (k1, k2) that share the base distances of a block; each keeps its descriptions, of

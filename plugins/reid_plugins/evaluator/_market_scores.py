@@ -12,21 +12,21 @@ import torch
 from reid_core import ReidError
 from reid_core.contracts import Features, NamedPart, Scores
 from reid_core.features.feature_files import ROW_NUMBERS
-from reid_evaluate._image_sets import image_set
-from reid_evaluate._market_card import junk_rule, no_match_message, protocol_card
-from reid_evaluate.bootstrap import mean_interval
-from reid_evaluate.camera_pairs import CameraPairs
-from reid_evaluate.compare import Compared, compare
-from reid_evaluate.identification import (
+from reid_evaluate.protocols.single_shot import single_shot_ranks
+from reid_evaluate.ranking.ap_and_cmc import cmc
+from reid_evaluate.ranking.camera_pairs import CameraPairs
+from reid_evaluate.ranking.identification import (
     detection_identification_interval,
     detection_identification_rate,
 )
-from reid_evaluate.images import ImageSet
-from reid_evaluate.market_evaluate import NAME, MarketParams
-from reid_evaluate.measures import cmc
-from reid_evaluate.ranking import Ranking, rank_queries
-from reid_evaluate.single_shot import single_shot_ranks
-from reid_evaluate.verification import Verification
+from reid_evaluate.ranking.images import ImageSet
+from reid_evaluate.ranking.keys import Compared, compare
+from reid_evaluate.ranking.rank_queries import Ranking, rank_queries
+from reid_evaluate.ranking.verification import Verification
+from reid_evaluate.statistics.bootstrap import mean_interval
+from reid_plugins.evaluator._market_card import junk_rule, no_match_message, protocol_card
+from reid_plugins.evaluator.market_evaluate import NAME, MarketParams
+from reid_plugins.toolkit.image_sets import image_set
 
 Arrays = dict[str, npt.NDArray[Any]]
 

@@ -16,9 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from reid_evaluate.comparison import Comparison, repeated_rows
-from reid_evaluate.jaccard import ROWS_AT_ONCE, JaccardDistances, Sparse
-from reid_evaluate.reciprocal_encoding import Neighbourhood, encode, neighbourhood
+from reid_evaluate.distances.comparison import Comparison, repeated_rows
+from reid_evaluate.reranking.jaccard import ROWS_AT_ONCE, JaccardDistances, Sparse
+from reid_evaluate.reranking.reciprocal_encoding import Neighbourhood, encode, neighbourhood
 
 
 class ReRanked:

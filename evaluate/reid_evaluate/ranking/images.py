@@ -15,7 +15,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from reid_evaluate.comparison import Vectors
+from reid_evaluate.distances.comparison import Vectors
 
 JunkRule = Literal["cross_camera", "exclude_self", "none"]
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from reid_evaluate.bootstrap import statistic_interval
+from reid_evaluate.statistics.bootstrap import statistic_interval
 
 Floats = npt.NDArray[np.float64]
 

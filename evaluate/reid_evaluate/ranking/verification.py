@@ -12,8 +12,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from reid_evaluate.bootstrap import mean_interval
-from reid_evaluate.ranking import Block
+from reid_evaluate.ranking.rank_queries import Block
+from reid_evaluate.statistics.bootstrap import mean_interval
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]

@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from reid_evaluate.compare import Compared, key_blocks
-from reid_evaluate.images import MATCH, JunkRule, Pairing
-from reid_evaluate.ranking import BLOCK_SIZE
+from reid_evaluate.ranking.images import MATCH, JunkRule, Pairing
+from reid_evaluate.ranking.keys import Compared, key_blocks
+from reid_evaluate.ranking.rank_queries import BLOCK_SIZE
 
 Integers = npt.NDArray[np.int64]
 

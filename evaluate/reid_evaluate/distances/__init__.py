@@ -1,0 +1,1 @@
+"""What two images are compared by."""

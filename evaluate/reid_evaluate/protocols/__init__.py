@@ -1,0 +1,1 @@
+"""Rules of published protocols: which images count, and how galleries are drawn."""

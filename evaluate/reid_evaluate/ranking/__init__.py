@@ -1,0 +1,1 @@
+"""From distances to ranks, and from ranks to numbers."""

@@ -1,0 +1,1 @@
+"""Steps that mend a ranking by the neighbours of its images."""

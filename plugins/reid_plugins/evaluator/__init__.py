@@ -1,0 +1,1 @@
+"""Evaluators: protocols that turn features into scores."""

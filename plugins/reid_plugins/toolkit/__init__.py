@@ -1,0 +1,1 @@
+"""What plugins share, ours and other people's; there are no plugins in it."""
