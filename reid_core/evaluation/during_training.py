@@ -85,7 +85,7 @@ class Scorer:
 
     def pictures(self, directory: RunDirectory) -> Iterator[Path]:
         """Draw the curves, and the ranked lists of the best model's saved scores."""
-        from reid_core.pictures.curves import draw_curves
+        from reid_plugins.toolkit.pictures.curves import draw_curves
 
         curves = directory.pictures / "curves.png"
         draw_curves(directory.metrics, curves)
@@ -169,7 +169,7 @@ def draw_ranking(scores: Path, store: Store, picture: Path) -> Iterator[Path]:
     Yields:
         The picture's path, when it was drawn.
     """
-    from reid_core.pictures.ranked_lists import draw_ranked_lists
+    from reid_plugins.toolkit.pictures.ranked_lists import draw_ranked_lists
 
     arrays, facts = read_scores(scores)
     if "top_indices" in arrays:

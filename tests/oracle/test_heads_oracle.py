@@ -11,8 +11,8 @@ from torch import nn
 from reid_core.contracts import FeatureMap, Progress
 from reid_plugins.head._global_head import GlobalHead
 from reid_plugins.head._pcb import PCBHead
-from reid_plugins.head._pooling import generalized_mean, make_pooling
 from reid_plugins.head._spectral import SpectralHead, spectral_transform
+from reid_plugins.toolkit.pooling import generalized_mean, make_pooling
 
 FEATURES = torch.tensor(
     [

@@ -27,7 +27,7 @@ from reid_plugins.loss import (
     softmax,
     sphereface,
 )
-from reid_plugins.loss._margin_logits import cosine_similarity, margin_cross_entropy
+from reid_plugins.toolkit.margin_logits import cosine_similarity, margin_cross_entropy
 
 PROGRESS = Progress(epoch=0, epochs=4, step=7, steps_per_epoch=10, seed=3)
 

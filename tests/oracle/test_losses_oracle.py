@@ -10,7 +10,7 @@ from pytorch_metric_learning import distances, losses, miners, reducers
 
 from reid_core.contracts import LossInput, Progress
 from reid_plugins.loss import triplet
-from reid_plugins.loss._distance import pairwise_distance
+from reid_plugins.toolkit.loss_distances import pairwise_distance
 
 PROGRESS = Progress(epoch=0, epochs=1, step=0, steps_per_epoch=1)
 

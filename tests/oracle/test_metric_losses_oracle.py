@@ -23,9 +23,14 @@ from reid_plugins.loss import (
     ranked_list,
     triplet,
 )
-from reid_plugins.loss._distance import pairwise_cosine, pairwise_distance
 from reid_plugins.loss._kmeans import kmeans
-from reid_plugins.loss._pairs import masked_logsumexp, masked_mean, masked_softmax, pair_masks
+from reid_plugins.toolkit.loss_distances import pairwise_cosine, pairwise_distance
+from reid_plugins.toolkit.pair_mining import (
+    masked_logsumexp,
+    masked_mean,
+    masked_softmax,
+    pair_masks,
+)
 
 PROGRESS = Progress(epoch=0, epochs=1, step=7, steps_per_epoch=10, seed=3)
 

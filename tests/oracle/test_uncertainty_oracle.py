@@ -21,7 +21,7 @@ from reid_plugins.loss import (
     uncertain_softmax,
     uncertain_triplet,
 )
-from reid_plugins.loss._uncertainty import FixedUncertainty, fixed_uncertainty, sphere_distance
+from reid_plugins.toolkit.uncertainty import FixedUncertainty, fixed_uncertainty, sphere_distance
 
 PROGRESS = Progress(epoch=0, epochs=1, step=7, steps_per_epoch=10, seed=3)
 

@@ -6,9 +6,9 @@ import pytest
 from PIL import Image, ImageColor
 
 from reid_core.errors import ReidError
-from reid_core.pictures import curves
-from reid_core.pictures.curves import draw_curves
-from reid_core.pictures.panels import PALETTE, Line, _spread, render_panels
+from reid_plugins.toolkit.pictures import curves
+from reid_plugins.toolkit.pictures.curves import draw_curves
+from reid_plugins.toolkit.pictures.panels import PALETTE, Line, _spread, render_panels
 
 
 def train(step, rates=None, **losses):

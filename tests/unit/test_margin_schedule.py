@@ -12,7 +12,7 @@ from pydantic import Field
 from reid_core import Params
 from reid_core.contracts import Progress
 from reid_core.params.messages import read_params, validate
-from reid_plugins.loss._margin_schedule import Margin, margin_at, up_to
+from reid_plugins.toolkit.margin_schedule import Margin, margin_at, up_to
 
 
 class Loss(Params):

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from reid_core import ReidError
 from reid_core.component import call_build
 from reid_plugins.sampler import camera_balanced, class_balanced, dataset_balanced, weighted
-from reid_plugins.sampler._pk import PKParams
+from reid_plugins.toolkit.pk_batches import PKParams
 
 MODULES = (class_balanced, camera_balanced, dataset_balanced, weighted)
 COMPONENTS = {

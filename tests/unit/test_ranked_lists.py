@@ -2,9 +2,15 @@ import numpy as np
 import pytest
 from PIL import Image, ImageColor
 
-from reid_core.pictures import ranked_lists
-from reid_core.pictures.ranked_lists import JUNK, MATCH, WRONG, choose_queries, draw_ranked_lists
-from reid_core.pictures.sheet import COLOURS
+from reid_plugins.toolkit.pictures import ranked_lists
+from reid_plugins.toolkit.pictures.ranked_lists import (
+    JUNK,
+    MATCH,
+    WRONG,
+    choose_queries,
+    draw_ranked_lists,
+)
+from reid_plugins.toolkit.pictures.sheet import COLOURS
 
 PINK = (250, 60, 200)
 

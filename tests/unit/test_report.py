@@ -21,10 +21,10 @@ from reid_core.errors import ReidError
 from reid_core.evaluation.run_evaluators import Evaluated, save_scores
 from reid_core.files import write_json
 from reid_core.params.validation import check_run_params
-from reid_core.report.collect import collect
-from reid_core.report.page import POLICY, write_report
-from reid_core.report.strips import best_and_worst
 from reid_core.run_directory import RunDirectory
+from reid_plugins.command._report.collect import collect
+from reid_plugins.command._report.page import POLICY, write_report
+from reid_plugins.command._report.strips import best_and_worst
 
 METRICS = {"mAP": 0.61234567, "rank1": 0.75, "tpr@0.001": 0.4321, "tpr@0.01": 0.8765}
 INTERVALS = {"mAP": (0.5511, 0.6622), "rank1": (0.7, 0.8)}
@@ -835,7 +835,7 @@ def test_damaged_files_are_named(save, ending):
 
 def themes():
     """Return the colours of both themes by name."""
-    text = (files("reid_core.report") / "style.css").read_text(encoding="utf-8")
+    text = (files("reid_plugins.command._report") / "style.css").read_text(encoding="utf-8")
     light, dark = re.findall(r":root \{(.*?)\}", text, re.DOTALL)
     colours = [dict(re.findall(r"--([\w-]+): (#\w{6});", block)) for block in (light, dark)]
     assert colours[0].keys() == colours[1].keys()

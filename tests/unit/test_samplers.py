@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from reid_core import ReidError
 from reid_core.component import call_build
 from reid_plugins.sampler import class_balanced, random_order, weighted
-from reid_plugins.sampler._rounds import shuffled_rounds
+from reid_plugins.toolkit.rounds import shuffled_rounds
 
 
 def make(module, labels, *, seed=0, rank=0, world_size=1, **params):

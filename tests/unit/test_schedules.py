@@ -16,7 +16,7 @@ from reid_core.component import call_build
 from reid_core.contracts import Progress
 from reid_core.params.validation import check_run_params
 from reid_plugins.schedule import constant, cosine, multi_step, plateau, poly
-from reid_plugins.schedule._warmup import WarmupParams, warmup_factor
+from reid_plugins.toolkit.warmup import WarmupParams, warmup_factor
 
 ALL = [constant, cosine, multi_step, plateau, poly]
 WARMUPS = ["linear", "exponential", "constant"]

@@ -19,7 +19,7 @@ from reid_core.console import say
 from reid_core.files import user_path, write_json
 
 if TYPE_CHECKING:
-    from reid_core.comparing import Choice, Compared, Query
+    from reid_plugins.command._compare_runs import Choice, Compared, Query
 
 
 class CompareRunsCommand:
@@ -56,8 +56,8 @@ class CompareRunsCommand:
         Raises:
             ReidError: An option is out of range, or the runs cannot be compared.
         """
-        from reid_core.comparing import compare_scores
         from reid_evaluate.statistics.bootstrap import paired_difference
+        from reid_plugins.command._compare_runs import compare_scores
 
         for option in ("queries", "seed"):
             if getattr(args, option) < 0:

@@ -39,7 +39,7 @@ class ReportCommand:
         Raises:
             ReidError: Scores are missing or damaged, or the page cannot be written.
         """
-        from reid_core.report.page import write_report
+        from reid_plugins.command._report.page import write_report
 
         path = write_report(
             user_path(args.run),

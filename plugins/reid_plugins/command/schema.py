@@ -8,7 +8,7 @@ from typing import Any
 
 from reid_core import Component, Params, hookimpl
 from reid_core.catalog import Catalog
-from reid_core.json_schema import eval_params_schema, run_params_schema
+from reid_plugins.command._json_schema import eval_params_schema, run_params_schema
 
 
 class SchemaCommand:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from torch import nn
 
 from reid_core.contracts import BranchSpec, FeatureMap, HeadOutput
-from reid_plugins.head._neck import Neck
-from reid_plugins.head._pooling import Pooling, make_pooling
+from reid_plugins.toolkit.neck import Neck
+from reid_plugins.toolkit.pooling import Pooling, make_pooling
 
 
 class GlobalHead(nn.Module):

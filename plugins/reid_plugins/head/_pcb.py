@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from reid_core import ReidError
 from reid_core.contracts import Branch, BranchSpec, FeatureMap, HeadOutput
 from reid_plugins.head._global_head import GlobalHead
-from reid_plugins.head._neck import Neck
-from reid_plugins.head._pooling import Pooling, make_pooling
+from reid_plugins.toolkit.neck import Neck
+from reid_plugins.toolkit.pooling import Pooling, make_pooling
 
 
 def split_stripes(x: Tensor, parts: int, stride: int) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from reid_plugins.loss._distance import squared_distance
+from reid_plugins.toolkit.loss_distances import squared_distance
 
 if TYPE_CHECKING:
     import torch

@@ -17,13 +17,13 @@ from pydantic import Field
 
 from reid_core import LossComponent, Params, hookimpl
 from reid_core.contracts import LossInput, LossOutput
-from reid_plugins.loss._margin_logits import (
+from reid_plugins.toolkit.margin_logits import (
     cosine_monitors,
     cosine_similarity,
     margin_cross_entropy,
     own_cosine,
 )
-from reid_plugins.loss._margin_schedule import Margin, margin_at, up_to
+from reid_plugins.toolkit.margin_schedule import Margin, margin_at, up_to
 
 if TYPE_CHECKING:
     from torch import Tensor

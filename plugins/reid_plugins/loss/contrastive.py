@@ -18,8 +18,8 @@ from pydantic import Field
 
 from reid_core import LossComponent, Params, hookimpl
 from reid_core.contracts import LossInput, LossOutput
-from reid_plugins.loss._distance import Distance, pairwise_distance
-from reid_plugins.loss._pairs import masked_mean, pair_masks, pair_means
+from reid_plugins.toolkit.loss_distances import Distance, pairwise_distance
+from reid_plugins.toolkit.pair_mining import masked_mean, pair_masks, pair_means
 
 if TYPE_CHECKING:
     from torch import Tensor

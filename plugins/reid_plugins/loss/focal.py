@@ -17,7 +17,7 @@ from pydantic import Field
 
 from reid_core import LossComponent, Params, hookimpl
 from reid_core.contracts import LossInput, LossOutput
-from reid_plugins.loss._accuracy import accuracy
+from reid_plugins.toolkit.accuracy import accuracy
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -18,7 +18,7 @@ from pydantic import Field
 
 from reid_core import LossComponent, Params, hookimpl
 from reid_core.contracts import LossInput, LossOutput
-from reid_plugins.loss._margin_logits import unit_rows
+from reid_plugins.toolkit.margin_logits import unit_rows
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -17,8 +17,8 @@ from pydantic import Field
 
 from reid_core import LossComponent, Params, hookimpl
 from reid_core.contracts import LossInput, LossOutput
-from reid_plugins.loss._distance import pairwise_cosine
-from reid_plugins.loss._pairs import hardest_pairs, masked_logsumexp, pair_masks, pair_means
+from reid_plugins.toolkit.loss_distances import pairwise_cosine
+from reid_plugins.toolkit.pair_mining import hardest_pairs, masked_logsumexp, pair_masks, pair_means
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -23,7 +23,7 @@ from pydantic import Field, model_validator
 
 from reid_core import LossComponent, hookimpl
 from reid_core.contracts import LossInput, LossOutput
-from reid_plugins.loss._uncertainty import NormRange
+from reid_plugins.toolkit.uncertainty import NormRange
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -15,7 +15,7 @@ from pydantic import Field
 
 from reid_core import LossComponent, Params, hookimpl
 from reid_core.contracts import LossInput, LossOutput
-from reid_plugins.loss._margin_logits import cosine_monitors, cosine_similarity
+from reid_plugins.toolkit.margin_logits import cosine_monitors, cosine_similarity
 
 
 class NormalizedSoftmaxParams(Params):

@@ -20,8 +20,8 @@ from pydantic import Field
 
 from reid_core import LossComponent, Params, hookimpl
 from reid_core.contracts import LossInput, LossOutput
-from reid_plugins.loss._distance import Distance, pairwise_distance
-from reid_plugins.loss._pairs import hardest_pairs, weighted_pairs
+from reid_plugins.toolkit.loss_distances import Distance, pairwise_distance
+from reid_plugins.toolkit.pair_mining import hardest_pairs, weighted_pairs
 
 if TYPE_CHECKING:
     from torch import Tensor

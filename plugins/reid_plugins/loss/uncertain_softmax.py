@@ -19,13 +19,13 @@ from pydantic import Field
 
 from reid_core import LossComponent, hookimpl
 from reid_core.contracts import LossInput, LossOutput
-from reid_plugins.loss._margin_logits import (
+from reid_plugins.toolkit.margin_logits import (
     cosine_monitors,
     cosine_similarity,
     margin_cross_entropy,
     own_cosine,
 )
-from reid_plugins.loss._uncertainty import (
+from reid_plugins.toolkit.uncertainty import (
     UncertaintyParams,
     reads,
     uncertainty_monitors,

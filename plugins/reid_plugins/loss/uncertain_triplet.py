@@ -20,7 +20,7 @@ from pydantic import Field
 
 from reid_core import LossComponent, hookimpl
 from reid_core.contracts import LossInput, LossOutput
-from reid_plugins.loss._uncertainty import (
+from reid_plugins.toolkit.uncertainty import (
     PairParams,
     pair_gaps,
     pair_monitors,

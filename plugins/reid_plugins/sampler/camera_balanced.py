@@ -20,7 +20,7 @@ from pydantic import Field
 
 from reid_core import Component, ReidError, hookimpl
 from reid_core.contracts import UNKNOWN_CAMERA
-from reid_plugins.sampler._pk import (
+from reid_plugins.toolkit.pk_batches import (
     DrawnBatches,
     PKParams,
     epoch_length,
@@ -29,7 +29,7 @@ from reid_plugins.sampler._pk import (
     rank_slice,
     usable_identities,
 )
-from reid_plugins.sampler._rounds import shuffled_rounds
+from reid_plugins.toolkit.rounds import shuffled_rounds
 
 
 class CameraBalancedParams(PKParams):

@@ -16,7 +16,7 @@ from functools import partial
 import numpy as np
 
 from reid_core import Component, hookimpl
-from reid_plugins.sampler._pk import (
+from reid_plugins.toolkit.pk_batches import (
     DrawnBatches,
     PKParams,
     epoch_length,
@@ -26,7 +26,7 @@ from reid_plugins.sampler._pk import (
     rank_slice,
     usable_identities,
 )
-from reid_plugins.sampler._rounds import shuffled_rounds
+from reid_plugins.toolkit.rounds import shuffled_rounds
 
 
 class ClassBalancedParams(PKParams):

@@ -18,7 +18,7 @@ import numpy as np
 from pydantic import Field
 
 from reid_core import Component, ReidError, hookimpl
-from reid_plugins.sampler._pk import (
+from reid_plugins.toolkit.pk_batches import (
     DrawnBatches,
     PKParams,
     epoch_length,
@@ -28,7 +28,7 @@ from reid_plugins.sampler._pk import (
     rank_slice,
     usable_identities,
 )
-from reid_plugins.sampler._rounds import shuffled_rounds
+from reid_plugins.toolkit.rounds import shuffled_rounds
 
 
 class DatasetBalancedParams(PKParams):

@@ -14,7 +14,7 @@ import numpy as np
 from pydantic import Field
 
 from reid_core import Component, Params, ReidError, hookimpl
-from reid_plugins.sampler._rounds import epoch_generator, share_per_rank
+from reid_plugins.toolkit.rounds import epoch_generator, share_per_rank
 
 
 class RandomOrderParams(Params):

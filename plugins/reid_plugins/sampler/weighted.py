@@ -22,7 +22,7 @@ import numpy as np
 from pydantic import Field
 
 from reid_core import Component, Params, hookimpl
-from reid_plugins.sampler._pk import (
+from reid_plugins.toolkit.pk_batches import (
     DrawnBatches,
     PKParams,
     epoch_length,

@@ -21,7 +21,7 @@ from pydantic import Field
 
 from reid_core import Component, hookimpl
 from reid_core.contracts import Progress
-from reid_plugins.schedule._warmup import WarmupParams, time_of, warmup_factor
+from reid_plugins.toolkit.warmup import WarmupParams, time_of, warmup_factor
 
 History = Sequence[tuple[int, float]]
 

@@ -16,7 +16,7 @@ from pydantic import Field
 
 from reid_core import Component, hookimpl
 from reid_core.contracts import Progress
-from reid_plugins.schedule._warmup import (
+from reid_plugins.toolkit.warmup import (
     WarmupParams,
     fraction_after_warmup,
     time_of,

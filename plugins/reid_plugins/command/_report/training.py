@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 
 from reid_core.errors import ReidError
-from reid_core.pictures.curves import read_panels
-from reid_core.pictures.panels import PALETTE, Line
-from reid_core.report.axis import Axis
-from reid_core.report.charts import Chart
-from reid_core.report.curves import figure
-from reid_core.report.markup import Markup, element
+from reid_plugins.command._report.axis import Axis
+from reid_plugins.command._report.charts import Chart
+from reid_plugins.command._report.curves import figure
+from reid_plugins.command._report.markup import Markup, element
+from reid_plugins.toolkit.pictures.curves import read_panels
+from reid_plugins.toolkit.pictures.panels import PALETTE, Line
 
 _MOST_POINTS = 300
 """Points of a line; of more, neighbours are averaged."""

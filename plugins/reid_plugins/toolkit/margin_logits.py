@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from reid_plugins.loss._accuracy import accuracy
+from reid_plugins.toolkit.accuracy import accuracy
 
 if TYPE_CHECKING:
     from torch import Tensor

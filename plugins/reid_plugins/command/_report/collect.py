@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from reid_core.comparing import AP_ARRAYS, NEEDED, Saved, score_files
 from reid_core.errors import ReidError, did_you_mean, name_list
 from reid_core.evaluation.run_evaluators import read_scores
+from reid_plugins.command._compare_runs import AP_ARRAYS, NEEDED, Saved, score_files
 
 Array = npt.NDArray[Any]
 

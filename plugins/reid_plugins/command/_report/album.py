@@ -18,8 +18,8 @@ from reid_core.evaluation.targets import target_entries
 from reid_core.files import user_path
 from reid_core.params.json_file import read_json
 from reid_core.params.validation import check_run_params
-from reid_core.report.collect import Evaluation, LeftOut
 from reid_core.run_directory import STORES, RunDirectory, read_params_of
+from reid_plugins.command._report.collect import Evaluation, LeftOut
 
 HEIGHT, WIDEST = 96, 144
 """Pixels that a picture has in the page, at most."""

@@ -17,9 +17,9 @@ from pydantic import Field, model_validator
 from reid_core import Params, ReidError
 from reid_core.contracts import LossInput
 from reid_core.errors import name_list
-from reid_plugins.loss._distance import pairwise_distance
-from reid_plugins.loss._margin_logits import unit_rows
-from reid_plugins.loss._pairs import pair_masks, pair_means
+from reid_plugins.toolkit.loss_distances import pairwise_distance
+from reid_plugins.toolkit.margin_logits import unit_rows
+from reid_plugins.toolkit.pair_mining import pair_masks, pair_means
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from reid_core.report.axis import Axis
-from reid_core.report.charts import Chart
-from reid_core.report.collect import Array, Evaluation, LeftOut
-from reid_core.report.curves import figure
-from reid_core.report.markup import Markup, element, join
-from reid_core.report.tables import number
+from reid_plugins.command._report.axis import Axis
+from reid_plugins.command._report.charts import Chart
+from reid_plugins.command._report.collect import Array, Evaluation, LeftOut
+from reid_plugins.command._report.curves import figure
+from reid_plugins.command._report.markup import Markup, element, join
+from reid_plugins.command._report.tables import number
 
 _MOST_BINS = 150
 

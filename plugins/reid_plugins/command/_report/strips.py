@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-from reid_core.pictures.ranked_lists import JUNK, MATCH, MAX_SHOWN, WRONG
-from reid_core.report.album import Thumbnail
-from reid_core.report.collect import Evaluation, LeftOut
-from reid_core.report.markup import Markup, element
-from reid_core.report.tables import MISSING, number
+from reid_plugins.command._report.album import Thumbnail
+from reid_plugins.command._report.collect import Evaluation, LeftOut
+from reid_plugins.command._report.markup import Markup, element
+from reid_plugins.command._report.tables import MISSING, number
+from reid_plugins.toolkit.pictures.ranked_lists import JUNK, MATCH, MAX_SHOWN, WRONG
 
 SHOWN = 20
 """Queries in each direction."""

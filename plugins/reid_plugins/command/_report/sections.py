@@ -9,12 +9,12 @@ from typing import Literal
 
 from reid_core.catalog import Catalog
 from reid_core.errors import ReidError
-from reid_core.report.album import open_album
-from reid_core.report.collect import Evaluation, LeftOut
-from reid_core.report.curves import ap_chart, cmc_chart
-from reid_core.report.distances import distance_chart
-from reid_core.report.markup import Markup, element, join
-from reid_core.report.strips import (
+from reid_plugins.command._report.album import open_album
+from reid_plugins.command._report.collect import Evaluation, LeftOut
+from reid_plugins.command._report.curves import ap_chart, cmc_chart
+from reid_plugins.command._report.distances import distance_chart
+from reid_plugins.command._report.markup import Markup, element, join
+from reid_plugins.command._report.strips import (
     Pictures,
     best_and_worst,
     check_rankings,
@@ -22,8 +22,8 @@ from reid_core.report.strips import (
     strips,
     without_match,
 )
-from reid_core.report.tables import camera_matrix, metrics_table, number, protocol_card
-from reid_core.report.training import training_charts
+from reid_plugins.command._report.tables import camera_matrix, metrics_table, number, protocol_card
+from reid_plugins.command._report.training import training_charts
 
 Room = Literal["half", "tall", "wide"]
 """Half of the page's width, that and two rows, or all of the width."""

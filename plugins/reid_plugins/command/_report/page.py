@@ -7,12 +7,12 @@ from pathlib import Path
 
 from reid_core.catalog import Catalog
 from reid_core.files import write_text
-from reid_core.report.collect import Evaluation, collect
-from reid_core.report.distances import most_rates, switching_rules
-from reid_core.report.markup import Markup, element
-from reid_core.report.sections import Part, evaluation_part, training_part
-from reid_core.report.strips import signs
 from reid_core.run_directory import RunDirectory
+from reid_plugins.command._report.collect import Evaluation, collect
+from reid_plugins.command._report.distances import most_rates, switching_rules
+from reid_plugins.command._report.markup import Markup, element
+from reid_plugins.command._report.sections import Part, evaluation_part, training_part
+from reid_plugins.command._report.strips import signs
 
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 """Nothing is loaded and no script runs, whatever a name in the data tries."""
@@ -75,7 +75,7 @@ def page(run: Path, found: list[Evaluation], catalog: Catalog) -> str:
 
 
 def _style_sheet(found: list[Evaluation]) -> Markup:
-    text = (files("reid_core.report") / "style.css").read_text(encoding="utf-8")
+    text = (files("reid_plugins.command._report") / "style.css").read_text(encoding="utf-8")
     return Markup(text + switching_rules(most_rates(found)))
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import Field
 
 from reid_core import Params, ReidError
-from reid_plugins.sampler._rounds import epoch_generator, share_per_rank, shuffled_rounds
+from reid_plugins.toolkit.rounds import epoch_generator, share_per_rank, shuffled_rounds
 
 
 class PKParams(Params):

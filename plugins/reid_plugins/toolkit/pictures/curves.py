@@ -9,7 +9,7 @@ from typing import Any
 
 from reid_core.errors import ReidError
 from reid_core.files import atomic_path
-from reid_core.pictures.panels import GREY, INK, PALETTE, Line, render_panels
+from reid_plugins.toolkit.pictures.panels import GREY, INK, PALETTE, Line, render_panels
 
 
 def draw_curves(metrics_file: Path, picture: Path) -> None:

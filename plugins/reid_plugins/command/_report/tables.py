@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from reid_core.report.collect import Evaluation, LeftOut
-from reid_core.report.markup import Markup, element, join
+from reid_plugins.command._report.collect import Evaluation, LeftOut
+from reid_plugins.command._report.markup import Markup, element, join
 
 MISSING = "–"
 """Stands for a number that there is none of."""

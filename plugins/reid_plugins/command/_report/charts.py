@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from reid_core.report.axis import Axis, Floats, short
-from reid_core.report.markup import Markup, element, join
+from reid_plugins.command._report.axis import Axis, Floats, short
+from reid_plugins.command._report.markup import Markup, element, join
 
 # Units of the drawing; the style sheet scales it to the width of its column.
 WIDTH, HEIGHT = 460, 300

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from reid_plugins.loss._margin_logits import unit_rows
+from reid_plugins.toolkit.margin_logits import unit_rows
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from reid_core.files import atomic_path
-from reid_core.pictures.sheet import FRAME, GREY, Kind, Sheet
+from reid_plugins.toolkit.pictures.sheet import FRAME, GREY, Kind, Sheet
 
 WRONG, MATCH, JUNK = 0, 1, 2
 """Codes in ``top_flags``: another identity, the query's identity, not counted."""

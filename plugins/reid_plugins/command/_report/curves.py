@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from reid_core.report.axis import Axis
-from reid_core.report.charts import Chart
-from reid_core.report.collect import Evaluation, LeftOut
-from reid_core.report.markup import Markup, element
-from reid_core.report.tables import number
+from reid_plugins.command._report.axis import Axis
+from reid_plugins.command._report.charts import Chart
+from reid_plugins.command._report.collect import Evaluation, LeftOut
+from reid_plugins.command._report.markup import Markup, element
+from reid_plugins.command._report.tables import number
 
 AP_BINS = 20
 _MARKED_RANKS = (1, 5, 10, 20)
