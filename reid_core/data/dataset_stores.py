@@ -5,15 +5,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from reid_core.catalog import Catalog
 from reid_core.console import progress_bar, say
 from reid_core.contracts import Listing
 from reid_core.data.packing import fingerprint, pack, published_differences
 from reid_core.data.store import Store
 from reid_core.errors import ReidError
 from reid_core.files import user_path
+from reid_core.params.field_facts import path_params
 from reid_core.params.schema import DatasetEntry
-from reid_core.params.validation import build, path_params
 
 
 class Stores:
@@ -22,9 +21,9 @@ class Stores:
     LMDB allows one open environment per file and process, so equal entries share a store.
     """
 
-    def __init__(self, catalog: Catalog, working_dir: Path) -> None:
+    def __init__(self, working_dir: Path) -> None:
         """Use stores below ``<working_dir>/stores`` unless an entry names its own."""
-        self.catalog, self.folder = catalog, working_dir / "stores"
+        self.folder = working_dir / "stores"
         self._open: dict[Path, Store] = {}
         self._by_entry: dict[str, Store] = {}
 
@@ -48,10 +47,13 @@ class Stores:
             store = self._opened(place)
             self._check_source(store, entry)
             return store
-        listing: Listing = build(self.catalog, "dataset", entry)
-        offer = self.catalog.offer("dataset", entry.name)
+        listing: Listing = entry.build()
         mark = fingerprint(
-            name, entry.params, listing, distribution=offer.distribution, version=offer.version
+            name,
+            entry.params.model_dump(mode="json"),
+            listing,
+            distribution=entry.offer.distribution,
+            version=entry.offer.version,
         )
         target = place or self.folder / f"{name}-{mark}"
         if not target.is_dir():
@@ -67,16 +69,16 @@ class Stores:
         source, name = store.manifest["source"], entry.bare_name
         if source["name"] != name:
             raise ReidError(f"{entry.store}: a store of '{source['name']}', not of '{name}'")
-        distribution = self.catalog.offer("dataset", entry.name).distribution
+        distribution = entry.offer.distribution
         if source.get("distribution", distribution) != distribution:
             raise ReidError(
                 f"{entry.store}: a store of '{source['distribution']}:{name}', not of "
                 f"'{distribution}:{name}'"
             )
-        packed, paths = source.get("params", {}), path_params(self.catalog, "dataset", entry.name)
+        packed, paths = source.get("params", {}), path_params(entry)
         differences = [
             f"{key} (packed with {json.dumps(packed[key])}, now {json.dumps(value)})"
-            for key, value in entry.params.items()
+            for key, value in entry.params.model_dump(mode="json").items()
             if key in packed and key not in paths and packed[key] != value
         ]
         if differences:
@@ -93,8 +95,12 @@ class Stores:
 
     def _pack(self, entry: DatasetEntry, name: str, listing: Listing, target: Path) -> None:
         """Pack with progress; say what was packed and where it differs from published numbers."""
-        distribution = self.catalog.offer("dataset", entry.name).distribution
-        source = {"name": name, "distribution": distribution, "params": entry.params}
+        distribution = entry.offer.distribution
+        source = {
+            "name": name,
+            "distribution": distribution,
+            "params": entry.params.model_dump(mode="json"),
+        }
         with progress_bar(f"packing {entry.label}") as tick:
             store = pack(listing, target, source, tick)
         say(f"packed {entry.label}: {len(store)} images into {target}")

@@ -19,13 +19,10 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from reid_core.catalog import Catalog
-from reid_core.component import AugmentationComponent
 from reid_core.contracts import Batch
 from reid_core.data.store import Store
 from reid_core.errors import ReidError, name_list
-from reid_core.params.schema import Entry
-from reid_core.params.validation import build
+from reid_core.params.entries import AugmentationEntry
 
 Key = tuple[int, int]
 """What a sampler yields per image: (epoch, index)."""
@@ -38,15 +35,12 @@ class Pipeline:
         operations: (component, callable) in order; in evaluation only those ``at_test``.
     """
 
-    def __init__(self, catalog: Catalog, entries: Sequence[Entry], *, training: bool) -> None:
+    def __init__(self, entries: Sequence[AugmentationEntry], *, training: bool) -> None:
         """Build the operations of the params' ``augmentation`` section."""
         self.operations = [
-            (component, build(catalog, "augmentation", entry))
+            (entry.component, entry.build())
             for entry in entries
-            for component in [
-                cast(AugmentationComponent, catalog.component("augmentation", entry.name))
-            ]
-            if training or component.at_test
+            if training or entry.component.at_test
         ]
         self._pil = [apply for component, apply in self.operations if component.stage == "pil"]
         self._tensor = [

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import cast
+from typing import Any
 
-from reid_core.catalog import Catalog
-from reid_core.component import DistanceComponent, EvaluatorComponent, PostprocessComponent
 from reid_core.contracts import Features, NamedPart, Scores
-from reid_core.params.schema import Entry, EvaluationEntry
-from reid_core.params.validation import build
+from reid_core.params.entries import Entry
+from reid_core.params.schema import EvaluationEntry
 
 
 @dataclass(frozen=True)
@@ -30,42 +28,33 @@ class Evaluator:
     score: Callable[[Mapping[str, Features]], Scores]
 
 
-def build_evaluator(entry: EvaluationEntry, catalog: Catalog, device: str = "cpu") -> Evaluator:
+def build_evaluator(entry: EvaluationEntry, device: str = "cpu") -> Evaluator:
     """Build what an entry names.
 
     Args:
         entry: Evaluator, distance and steps, all checked.
-        catalog: Offers them.
         device: Where the evaluator may work, e.g. ``"cuda:0"``.
 
     Returns:
         The evaluator, and all that it and its parts read.
     """
-    component = cast(EvaluatorComponent, catalog.component("evaluator", entry.name))
-    distance = entry.distance and _named("distance", entry.distance, catalog)
-    steps = tuple(_named("postprocess", step, catalog) for step in entry.postprocess)
+    component = entry.component
+    distance = entry.distance and _built(entry.distance)
+    steps = tuple(_built(step, step.component.splits) for step in entry.postprocess)
     splits = dict.fromkeys((*component.splits, *(s for step in steps for s in step.splits)))
     outputs = set(component.outputs)
     if component.output_param:
-        outputs = {entry.params[component.output_param]}
-    if entry.distance and _distance(entry.distance, catalog).aux:
+        outputs = {getattr(entry.params, component.output_param)}
+    if entry.distance and entry.distance.component.aux:
         outputs.add("aux")
     return Evaluator(
         name=component.name,
         splits=tuple(splits),
         outputs=frozenset(outputs),
-        score=build(
-            catalog, "evaluator", entry, distance=distance, postprocess=steps, device=device
-        ),
+        score=entry.build(distance=distance, postprocess=steps, device=device),
     )
 
 
-def _named(kind: str, entry: Entry, catalog: Catalog) -> NamedPart:
+def _built(entry: Entry[Any], splits: tuple[str, ...] = ()) -> NamedPart:
     """Build a distance or a step."""
-    component = catalog.component(kind, entry.name)
-    splits = component.splits if isinstance(component, PostprocessComponent) else ()
-    return NamedPart(component.name, entry.params, build(catalog, kind, entry), splits)
-
-
-def _distance(entry: Entry, catalog: Catalog) -> DistanceComponent:
-    return cast(DistanceComponent, catalog.component("distance", entry.name))
+    return NamedPart(entry.bare_name, entry.params.model_dump(mode="json"), entry.build(), splits)

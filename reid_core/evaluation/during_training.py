@@ -45,7 +45,7 @@ class Scorer:
         """Open every target that an evaluation uses, so that a missing one is found now."""
         self.params, self.catalog, self.parts = params, catalog, parts
         self.targets = Targets(target_entries(params), stores)
-        self.pipeline = Pipeline(catalog, params.augmentation, training=False)
+        self.pipeline = Pipeline(params.augmentation, training=False)
         self.model = ModelUnderTest(
             module=parts.module.model,
             pipeline=self.pipeline,
@@ -58,7 +58,6 @@ class Scorer:
         )
         check_targets(
             params.evaluation,
-            catalog,
             self.targets,
             parts.classes,
             has_classifier=len(parts.module.model.classifier) > 0,
@@ -75,7 +74,7 @@ class Scorer:
         ranking = [
             entry
             for entry in self.params.evaluation
-            if not {"logits", "aux"} & build_evaluator(entry, self.catalog).outputs
+            if not {"logits", "aux"} & build_evaluator(entry).outputs
         ]
         if ranking:
             yield "colour histogram", self._run(self.targets.histogram_extractor(), ranking)
@@ -155,7 +154,7 @@ class Scorer:
 
     def _run(self, extractor: Extract, entries: list[EvaluationEntry]) -> list[Evaluated]:
         names, device = list(self.targets.entries), str(self.model.device)
-        return evaluate(entries, self.catalog, names, extractor, device)
+        return evaluate(entries, names, extractor, device)
 
 
 def draw_ranking(scores: Path, store: Store, picture: Path) -> Iterator[Path]:

@@ -55,13 +55,13 @@ def run_evaluation(params: EvalParams, catalog: Catalog) -> list[Evaluated]:
         targets, entries, weights, extraction = what_to_score(params, catalog)
         model = model_under_test(weights, params, extraction, catalog)
         has_classifier = any(name.startswith("classifier.") for name in weights.tensors)
-        check_targets(entries, catalog, targets, model.classes, has_classifier=has_classifier)
+        check_targets(entries, targets, model.classes, has_classifier=has_classifier)
         check_scales(model.module, model.pipeline.input_size(), extraction, model.device)
         extract, names = targets.extractor(model), list(targets.entries)
     if output is not None and targets is not None:
         extract = _saving(extract, output / "features", params.features_format)
     device = str(choose_device(params.device, key="device"))
-    results = evaluate(entries, catalog, names, extract, device)
+    results = evaluate(entries, names, extract, device)
     for result in results:
         print_scores(result)
         if output is not None:
@@ -95,7 +95,7 @@ def what_to_score(
         weights = user_path(str(params.weights))
     if not entries:
         raise ReidError("evaluation: no evaluator is named; add one to 'evaluation'")
-    targets = Targets(dict(datasets), Stores(catalog, working_dir))
+    targets = Targets(dict(datasets), Stores(working_dir))
     return targets, entries, read_weights(weights), extraction or ExtractionParams()
 
 
@@ -107,7 +107,7 @@ def model_under_test(
     device = choose_device(params.device, key="device")
     return ModelUnderTest(
         module=model.to(device),
-        pipeline=Pipeline(catalog, model_params.augmentation, training=False),
+        pipeline=Pipeline(model_params.augmentation, training=False),
         extraction=extraction,
         classes=weights.classes,
         device=device,

@@ -10,7 +10,6 @@ from typing import Any, Literal
 
 import numpy as np
 
-from reid_core.catalog import Catalog
 from reid_core.console import say
 from reid_core.contracts import Features, Scores
 from reid_core.data.store import DAMAGED
@@ -44,7 +43,6 @@ class Evaluated:
 
 def evaluate(
     entries: Sequence[EvaluationEntry],
-    catalog: Catalog,
     targets: Sequence[str],
     extract: Extract,
     device: str = "cpu",
@@ -53,7 +51,6 @@ def evaluate(
 
     Args:
         entries: The params' evaluation list.
-        catalog: Offers the evaluators.
         targets: Names of the targets; the first is the default.
         extract: Gives the features of a split.
         device: Where evaluators may work, e.g. ``"cuda:0"``.
@@ -61,7 +58,7 @@ def evaluate(
     Returns:
         Scores in the order of the entries.
     """
-    evaluators = [build_evaluator(entry, catalog, device) for entry in entries]
+    evaluators = [build_evaluator(entry, device) for entry in entries]
     chosen = [entry.target or targets[0] for entry in entries]
     wanted: dict[tuple[str, str], frozenset[str]] = {}
     for target, evaluator in zip(chosen, evaluators, strict=True):

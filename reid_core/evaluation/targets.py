@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from reid_core.catalog import Catalog
 from reid_core.contracts import Features
 from reid_core.data.dataset_stores import Stores
 from reid_core.data.images import Pipeline
@@ -137,7 +136,6 @@ def target_entries(params: RunParams) -> dict[str, DatasetEntry]:
 
 def check_targets(
     entries: Sequence[EvaluationEntry],
-    catalog: Catalog,
     targets: Targets,
     classes: Classes,
     *,
@@ -153,7 +151,7 @@ def check_targets(
             or the evaluator refuses these images, e.g. because no query has a match.
     """
     for place, entry in enumerate(entries):
-        evaluator = build_evaluator(entry, catalog)
+        evaluator = build_evaluator(entry)
         name = entry.target or next(iter(targets.entries))
         statistics = targets.store(name).index.statistics()
         for split in evaluator.splits:
@@ -170,7 +168,7 @@ def check_targets(
         if "aux" not in evaluator.outputs:
             # Steps work on what the vectors say; those of a rehearsal say nothing.
             plain = entry.model_copy(update={"postprocess": []})
-            _rehearse(build_evaluator(plain, catalog), targets, name, classes)
+            _rehearse(build_evaluator(plain), targets, name, classes)
 
 
 def _rehearse(evaluator: Evaluator, targets: Targets, name: str, classes: Classes) -> None:

@@ -9,11 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from reid_core.catalog import Catalog
 from reid_core.contracts import Branch, BranchSpec, HeadOutput, ModelOutput
 from reid_core.errors import ReidError, name_list
 from reid_core.params.schema import HeadEntry, ModelParams
-from reid_core.params.validation import build
 
 
 class ReIDModel(nn.Module):
@@ -132,24 +130,17 @@ def hold_statistics(module: nn.Module) -> None:
             part.eval()
 
 
-def build_model(params: ModelParams, catalog: Catalog, num_pids: int) -> ReIDModel:
+def build_model(params: ModelParams, num_pids: int) -> ReIDModel:
     """Build backbone and heads; classifiers come with the losses that need them.
 
     Raises:
         ReidError: Heads with equal branch names, or none in the test embedding.
     """
-    backbone = build(catalog, "backbone", params.backbone)
+    backbone = params.backbone.build()
     heads = [
         (
             entry,
-            build(
-                catalog,
-                "head",
-                entry,
-                in_channels=backbone.out_channels,
-                num_pids=num_pids,
-                backbone=backbone,
-            ),
+            entry.build(in_channels=backbone.out_channels, num_pids=num_pids, backbone=backbone),
         )
         for entry in params.head
     ]

@@ -18,7 +18,7 @@ from reid_core.errors import ReidError
 from reid_core.files import user_path
 from reid_core.network.model import ReIDModel
 from reid_core.network.weights import load_model, read_weights
-from reid_core.params.schema import Entry
+from reid_core.params.entries import AugmentationEntry
 from reid_core.run_directory import RunDirectory
 
 COLOURS = ((0, 0, 0), (255, 0, 0), (0, 255, 0), (0, 0, 255))
@@ -43,9 +43,9 @@ class Preprocessing:
     operations: str
 
     @classmethod
-    def of(cls, entries: Sequence[Entry], catalog: Catalog) -> Preprocessing:
+    def of(cls, entries: Sequence[AugmentationEntry]) -> Preprocessing:
         """Measure the preprocessing among the operations of an ``augmentation`` section."""
-        pipeline = Pipeline(catalog, entries, training=False)
+        pipeline = Pipeline(entries, training=False)
         rng = np.random.default_rng(0)
         seen = [pipeline(Image.new("RGB", (64, 128), colour), rng) for colour in COLOURS]
         height, width = seen[0].shape[1:]
@@ -55,7 +55,7 @@ class Preprocessing:
             width,
             np.array([image[:, height // 2, width // 2].tolist() for image in seen]),
             ", ".join(
-                f"{entry.bare_name} {json.dumps(entry.params)}"
+                f"{entry.bare_name} {json.dumps(entry.params.model_dump(mode='json'))}"
                 for entry in entries
                 if entry.bare_name in used
             ),
@@ -112,7 +112,7 @@ def load_trained(path: str, catalog: Catalog) -> Trained:
         digest=hashlib.sha256(weights.path.read_bytes()).digest(),
         model=model.requires_grad_(False),
         classes=weights.classes,
-        preprocessing=Preprocessing.of(params.augmentation, catalog),
+        preprocessing=Preprocessing.of(params.augmentation),
     )
 
 

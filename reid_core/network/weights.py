@@ -117,7 +117,7 @@ def read_weights(path: Path) -> WeightsFile:
     if version != FORMAT:
         raise ReidError(f"{path}: weights of format {version}; this version reads {FORMAT}")
     problems: list[str] = []
-    if validate(_Metadata, content, (), problems) is None:
+    if validate(_Metadata, content, problems) is None:
         raise ReidError(
             f"{path}: its metadata cannot be used: {'; '.join(problems)}. Take another copy of the "
             "file, or train again"
@@ -140,7 +140,7 @@ def load_model(weights: WeightsFile, catalog: Catalog) -> tuple[ReIDModel, Model
     sections = {**weights.metadata["params"], "augmentation": operations}
     params = check_model_params(sections, catalog, str(weights.path))
     with torch.device("meta"):
-        model = build_model(params, catalog, len(weights.classes))
+        model = build_model(params, len(weights.classes))
         keys = {n.split(".")[1] for n in weights.tensors if n.startswith("classifier.")}
         model.add_classifiers(
             keys, bias=params.classifier.bias, init_std=params.classifier.init_std

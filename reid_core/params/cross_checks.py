@@ -12,13 +12,15 @@ from reid_core.catalog import Catalog
 from reid_core.component import (
     AugmentationComponent,
     EvaluatorComponent,
+    Params,
     PostprocessComponent,
     call_build,
 )
 from reid_core.contracts import Progress
 from reid_core.errors import ReidError, did_you_mean
+from reid_core.params.entries import AugmentationEntry, ScheduleEntry
 from reid_core.params.messages import read_params
-from reid_core.params.schema import DataParams, Entry, EvaluationEntry, TrainParams
+from reid_core.params.schema import DataParams, EvaluationEntry, TrainParams
 
 
 def run_cross_checks(sections: Mapping[str, Any], catalog: Catalog) -> Iterator[str]:
@@ -91,7 +93,7 @@ def _comparison_checks(evaluation: Iterable[EvaluationEntry], catalog: Catalog) 
 def _score_checks(sections: Mapping[str, Any], catalog: Catalog) -> Iterator[str]:
     """Yield a problem when the schedule follows scores and the training is never scored."""
     train: TrainParams = sections["train"]
-    schedule: Entry = sections["schedule"]
+    schedule: ScheduleEntry = sections["schedule"]
     if train.evaluate_every and sections["evaluation"]:
         return
     if _reads_scores(schedule, train.epochs, catalog):
@@ -120,19 +122,25 @@ class _WatchedScores(Sequence[tuple[int, float]]):
         return 0
 
 
-def _reads_scores(entry: Entry, epochs: int, catalog: Catalog) -> bool:
+def _reads_scores(entry: ScheduleEntry, epochs: int, catalog: Catalog) -> bool:
     """Return whether a schedule looks at the history: it is asked for its first and last rate."""
     history = _WatchedScores()
     reported = (ReidError, ValidationError, PydanticUserError, PydanticUndefinedAnnotation)
     with suppress(*reported):
         component = catalog.component("schedule", entry.name)
-        factor = call_build(component, read_params(component.params, entry.params))
+        factor = call_build(component, read_params(component.params, _as_given(entry)))
         for epoch in (0, epochs - 1):
             factor(Progress(epoch, epochs, step=epoch, steps_per_epoch=1), history)
     return history.seen
 
 
-def _stage(catalog: Catalog, entry: Entry) -> str | None:
+def _as_given(entry: ScheduleEntry) -> Any:
+    """Return an entry's params as an object; of a file with problems they are not read yet."""
+    given: Any = entry.params
+    return given.model_dump(mode="json") if isinstance(given, Params) else given
+
+
+def _stage(catalog: Catalog, entry: AugmentationEntry) -> str | None:
     """Return where an augmentation stands; None if its name has been reported."""
     try:
         return cast(AugmentationComponent, catalog.component("augmentation", entry.name)).stage

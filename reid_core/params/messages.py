@@ -8,8 +8,10 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
+from reid_core.catalog import Catalog
 from reid_core.component import Params
 from reid_core.errors import did_you_mean
+from reid_core.params.entries import NamedParams
 
 Model = TypeVar("Model", bound=Params)
 Place = tuple[str | int, ...]
@@ -42,42 +44,49 @@ def dotted(place: Place) -> str:
     return ".".join(str(part) for part in place)
 
 
-def read_params(model: type[Model], given: Any) -> Model:
+def read_params(model: type[Model], given: Any, catalog: Catalog | None = None) -> Model:
     """Make an instance from an object as read from JSON; a list may stand for a tuple or a set.
+
+    Args:
+        model: The pydantic model.
+        given: The object as read from JSON.
+        catalog: Whose components the entries in it name; without one, only their form counts.
 
     Raises:
         ValidationError: Something is wrong; ``validate`` words it.
     """
-    return model.model_validate_json(json.dumps(given))
+    return model.model_validate_json(json.dumps(given), context=catalog)
 
 
-def validate(model: type[Model], given: Any, place: Place, problems: list[str]) -> Model | None:
+def validate(
+    model: type[Model], given: Any, problems: list[str], catalog: Catalog | None = None
+) -> Model | None:
     """Validate one object.
 
     Args:
         model: The pydantic model.
         given: The object as read from JSON.
-        place: Where it stands in the file, for messages.
         problems: Receives one line per place that is wrong.
+        catalog: Whose components the entries in it name.
 
     Returns:
         The instance, or None when there are problems.
     """
     try:
-        return read_params(model, given)
+        return read_params(model, given, catalog)
     except ValidationError as error:
         found: dict[Place, list[_Problem]] = {}
         for item in error.errors(include_url=False):
             if item["type"] == "too_short" and len(item["input"]) >= item["ctx"]["min_length"]:
                 continue  # pydantic did not count the items that are wrong themselves
-            path, known = _walk(model, given, item["loc"])
+            path, known = _walk(model, given, item["loc"], catalog)
             found.setdefault(path, []).append(_problem(item, known))
         for path, items in found.items():
             deeper = any(len(other) > len(path) and other[: len(path)] == path for other in found)
             # A union reports each of its branches; only the one that the value is meant
             # for has problems further down.
             if not (deeper and any(item.is_other_type for item in items)):
-                problems.append(_line((*place, *path), items))
+                problems.append(_line(path, items))
         return None
 
 
@@ -90,7 +99,9 @@ def _line(place: Place, items: list[_Problem]) -> str:
     return f"{dotted(place)}: {text}{got}{hint}" if place else f"{text}{got}{hint}"
 
 
-def _walk(model: type[Params], given: Any, loc: tuple[Any, ...]) -> tuple[Place, list[str]]:
+def _walk(
+    model: type[Params], given: Any, loc: tuple[Any, ...], catalog: Catalog | None
+) -> tuple[Place, list[str]]:
     """Follow an error's location through the data; return the path and the known keys there.
 
     pydantic adds the branches of a union to the location; they are no keys of the data.
@@ -100,14 +111,12 @@ def _walk(model: type[Params], given: Any, loc: tuple[Any, ...]) -> tuple[Place,
     fields = _fields(annotation)
     for key in loc:
         in_list = isinstance(node, list) and isinstance(key, int) and key < len(node)
-        if in_list or (isinstance(node, dict) and key in node):
+        in_data = in_list or (isinstance(node, dict) and key in node)
+        if in_data or (isinstance(node, dict) and key in _fields(annotation)):
             fields = _fields(annotation)
-            annotation = _inner(annotation, key)
-            node = node[key]
+            annotation = _inner(annotation, key, node, catalog)
+            node = node[key] if in_data else {}  # a key that is missing, or at its default
             path.append(key)
-        elif isinstance(node, dict) and key in _fields(annotation):
-            path.append(key)  # a required key that is missing
-            break
     return tuple(path), fields
 
 
@@ -118,14 +127,18 @@ def _fields(annotation: Any) -> list[str]:
     return [name for inner in getattr(annotation, "__args__", ()) for name in _fields(inner)]
 
 
-def _inner(annotation: Any, key: Any) -> Any:
-    """Return the annotation of what lies under a key."""
+def _inner(annotation: Any, key: Any, node: Any, catalog: Catalog | None) -> Any:
+    """Return the annotation of what lies under a key of some data."""
     if isinstance(annotation, type) and issubclass(annotation, Params):
+        if key == "params" and issubclass(annotation, NamedParams) and catalog is not None:
+            return annotation.params_model(node["name"], catalog)
         field = annotation.model_fields.get(key)
         return field.annotation if field else None
     arguments = getattr(annotation, "__args__", ())
     models = [inner for inner in arguments if key in _fields(inner)]
-    return _inner(models[0], key) if models else (arguments[-1] if arguments else None)
+    return (
+        _inner(models[0], key, node, catalog) if models else (arguments[-1] if arguments else None)
+    )
 
 
 _LIMITS = {

@@ -3,15 +3,32 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, JsonValue, field_validator, model_validator
 
-from reid_core.component import Params
+from reid_core.catalog import Catalog
+from reid_core.component import Component, EvaluatorComponent, LossComponent, Params
+from reid_core.params.entries import (
+    AugmentationEntry,
+    BackboneEntry,
+    DistanceEntry,
+    Entry,
+    NamedParams,
+    ObjectiveEntry,
+    PostprocessEntry,
+    SamplerEntry,
+    ScheduleEntry,
+)
 
 DEVICE = "^(auto|cpu|cuda(:[0-9]+)?)$"
 """What a device may be called."""
+
+
+FREE: dict[str, JsonValue] = {"resume": "free"}
+FREE_AND_NOT_IN_WEIGHTS: dict[str, JsonValue] = {"resume": "free", "in_weights": False}
+FREE_UNTIL_SCORED: dict[str, JsonValue] = {"resume": "until_scored", "in_weights": False}
+"""Facts of fields; see ``field_facts``. The best score is measured by what is free until then."""
 
 
 def _file_name(name: str) -> str:
@@ -30,28 +47,10 @@ PathText = Annotated[str, Field(min_length=1)]
 FileName = Annotated[str, AfterValidator(_file_name)]
 
 
-class Entry(Params):
-    """A component by name, with its params; the plugin's own model checks them."""
-
-    name: str = Field(description="Name of the component; 'distribution:name' picks one of two.")
-    params: dict[str, Any] = Field(default={}, description="Params of the component.")
-
-    @property
-    def bare_name(self) -> str:
-        """Return the component's name without the distribution that may stand before it."""
-        return self.name.rpartition(":")[2]
-
-
-def numbered_names(entries: Sequence[Entry]) -> list[str]:
-    """Return the entries' bare names; the second of a name becomes ``name_2``, and so on."""
-    names = [entry.bare_name for entry in entries]
-    counts = [names[: position + 1].count(name) for position, name in enumerate(names)]
-    return [n if count == 1 else f"{n}_{count}" for n, count in zip(names, counts, strict=True)]
-
-
-class DatasetEntry(Entry):
+class DatasetEntry(Entry[Component]):
     """A dataset and, if wanted, where its packed store lies."""
 
+    kind = "dataset"
     alias: FileName | None = Field(
         default=None, description="Name of this dataset within the run; default: its 'name'."
     )
@@ -59,6 +58,7 @@ class DatasetEntry(Entry):
         default=None,
         description="Directory of the packed store; default: <working_dir>/stores/<dataset>-"
         "<fingerprint>. An existing store is used as it is.",
+        json_schema_extra=FREE,
     )
 
     @property
@@ -72,19 +72,25 @@ class DataParams(Params):
 
     train: list[DatasetEntry] = Field(min_length=1, description="Datasets to train on.")
     targets: dict[FileName, DatasetEntry] = Field(
-        default={}, description="Datasets to score on by name; default: the train datasets."
+        default={},
+        description="Datasets to score on by name; default: the train datasets.",
+        json_schema_extra=FREE_UNTIL_SCORED,
     )
     workers: int = Field(
         default=0,
         ge=0,
         description="Loader processes, at most one per core; 0 loads in the main one.",
+        json_schema_extra=FREE,
     )
-    batch_size: Positive = Field(default=128, description="Images per batch in evaluation.")
+    batch_size: Positive = Field(
+        default=128, description="Images per batch in evaluation.", json_schema_extra=FREE
+    )
 
 
-class HeadEntry(Entry):
+class HeadEntry(Entry[Component]):
     """A head and how its vectors enter the joint embedding."""
 
+    kind = "head"
     alias: str | None = Field(
         default=None, pattern="^[A-Za-z0-9_]+$", description="Prefix of its branches' names."
     )
@@ -111,9 +117,10 @@ class RandomKeep(Params):
     )
 
 
-class LossEntry(Entry):
+class LossEntry(Entry[LossComponent]):
     """A loss, its weight and the branches that it is applied to."""
 
+    kind = "loss"
     weight: float = Field(default=1.0, ge=0, description="Factor in the total loss.")
     branches: str | Annotated[list[str], Field(min_length=1)] | None = Field(
         default=None, description="Glob or globs of branch names; default: by the loss's role."
@@ -173,7 +180,7 @@ OPTIMIZERS: dict[str, type[Params]] = {"sgd": SgdParams, "adam": AdamParams, "ad
 """Optimizers by name: they are a table, not a kind of plugin."""
 
 
-class OptimizerParams(Entry):
+class OptimizerParams(NamedParams):
     """The optimizer and the rates of the parameter groups."""
 
     name: Literal["sgd", "adam", "adamw"] = Field(description="Name of the optimizer.")
@@ -184,6 +191,11 @@ class OptimizerParams(Entry):
     )
     weight_decay: Rate = Field(default=5e-4, description="Weight decay of every group.")
     groups: list[GroupRule] = Field(default=[], description="Exceptions by parameter name.")
+
+    @classmethod
+    def params_model(cls, name: str, catalog: Catalog) -> type[Params]:
+        """Return the options of an optimizer."""
+        return OPTIMIZERS[name]
 
 
 class LossWarmup(Params):
@@ -210,27 +222,38 @@ class FreezeRule(Params):
 class TrainParams(Params):
     """The training run."""
 
-    epochs: int = Field(ge=1, le=1_000_000, description="Epochs in all.")
+    epochs: int = Field(ge=1, le=1_000_000, description="Epochs in all.", json_schema_extra=FREE)
     seed: int = Field(default=0, ge=0, lt=2**63, description="Seed of everything random.")
     device: str = Field(
-        default="auto", pattern=DEVICE, description="'auto', 'cpu', 'cuda' or 'cuda:<n>'."
+        default="auto",
+        pattern=DEVICE,
+        description="'auto', 'cpu', 'cuda' or 'cuda:<n>'.",
+        json_schema_extra=FREE_AND_NOT_IN_WEIGHTS,
     )
     deterministic: bool = Field(
         default=False, description="Ask torch for deterministic algorithms on a GPU (slower)."
     )
     evaluate_every: int = Field(
-        default=0, ge=0, description="Epochs between evaluations; 0: only after the last."
+        default=0,
+        ge=0,
+        description="Epochs between evaluations; 0: only after the last.",
+        json_schema_extra=FREE_AND_NOT_IN_WEIGHTS,
     )
     checkpoint_every_steps: int = Field(
-        default=0, ge=0, description="Steps between checkpoints within an epoch; 0: at its end."
+        default=0,
+        ge=0,
+        description="Steps between checkpoints within an epoch; 0: at its end.",
+        json_schema_extra=FREE_AND_NOT_IN_WEIGHTS,
     )
     log_every: Positive = Field(
         default=10,
         description="Steps between lines of metrics.jsonl; the last step of an epoch has one too.",
+        json_schema_extra=FREE_AND_NOT_IN_WEIGHTS,
     )
     baselines: bool = Field(
         default=False,
         description="Before training, score the untrained network and a colour histogram.",
+        json_schema_extra=FREE_AND_NOT_IN_WEIGHTS,
     )
     fine_tune: bool = Field(default=False, description="Freeze the backbone and its BN statistics.")
     freeze: list[FreezeRule] = Field(
@@ -245,6 +268,7 @@ class TrainParams(Params):
         default=None,
         description="Weights file to start from. Its classifiers are used only if it was trained "
         "on the same identities in the same order; otherwise they start anew.",
+        json_schema_extra={"in_weights": False},
     )
 
 
@@ -260,14 +284,15 @@ class ExtractionParams(Params):
     )
 
 
-class EvaluationEntry(Entry):
+class EvaluationEntry(Entry[EvaluatorComponent]):
     """An evaluator and the target that it scores; the first one chooses the best model."""
 
+    kind = "evaluator"
     target: str | None = Field(default=None, description="Name in targets; default: the first.")
-    distance: Entry | None = Field(
+    distance: DistanceEntry | None = Field(
         default=None, description="What images are compared by; default: the evaluator's own."
     )
-    postprocess: list[Entry] = Field(
+    postprocess: list[PostprocessEntry] = Field(
         default=[], description="Steps between features and ranking, in order, e.g. k_reciprocal."
     )
 
@@ -275,33 +300,51 @@ class EvaluationEntry(Entry):
 class ModelParams(Params):
     """The sections that make a network and its input; a weights file carries them."""
 
-    backbone: Entry
+    backbone: BackboneEntry
     head: list[HeadEntry] = Field(min_length=1, description="Heads; embeddings concatenate.")
     classifier: ClassifierParams = Field(default=ClassifierParams())
-    augmentation: list[Entry] = Field(min_length=1, description="Image operations in order.")
+    augmentation: list[AugmentationEntry] = Field(
+        min_length=1, description="Image operations in order."
+    )
 
 
 class RunParams(ModelParams):
     """params.json."""
 
-    data: DataParams
+    data: DataParams = Field(json_schema_extra={"in_weights": False})
     loss: list[LossEntry] = Field(min_length=1, description="Weighted losses.")
-    objective: list[Entry] = Field(
-        default=[Entry(name="supervised")], min_length=1, description="What a step minimises."
+    objective: list[ObjectiveEntry] = Field(
+        default=[{"name": "supervised"}],
+        validate_default=True,
+        min_length=1,
+        description="What a step minimises.",
     )
-    sampler: Entry
+    sampler: SamplerEntry
     optimizer: OptimizerParams
-    schedule: Entry = Field(default=Entry(name="constant"), description="Learning rate over time.")
+    schedule: ScheduleEntry = Field(
+        default={"name": "constant"},
+        validate_default=True,
+        description="Learning rate over time.",
+        json_schema_extra=FREE,  # its steps so far are compared
+    )
     train: TrainParams
     extraction: ExtractionParams = Field(
-        default=ExtractionParams(), description="Test-time averaging in every evaluation."
+        default=ExtractionParams(),
+        description="Test-time averaging in every evaluation.",
+        json_schema_extra=FREE_UNTIL_SCORED,
     )
-    evaluation: list[EvaluationEntry] = Field(default=[], description="Evaluators.")
+    evaluation: list[EvaluationEntry] = Field(
+        default=[], description="Evaluators.", json_schema_extra=FREE_UNTIL_SCORED
+    )
     working_dir: PathText = Field(
-        default="runs", description="Folder of run directories and stores."
+        default="runs",
+        description="Folder of run directories and stores.",
+        json_schema_extra=FREE_AND_NOT_IN_WEIGHTS,
     )
     plugins: dict[str, str] = Field(
-        default={}, description="Record in resolved params: distributions and versions in use."
+        default={},
+        description="Record in resolved params: distributions and versions in use.",
+        json_schema_extra=FREE_AND_NOT_IN_WEIGHTS,
     )
 
 

@@ -4,34 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from fnmatch import fnmatchcase
 from itertools import zip_longest
 from typing import Any
 
 from reid_core.catalog import Catalog
 from reid_core.contracts import Progress
 from reid_core.errors import ParamsError, ReidError, name_list
+from reid_core.params.field_facts import resumable
 from reid_core.params.json_file import read_json
 from reid_core.params.schema import RunParams
-from reid_core.params.validation import build
+from reid_core.params.validation import check_run_params
 from reid_core.run_directory import RunDirectory
 from reid_core.runs.checkpoint import read_checkpoint
-
-FREE = (
-    "data.workers",
-    "data.batch_size",
-    "train.log_every",
-    "train.checkpoint_every_steps",
-    "train.evaluate_every",
-    "train.device",
-    "train.baselines",
-    "train.epochs",
-    "plugins",
-    "working_dir",
-)
-"""Params that may differ; ``train.epochs`` and the schedule are looked at more closely."""
-
-SCORING = ("evaluation", "extraction", "data.targets")
-"""Params that may differ until the first evaluation: the best score is measured by them."""
 
 
 def check_same_past(
@@ -43,20 +28,21 @@ def check_same_past(
         ParamsError: A changed param would alter what was trained already.
     """
     # Sections that did not exist when the run began are at their defaults.
-    filled = RunParams.model_validate(before).model_dump(mode="json")
-    changed = list(_differences(filled, params.model_dump(mode="json")))
+    filled = check_run_params(before, catalog, str(directory.params))
+    changed = _differences(filled.model_dump(mode="json"), params.model_dump(mode="json"))
     checkpoint = read_checkpoint(directory.checkpoint) if directory.checkpoint.is_file() else None
     scored = checkpoint is not None and bool(checkpoint["state"]["history"])
-    free = (*FREE, "schedule.") if scored else (*FREE, "schedule.", *SCORING)
+    free = [
+        *resumable(RunParams, "free"),
+        *(() if scored else resumable(RunParams, "until_scored")),
+    ]
     problems = [
         f"{path}: was {old!r}, is {new!r}; a resumed run keeps it (start a new run to change it)"
         for path, old, new in changed
-        if not path.startswith(free) and not _is_store(path)
+        if not any(fnmatchcase(path, glob) or fnmatchcase(path, f"{glob}.*") for glob in free)
     ]
     if checkpoint is not None and not problems:
-        problems += _schedule_problems(
-            checkpoint, RunParams.model_validate(before), params, catalog
-        )
+        problems += _schedule_problems(checkpoint, filled, params)
     if problems:
         raise ParamsError(str(directory.path), problems)
 
@@ -72,11 +58,6 @@ def _differences(before: Any, after: Any, path: str = "") -> Any:
             yield from _differences(old, new, f"{path}.{position}")
     elif before != after:
         yield path, before, after
-
-
-def _is_store(path: str) -> bool:
-    """Return whether a changed param only says where a packed store lies."""
-    return path.startswith("data.") and path.endswith(".store")
 
 
 def check_same_data(directory: RunDirectory, hashes: Mapping[str, str]) -> None:
@@ -101,7 +82,7 @@ def check_same_data(directory: RunDirectory, hashes: Mapping[str, str]) -> None:
 
 
 def _schedule_problems(
-    checkpoint: Mapping[str, Any], before: RunParams, after: RunParams, catalog: Catalog
+    checkpoint: Mapping[str, Any], before: RunParams, after: RunParams
 ) -> list[str]:
     """Schedules are pure functions: compare them on every step that is done."""
     state, steps = checkpoint["state"], checkpoint["steps_per_epoch"]
@@ -111,7 +92,7 @@ def _schedule_problems(
         return [f"train.epochs: {after.train.epochs}, but {begun} epochs are trained or begun"]
     if (before.schedule, before.train.epochs) == (after.schedule, after.train.epochs) or not done:
         return []
-    old, new = (build(catalog, "schedule", p.schedule) for p in (before, after))
+    old, new = (p.schedule.build() for p in (before, after))
     start = Progress(0, before.train.epochs, 0, steps, seed=before.train.seed)
     for step in range(done):
         was = replace(start, epoch=step // steps, step=step)

@@ -5,20 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
 
 from reid_core.catalog import Catalog
-from reid_core.component import DistanceComponent, LossComponent
 from reid_core.contracts import Progress
 from reid_core.data.images import EpochBatches, Pipeline, TrainingImages, training_loader
 from reid_core.errors import ReidError, name_list
 from reid_core.network.model import build_model
 from reid_core.network.trained_model import Preprocessing, load_trained
 from reid_core.params.schema import LossWarmup, RunParams, numbered_names
-from reid_core.params.validation import build
 from reid_core.training.freezing import Freezing
 from reid_core.training.loop import Training, TrainingModule, TrainState
 from reid_core.training.parameter_groups import (
@@ -93,13 +91,10 @@ def build_module(
     Raises:
         ReidError: Branches, losses and classifiers do not fit together.
     """
-    model = build_model(params, catalog, num_pids)
-    losses = build_losses(params, catalog, model)
+    model = build_model(params, num_pids)
+    losses = build_losses(params, model)
     objectives = [
-        build(
-            catalog,
-            "objective",
-            entry,
+        entry.build(
             name=name,
             losses=losses,
             model=model,
@@ -123,13 +118,13 @@ def build_parts(
     Raises:
         ReidError: The sampler cannot serve the identities, or parts do not fit together.
     """
-    batches = EpochBatches(_sampler(params, catalog, images))
+    batches = EpochBatches(_sampler(params, images))
     module, losses = build_module(
         params,
         catalog,
         len(images.classes),
         classes=images.classes,
-        preprocessing=Preprocessing.of(params.augmentation, catalog),
+        preprocessing=Preprocessing.of(params.augmentation),
     )
     images_per_step = _check_batches(batches, images, losses)
     module.to(device)
@@ -142,10 +137,10 @@ def build_parts(
         losses=losses,
         groups=groups,
         optimizer=build_optimizer(params.optimizer, groups),
-        schedule=build(catalog, "schedule", params.schedule),
+        schedule=params.schedule.build(),
         loader=training_loader(
             images,
-            Pipeline(catalog, params.augmentation, training=True),
+            Pipeline(params.augmentation, training=True),
             batches,
             seed=train.seed,
             workers=params.data.workers,
@@ -171,13 +166,13 @@ def check_on_meta(params: RunParams, catalog: Catalog) -> None:
             branch that is not there, an optimizer rule matches nothing, or the optimizer's
             options do not go together.
     """
-    height, width = Pipeline(catalog, params.augmentation, training=False).input_size()
+    height, width = Pipeline(params.augmentation, training=False).input_size()
     with torch.device("meta"):
         module, _ = build_module(params, catalog, num_pids=2)
         module.eval()
         Freezing(params.train.freeze, module)
         output = module.model(torch.empty(2, 3, height, width))
-    _check_values(params, catalog, output.aux)
+    _check_values(params, output.aux)
     build_optimizer(params.optimizer, parameter_groups(params.optimizer, module.named_parameters()))
     for spec in module.model.branches:
         shape = tuple(output.branches[spec.name].embedding.shape)
@@ -187,17 +182,15 @@ def check_on_meta(params: RunParams, catalog: Catalog) -> None:
             )
 
 
-def _check_values(params: RunParams, catalog: Catalog, given: Iterable[str]) -> None:
+def _check_values(params: RunParams, given: Iterable[str]) -> None:
     """Raise ReidError if a loss or a distance reads a value that no head gives."""
     reads: dict[tuple[str, str], Iterable[str]] = {}
     for i, entry in enumerate(params.loss):
-        loss = cast(LossComponent, catalog.component("loss", entry.name))
-        reads[f"loss.{i}", entry.name] = loss.reads(loss.params.model_validate(entry.params))
+        reads[f"loss.{i}", entry.name] = entry.component.reads(entry.params)
     for i, evaluation in enumerate(params.evaluation):
         if evaluation.distance:
-            distance = catalog.component("distance", evaluation.distance.name)
             at = f"evaluation.{i}.distance", evaluation.distance.name
-            reads[at] = cast(DistanceComponent, distance).aux
+            reads[at] = evaluation.distance.component.aux
     for (place, name), values in reads.items():
         if missing := sorted(set(values) - set(given)):
             raise ReidError(
@@ -222,11 +215,8 @@ def describe(params: RunParams, parts: Parts, images: TrainingImages) -> list[st
     ]
 
 
-def _sampler(params: RunParams, catalog: Catalog, images: TrainingImages) -> Any:
-    return build(
-        catalog,
-        "sampler",
-        params.sampler,
+def _sampler(params: RunParams, images: TrainingImages) -> Any:
+    return params.sampler.build(
         labels=images.labels,
         camids=images.camids,
         sources=images.sources,

@@ -21,7 +21,7 @@ from torch import nn
 
 from reid_core.contracts import Progress
 from reid_core.errors import ReidError, did_you_mean, name_list
-from reid_core.params.schema import OPTIMIZERS, AdamParams, LossWarmup, OptimizerParams, SgdParams
+from reid_core.params.schema import AdamParams, LossWarmup, OptimizerParams, SgdParams
 
 Named = tuple[str, nn.Parameter]
 
@@ -108,7 +108,7 @@ def build_optimizer(
         }
         for settings, members in groups.items()
     ]
-    options = OPTIMIZERS[params.name].model_validate(params.params)
+    options = params.params
     if isinstance(options, SgdParams):
         if options.nesterov and not options.momentum:
             raise ReidError("optimizer.params: 'nesterov' needs a 'momentum' above 0")

@@ -10,13 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from reid_core.catalog import Catalog
-from reid_core.component import LossComponent
 from reid_core.contracts import BranchSpec, LossInput, LossOutput, Progress, Step
 from reid_core.errors import ReidError, did_you_mean
 from reid_core.network.model import ReIDModel
 from reid_core.params.schema import LossEntry, RandomKeep, RunParams, numbered_names
-from reid_core.params.validation import build
 
 
 class LossTerm(nn.Module):
@@ -26,7 +23,6 @@ class LossTerm(nn.Module):
         self,
         name: str,
         entry: LossEntry,
-        component: LossComponent,
         branches: Sequence[BranchSpec],
         losses: Sequence[Any],
     ) -> None:
@@ -34,6 +30,7 @@ class LossTerm(nn.Module):
         super().__init__()
         self.name, self.weight, self.reduce = name, entry.weight, entry.reduce
         self.branches = tuple(branches)
+        component = entry.component
         self.on = entry.on or component.on
         self.normalize = component.normalize if entry.normalize is None else entry.normalize
         self.needs_classifier = "classifier" in component.needs
@@ -127,7 +124,7 @@ def kept_branches(count: int, draws: int, generator: torch.Generator) -> Tensor:
     return keep
 
 
-def build_losses(params: RunParams, catalog: Catalog, model: ReIDModel) -> WeightedLosses:
+def build_losses(params: RunParams, model: ReIDModel) -> WeightedLosses:
     """Build every loss for every branch that it is applied to, and the classifiers needed.
 
     Raises:
@@ -136,30 +133,24 @@ def build_losses(params: RunParams, catalog: Catalog, model: ReIDModel) -> Weigh
     """
     plan = []
     for i, entry in enumerate(params.loss):
-        component = cast(LossComponent, catalog.component("loss", entry.name))
-        plan.append((entry, component, _selected(i, entry, component, model.branches)))
+        plan.append((entry, _selected(i, entry, model.branches)))
     keys = {
         cast(str, spec.classifier)
-        for _, component, specs in plan
-        if "classifier" in component.needs
+        for entry, specs in plan
+        if "classifier" in entry.component.needs
         for spec in specs
     }
     model.add_classifiers(keys, bias=params.classifier.bias, init_std=params.classifier.init_std)
     terms = []
-    for name, (entry, component, specs) in zip(numbered_names(params.loss), plan, strict=True):
-        losses = [
-            build(catalog, "loss", entry, dim=s.dim, num_pids=model.num_pids, branch=s)
-            for s in specs
-        ]
-        terms.append(LossTerm(name, entry, component, specs, losses))
+    for name, (entry, specs) in zip(numbered_names(params.loss), plan, strict=True):
+        losses = [entry.build(dim=s.dim, num_pids=model.num_pids, branch=s) for s in specs]
+        terms.append(LossTerm(name, entry, specs, losses))
     return WeightedLosses(terms)
 
 
-def _selected(
-    position: int, entry: LossEntry, component: LossComponent, branches: Sequence[BranchSpec]
-) -> list[BranchSpec]:
+def _selected(position: int, entry: LossEntry, branches: Sequence[BranchSpec]) -> list[BranchSpec]:
     """Return the branches of one entry: those of its globs, or of the loss's role."""
-    place = f"loss.{position}"
+    place, component = f"loss.{position}", entry.component
     if entry.branches is None:
         chosen = [spec for spec in branches if component.role in spec.roles]
         if not chosen:

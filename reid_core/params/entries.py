@@ -1,0 +1,185 @@
+"""Entries of the params that choose something by name: they find it, check its params, build it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any, ClassVar, Generic, TypeVar, cast
+
+from pydantic import (
+    BaseModel,
+    Field,
+    PrivateAttr,
+    PydanticUndefinedAnnotation,
+    PydanticUserError,
+    SerializeAsAny,
+    ValidationInfo,
+    field_validator,
+)
+
+from reid_core.catalog import Catalog, Offer
+from reid_core.component import (
+    AugmentationComponent,
+    Component,
+    DistanceComponent,
+    Params,
+    PostprocessComponent,
+    call_build,
+)
+from reid_core.errors import ReidError
+
+
+class NamedParams(Params):
+    """A choice by name whose params have a model of their own.
+
+    Validation takes the catalog as its context (``read_params``). Without one only the form of an
+    entry is checked: its params stay as they were given.
+    """
+
+    name: str
+    params: SerializeAsAny[Params] = Field(
+        default={}, validate_default=True, description="Params of the component."
+    )
+
+    @classmethod
+    def params_model(cls, name: str, catalog: Catalog) -> type[Params]:
+        """Return the model of the params that belong to a name."""
+        raise NotImplementedError
+
+    @field_validator("params", mode="wrap")
+    @classmethod
+    def _typed(cls, given: Any, handler: Any, info: ValidationInfo) -> Any:
+        """Check the params with the model that belongs to the name; its errors keep their place."""
+        if info.context is None or "name" not in info.data:
+            return given
+        model = cls.params_model(info.data["name"], info.context)
+        try:
+            return model.model_validate_json(json.dumps(given))
+        except (PydanticUserError, PydanticUndefinedAnnotation) as error:
+            whose = cls.described(info.data["name"], info.context)
+            first_line = str(error).partition("\n")[0]
+            raise ValueError(f"{whose} declares params that cannot work: {first_line}") from None
+
+    @classmethod
+    def described(cls, name: str, catalog: Catalog) -> str:
+        """Return who a name belongs to, for messages."""
+        return f"'{name}'"
+
+
+ComponentT = TypeVar("ComponentT", bound=Component, covariant=True)
+
+
+class Entry(NamedParams, Generic[ComponentT]):
+    """A component by name with its params; once checked, it builds itself."""
+
+    kind: ClassVar[str]
+    name: str = Field(description="Name of the component; 'distribution:name' picks one of two.")
+    _offer: Offer | None = PrivateAttr(default=None)
+
+    @field_validator("name")
+    @classmethod
+    def _known(cls, name: str, info: ValidationInfo) -> str:
+        if info.context is not None:
+            try:
+                info.context.offer(cls.kind, name)
+            except ReidError as error:
+                raise ValueError(str(error)) from None
+        return name
+
+    @classmethod
+    def params_model(cls, name: str, catalog: Catalog) -> type[Params]:
+        """Return the component's own model."""
+        return catalog.component(cls.kind, name).params
+
+    @classmethod
+    def described(cls, name: str, catalog: Catalog) -> str:
+        """Name the component and its package."""
+        return str(catalog.offer(cls.kind, name))
+
+    def model_post_init(self, context: Any) -> None:
+        """Keep what the name stands for."""
+        self._offer = None if context is None else context.offer(self.kind, self.name)
+
+    @property
+    def offer(self) -> Offer:
+        """Return the component with its distribution."""
+        assert self._offer is not None, "an entry that was checked without a catalog"
+        return self._offer
+
+    @property
+    def component(self) -> ComponentT:
+        """Return what the name stands for."""
+        return cast(ComponentT, self.offer.component)
+
+    def build(self, **context: Any) -> Any:
+        """Build the component with the context that its kind offers."""
+        return call_build(self.component, self.params, str(self.offer), **context)
+
+    @property
+    def bare_name(self) -> str:
+        """Return the component's name without the distribution that may stand before it."""
+        return self.name.rpartition(":")[2]
+
+
+class BackboneEntry(Entry[Component]):
+    """A backbone."""
+
+    kind = "backbone"
+
+
+class SamplerEntry(Entry[Component]):
+    """A sampler."""
+
+    kind = "sampler"
+
+
+class ScheduleEntry(Entry[Component]):
+    """A schedule."""
+
+    kind = "schedule"
+
+
+class ObjectiveEntry(Entry[Component]):
+    """An objective."""
+
+    kind = "objective"
+
+
+class AugmentationEntry(Entry[AugmentationComponent]):
+    """An image operation."""
+
+    kind = "augmentation"
+
+
+class DistanceEntry(Entry[DistanceComponent]):
+    """A distance."""
+
+    kind = "distance"
+
+
+class PostprocessEntry(Entry[PostprocessComponent]):
+    """A step between features and ranking."""
+
+    kind = "postprocess"
+
+
+def numbered_names(entries: Sequence[Entry[Any]]) -> list[str]:
+    """Return the entries' bare names; the second of a name becomes ``name_2``, and so on."""
+    names = [entry.bare_name for entry in entries]
+    counts = [names[: position + 1].count(name) for position, name in enumerate(names)]
+    return [n if count == 1 else f"{n}_{count}" for n, count in zip(names, counts, strict=True)]
+
+
+def entries_of(value: Any) -> Iterator[Entry[Any]]:
+    """Yield everything in some params that names a component, in the order of the sections."""
+    if isinstance(value, Entry):
+        yield value
+    if isinstance(value, BaseModel):
+        for name in type(value).model_fields:
+            yield from entries_of(getattr(value, name))
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from entries_of(item)
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from entries_of(item)

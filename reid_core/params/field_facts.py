@@ -1,0 +1,75 @@
+"""What is said of a params field beside it, in its ``json_schema_extra``, and who asks for it.
+
+``"format": "path"`` marks the name of a file or folder; ``"in_weights": False`` what a weights
+file leaves out, because it changes no weight; ``"resume": "free"`` what may differ when a run is
+continued, and ``"until_scored"`` what may until the first evaluation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Literal, get_args
+
+from pydantic.fields import FieldInfo
+
+from reid_core.component import Params
+from reid_core.params.entries import Entry
+
+
+def fact(field: FieldInfo, name: str) -> Any:
+    """Return what is said of a field; None when nothing is."""
+    facts = field.json_schema_extra
+    return facts.get(name) if isinstance(facts, dict) else None
+
+
+def path_params(entry: Entry[Any]) -> set[str]:
+    """Return which params of an entry's component are names of files or folders."""
+    fields = entry.component.params.model_fields
+    return {name for name, field in fields.items() if fact(field, "format") == "path"}
+
+
+def kept_in_weights(value: Any) -> Any:
+    """Return what a weights file keeps of params, as JSON has it.
+
+    File names are back at their default, or gone without one: the file's bytes do not depend on
+    where it was made.
+    """
+    if isinstance(value, list | tuple):
+        return [kept_in_weights(item) for item in value]
+    if isinstance(value, dict):
+        return {key: kept_in_weights(item) for key, item in value.items()}
+    if not isinstance(value, Params):
+        return value
+    kept = value.model_dump(mode="json")
+    for name, field in type(value).model_fields.items():
+        is_path = fact(field, "format") == "path"
+        if fact(field, "in_weights") is False or (is_path and field.is_required()):
+            del kept[name]
+        elif is_path:
+            kept[name] = field.default
+        elif isinstance(given := getattr(value, name), Params | list | tuple | dict):
+            kept[name] = kept_in_weights(given)
+    return kept
+
+
+def resumable(
+    annotation: Any, resume: Literal["free", "until_scored"], place: str = ""
+) -> Iterator[str]:
+    """Yield the places in params that carry a fact about resuming, as globs.
+
+    Args:
+        annotation: A model, or the type of one of its fields.
+        resume: The fact.
+        place: Where the annotation stands; ``*`` is any item of a list or an object.
+    """
+    if isinstance(annotation, type) and issubclass(annotation, Params):
+        for name, field in annotation.model_fields.items():
+            inner = f"{place}.{name}" if place else name
+            if fact(field, "resume") == resume:
+                yield inner
+            else:
+                yield from resumable(field.annotation, resume, inner)
+    elif arguments := get_args(annotation):
+        of_items = getattr(annotation, "__origin__", None) in (list, dict, tuple)
+        for argument in arguments:
+            yield from resumable(argument, resume, f"{place}.*" if of_items else place)
