@@ -5,6 +5,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+LONGEST_SHOWN = 80
+"""Characters of a wrong value that a message repeats."""
+
 
 class ReidError(Exception):
     """A mistake in the user's input; its text says what is wrong, where, and what to do.
@@ -39,3 +42,8 @@ def name_list(names: Iterable[str], limit: int = 12) -> str:
     ordered = sorted(names)
     shown = ", ".join(ordered[:limit])
     return f"{shown}, ... ({len(ordered)} in all)" if len(ordered) > limit else shown or "none"
+
+
+def shortened(text: str) -> str:
+    """Return the part of a user's text that a message repeats."""
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}..."

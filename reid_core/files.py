@@ -6,6 +6,8 @@ import contextlib
 import errno
 import json
 import os
+import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,13 @@ _ADVICE = {
     errno.ENAMETOOLONG: "Choose a shorter name",
 }
 """What to do about an error number of the system."""
+
+
+DAMAGED = (
+    *(OSError, ValueError, KeyError, TypeError, AttributeError, EOFError),
+    *(zipfile.BadZipFile, zlib.error),
+)
+"""What numpy raises for an npz file that is damaged or of another kind."""
 
 
 @contextlib.contextmanager

@@ -3,28 +3,19 @@
 from __future__ import annotations
 
 import os
-import platform
 import shlex
 import shutil
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import torch
 from filelock import FileLock, Timeout
 
-from reid_core.errors import ReidError
+from reid_core.errors import ReidError, shortened
 from reid_core.files import saving, user_path, write_json
-from reid_core.legacy import Translation
-from reid_core.params.json_file import read_json
-from reid_core.params.messages import shortened
-from reid_core.params.schema import RunParams
 
 PARAMS = "params.json"
 
@@ -56,13 +47,15 @@ class RunDirectory:
         self.evaluations = path / "evaluations"
 
     @classmethod
-    def create(cls, path: Path, params: RunParams, translation: Translation | None) -> RunDirectory:
+    def create(
+        cls, path: Path, params: Mapping[str, Any], translation: Mapping[str, Any] | None
+    ) -> RunDirectory:
         """Make a new run directory with its resolved params, whole or not at all.
 
         Args:
             path: The directory, from ``new_run_path``.
-            params: Resolved params.
-            translation: Of a params file in the predecessor's vocabulary, to be kept.
+            params: Resolved params, as JSON has them.
+            translation: Of a params file in another system's vocabulary, to be kept.
 
         Raises:
             ReidError: The directory cannot be made, or another process was faster.
@@ -74,15 +67,15 @@ class RunDirectory:
                 temporary.chmod(0o755)
                 cls(temporary).write_params(params)
                 if translation is not None:
-                    write_json(temporary / "translation.json", asdict(translation))
+                    write_json(temporary / "translation.json", translation)
                 _rename(temporary, path)
             finally:
                 shutil.rmtree(temporary, ignore_errors=True)
         return cls(path)
 
-    def write_params(self, params: RunParams) -> None:
+    def write_params(self, params: Mapping[str, Any]) -> None:
         """Write the resolved params; they run again to the same result."""
-        write_json(self.params, params.model_dump(mode="json"))
+        write_json(self.params, params)
 
     @classmethod
     def open(cls, path: Path) -> RunDirectory:
@@ -119,7 +112,7 @@ class RunDirectory:
             lock.release()
 
 
-def new_run_path(params: RunParams, name: str) -> Path:
+def new_run_path(working_dir: str, name: str) -> Path:
     """Return the path of a new run: a name below the working directory, or the time.
 
     Raises:
@@ -136,14 +129,14 @@ def new_run_path(params: RunParams, name: str) -> Path:
             f"--sub_working_dir: '{shortened(name)}' is too long to name a new run; "
             f"give it {LONGEST_NAME} characters or fewer"
         )
-    path = user_path(params.working_dir).joinpath(*parts)
+    path = user_path(working_dir).joinpath(*parts)
     try:
         path.lstat()
     except FileNotFoundError:
         return path
     except OSError as error:
         raise ReidError(
-            f"working_dir: no run '{name}' can be made in '{shortened(params.working_dir)}': "
+            f"working_dir: no run '{name}' can be made in '{shortened(working_dir)}': "
             f"{error.strerror}; choose another place"
         ) from None
     raise _exists_already(path)
@@ -168,54 +161,3 @@ def _exists_already(path: Path) -> ReidError:
         f"{path}: exists already; choose another --sub_working_dir, or continue that run with: "
         f"python train.py --operation resume_train --sub_working_dir {shlex.quote(str(path))}"
     )
-
-
-def write_environment(directory: RunDirectory, device: torch.device, data: dict[str, str]) -> None:
-    """Write what the run depends on beside its params: versions, device, git, data hashes."""
-    write_json(
-        directory.environment,
-        {
-            "python": sys.version.split()[0],
-            "platform": platform.platform(),
-            "torch": torch.__version__,
-            "torchvision": _version("torchvision"),
-            "numpy": _version("numpy"),
-            "pillow": _version("Pillow"),
-            "device": str(device),
-            "device_name": torch.cuda.get_device_name(device)
-            if device.type == "cuda"
-            else platform.processor() or platform.machine(),
-            "cpu_threads": torch.get_num_threads(),
-            "git": _git_state(),
-            "data": data,
-        },
-    )
-
-
-def _version(distribution: str) -> str:
-    from importlib.metadata import version
-
-    return version(distribution)
-
-
-def _git_state() -> dict[str, Any] | None:
-    """Return commit and cleanliness of the working directory's repository, if it is one."""
-    try:
-        commit, changes = (
-            subprocess.run(
-                ["git", *arguments], capture_output=True, text=True, check=True, timeout=10
-            ).stdout.strip()
-            for arguments in (["rev-parse", "HEAD"], ["status", "--porcelain"])
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return {"commit": commit, "changed_files": len(changes.splitlines())}
-
-
-def read_params_of(directory: RunDirectory) -> dict[str, Any]:
-    """Return the resolved params of a run as read from its directory.
-
-    Raises:
-        ReidError: The file is missing or damaged.
-    """
-    return read_json(directory.params)

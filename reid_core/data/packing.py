@@ -16,7 +16,8 @@ import numpy as np
 from filelock import FileLock
 
 from reid_core.contracts import SPLITS, ImageRecord, Listing
-from reid_core.data.store import FORMAT, UNREADABLE, Index, Store, decode, record_key
+from reid_core.data.decoding import UNREADABLE, decode
+from reid_core.data.store import FORMAT, Index, Store, record_key
 from reid_core.errors import ReidError
 from reid_core.files import atomic_path, saving, write_json
 

@@ -6,11 +6,8 @@ image file's bytes as they came), ``index.npz`` (arrays, no pickle) and ``manife
 
 from __future__ import annotations
 
-import io
 import json
 import os
-import zipfile
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -21,19 +18,12 @@ import lmdb
 import numpy as np
 from PIL import Image
 
+from reid_core.data.decoding import UNREADABLE, decode
 from reid_core.errors import ReidError
+from reid_core.files import DAMAGED
 
 FORMAT = 1
 """Version of the store's layout; another version is refused."""
-
-UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
-"""What Pillow raises for bytes that are no image."""
-
-DAMAGED = (
-    *(OSError, ValueError, KeyError, TypeError, AttributeError, EOFError),
-    *(zipfile.BadZipFile, zlib.error),
-)
-"""What numpy raises for an npz file that is damaged or of another kind."""
 
 _environments: WeakValueDictionary[tuple[int, str], lmdb.Environment] = WeakValueDictionary()
 """Open files by (process, path). The one global of the core: LMDB itself allows a process one
@@ -158,6 +148,11 @@ class Store:
             name = f"{self.index.split[position]}/{self.index.name[position]}"
             yield name, self.read(position)
 
+    @property
+    def content_hash(self) -> str:
+        """Return the SHA-256 of all that was packed, in hexadecimal digits."""
+        return str(self.manifest["content_hash"])
+
     def close(self) -> None:
         """Let go of the open file; the next read opens it again."""
         self._environment = None
@@ -179,17 +174,6 @@ def open_images(path: Path) -> lmdb.Environment:
         environment = lmdb.open(place, readonly=True, lock=False, readahead=False, create=False)
         _environments[process, place] = environment
     return environment
-
-
-def decode(data: bytes) -> Image.Image:
-    """Decode an image file's bytes completely to RGB.
-
-    Raises:
-        OSError: Truncated or not an image; or another of ``UNREADABLE``.
-    """
-    with Image.open(io.BytesIO(data)) as image:
-        # Pillow wants the detour for palettes with transparency.
-        return (image.convert("RGBA") if image.mode == "P" else image).convert("RGB")
 
 
 def _read_manifest(path: Path) -> dict[str, Any]:

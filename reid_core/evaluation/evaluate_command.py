@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from reid_core.catalog import Catalog
@@ -10,26 +11,48 @@ from reid_core.compute.device import choose_device
 from reid_core.console import say
 from reid_core.contracts import Features
 from reid_core.data.dataset_stores import Stores
-from reid_core.data.images import Pipeline
+from reid_core.data.store import Store
+from reid_core.data.transforms import Pipeline
 from reid_core.errors import ReidError
-from reid_core.evaluation.during_training import draw_ranking
+from reid_core.evaluation.dry_run import check_targets
 from reid_core.evaluation.run_evaluators import (
     Evaluated,
     Extract,
     evaluate,
     features_from_files,
     print_scores,
-    save_scores,
 )
-from reid_core.evaluation.targets import ModelUnderTest, Targets, check_targets, target_entries
+from reid_core.evaluation.saved_scores import save_scores
+from reid_core.evaluation.targets import Targets, target_entries
+from reid_core.features.extraction import ModelUnderTest
 from reid_core.features.feature_files import load_features, save_features
 from reid_core.features.test_time_averaging import check_scales
 from reid_core.files import user_path
 from reid_core.network.trained_model import weights_of
 from reid_core.network.weights import WeightsFile, load_model, read_weights
+from reid_core.params.json_file import read_json
 from reid_core.params.schema import DatasetEntry, EvalParams, EvaluationEntry, ExtractionParams
 from reid_core.params.validation import check_run_params
-from reid_core.run_directory import RunDirectory, read_params_of
+from reid_core.run_directory import RunDirectory
+
+
+@dataclass(frozen=True)
+class Source:
+    """What is scored, and by what.
+
+    Attributes:
+        entries: The evaluators.
+        targets: Names of what they may score; the first is the default.
+        extract: Gives the features of a target's split.
+        model: What the features come from, for people.
+        stores: The images of the targets that are scored; empty where they are not at hand.
+    """
+
+    entries: Sequence[EvaluationEntry]
+    targets: Sequence[str]
+    extract: Extract
+    model: str
+    stores: Mapping[str, Store]
 
 
 def run_evaluation(params: EvalParams, catalog: Catalog) -> list[Evaluated]:
@@ -41,37 +64,63 @@ def run_evaluation(params: EvalParams, catalog: Catalog) -> list[Evaluated]:
     Raises:
         ReidError: Run, weights, features or data are missing or do not fit together.
     """
-    output = user_path(params.output_dir) if params.output_dir else None
-    if params.features is not None:
-        files = {s: load_features(user_path(f), s) for s, f in params.features.items()}
-        targets, entries = None, list(params.evaluation or [])
-        if named := [e.target for e in entries if e.target]:
-            raise ReidError(
-                f"evaluation: target '{named[0]}' is named, and saved features have no targets; "
-                "leave 'target' out"
-            )
-        extract, names = features_from_files(files), ["features"]
-    else:
-        targets, entries, weights, extraction = what_to_score(params, catalog)
-        model = model_under_test(weights, params, extraction, catalog)
-        has_classifier = any(name.startswith("classifier.") for name in weights.tensors)
-        check_targets(entries, targets, model.classes, has_classifier=has_classifier)
-        check_scales(model.module, model.pipeline.input_size(), extraction, model.device)
-        extract, names = targets.extractor(model), list(targets.entries)
-    if output is not None and targets is not None:
-        extract = _saving(extract, output / "features", params.features_format)
+    return score(source_of(params, catalog), params)
+
+
+def source_of(params: EvalParams, catalog: Catalog) -> Source:
+    """Return what the params name: saved features, or a trained model with its targets.
+
+    Raises:
+        ReidError: Run, weights, features or data are missing or do not fit together.
+    """
+    return trained_model(params, catalog) if params.features is None else saved_features(params)
+
+
+def saved_features(params: EvalParams) -> Source:
+    """Return the features files of the params as what is scored.
+
+    Raises:
+        ReidError: A file cannot be read, or an evaluation names a target.
+    """
+    files = {s: load_features(user_path(f), s) for s, f in (params.features or {}).items()}
+    entries = params.evaluation or []
+    if named := [entry.target for entry in entries if entry.target]:
+        raise ReidError(
+            f"evaluation: target '{named[0]}' is named, and saved features have no targets; "
+            "leave 'target' out"
+        )
+    return Source(entries, ["features"], features_from_files(files), "saved features", stores={})
+
+
+def trained_model(params: EvalParams, catalog: Catalog) -> Source:
+    """Return the run or the weights of the params, with their targets, as what is scored.
+
+    Raises:
+        ReidError: Run, weights or data are missing or do not fit together.
+    """
+    targets, entries, weights, extraction = what_to_score(params, catalog)
+    model = model_under_test(weights, params, extraction, catalog)
+    has_classifier = any(name.startswith("classifier.") for name in weights.tensors)
+    check_targets(entries, targets, model.classes, has_classifier=has_classifier)
+    check_scales(model.module, model.pipeline.input_size(), extraction, model.device)
+    extract = targets.extractor(model)
+    if params.output_dir is not None:
+        folder = user_path(params.output_dir) / "features"
+        extract = _saving(extract, folder, params.features_format)
+    names = list(targets.entries)
+    used = dict.fromkeys(entry.target or names[0] for entry in entries)
+    return Source(entries, names, extract, model.name, {n: targets.store(n) for n in used})
+
+
+def score(source: Source, params: EvalParams) -> list[Evaluated]:
+    """Run the evaluators; print what they say, and save it if the params say where."""
     device = str(choose_device(params.device, key="device"))
-    results = evaluate(entries, names, extract, device)
+    results = evaluate(source.entries, source.targets, source.extract, device)
     for result in results:
         print_scores(result)
-        if output is not None:
-            model_name = model.name if targets is not None else "saved features"
-            saved = save_scores(output, result, "scores", model_name)
+        if params.output_dir is not None:
+            saved = save_scores(user_path(params.output_dir), result, "scores", source.model)
             say(f"scores: {saved}.json")
-            if targets is not None:
-                picture = output / f"ranked-{result.name}-{result.target}.png"
-                for drawn in draw_ranking(saved, targets.store(result.target), picture):
-                    say(f"picture: {drawn}")
     return results
 
 
@@ -84,7 +133,7 @@ def what_to_score(
     entries, extraction = params.evaluation, params.extraction
     if params.run is not None:
         directory = RunDirectory.open(user_path(params.run))
-        run = check_run_params(read_params_of(directory), catalog, str(directory.params))
+        run = check_run_params(read_json(directory.params), catalog, str(directory.params))
         datasets = datasets or target_entries(run)
         entries = run.evaluation if entries is None else entries
         extraction = extraction or run.extraction

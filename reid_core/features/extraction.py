@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,42 +12,61 @@ from torch import Tensor, nn
 
 from reid_core.console import progress_bar
 from reid_core.contracts import Features, ModelOutput
-from reid_core.data.images import Pipeline, evaluation_loader
+from reid_core.data.loaders import evaluation_loader
 from reid_core.data.store import Store
+from reid_core.data.transforms import Pipeline
 from reid_core.errors import ReidError
 from reid_core.features.test_time_averaging import averaged, averaging_facts
 from reid_core.params.schema import ExtractionParams
 
+Classes = tuple[tuple[str, str], ...]
+"""(dataset, pid) of each label."""
+
+
+@dataclass(frozen=True)
+class ModelUnderTest:
+    """A model with all that extraction needs beside the images.
+
+    Attributes:
+        module: Maps ``(B, 3, H, W)`` to ``ModelOutput``.
+        pipeline: Preprocessing.
+        extraction: Test-time averaging.
+        classes: (dataset, pid) of each logit.
+        device: Where the module is.
+        batch_size: Images per batch.
+        workers: Loader processes.
+        name: For the protocol card.
+    """
+
+    module: nn.Module
+    pipeline: Pipeline
+    extraction: ExtractionParams
+    classes: Classes
+    device: torch.device
+    batch_size: int
+    workers: int
+    name: str
+
 
 def extract(
-    model: nn.Module,
+    model: ModelUnderTest,
     store: Store,
     split: str,
-    pipeline: Pipeline,
-    *,
-    extraction: ExtractionParams,
     outputs: Iterable[str],
+    *,
     classes: tuple[str, ...],
     meta: Mapping[str, Any],
-    device: torch.device,
-    batch_size: int,
-    workers: int,
     at: np.ndarray | None = None,
 ) -> Features:
     """Run the model in evaluation mode over one split of a store.
 
     Args:
-        model: Maps ``(B, 3, H, W)`` to ``ModelOutput``; its mode is restored afterwards.
+        model: The network, whose mode is restored afterwards, and how it is fed.
         store: Open store.
         split: Split of the store.
-        pipeline: Preprocessing.
-        extraction: Test-time averaging; it is noted in ``meta``.
         outputs: Of ``"embedding"``, ``"feature"``, ``"logits"`` and ``"aux"``.
-        classes: Identity of each logit.
+        classes: Identity of each logit, as the store spells it.
         meta: Facts for the protocol card.
-        device: Where the model is.
-        batch_size: Images per batch.
-        workers: Loader processes.
         at: Positions in the store, for some images of the split; default: all.
 
     Returns:
@@ -60,24 +80,32 @@ def extract(
     if len(positions) == 0:
         there = ", ".join(store.index.statistics())
         raise ReidError(f"{store.path}: no images in split '{split}' (splits: {there})")
-    wanted = set(outputs)
+    values = _values(model, store, positions, set(outputs), f"features of {split}")
+    facts = {**meta, "model": model.name, **averaging_facts(model.extraction)}
+    return labelled(store, split, values, classes=classes, meta=facts, at=positions)
+
+
+def _values(
+    model: ModelUnderTest, store: Store, positions: np.ndarray, outputs: set[str], label: str
+) -> dict[str, np.ndarray]:
+    """Return the arrays asked for ``(N, ...)`` of the images at some positions."""
 
     def run(images: Tensor) -> dict[str, Tensor]:
-        return _wanted(model(images), wanted)
+        return _wanted(model.module(images), outputs)
 
-    loader = evaluation_loader(store, positions, pipeline, batch_size=batch_size, workers=workers)
+    loader = evaluation_loader(
+        store, positions, model.pipeline, batch_size=model.batch_size, workers=model.workers
+    )
     chunks: dict[str, list[np.ndarray]] = {}
-    was_training = model.training
-    model.eval()
-    with torch.inference_mode(), progress_bar(f"features of {split}") as tick:
+    was_training = model.module.training
+    model.module.eval()
+    with torch.inference_mode(), progress_bar(label) as tick:
         for done, images in enumerate(loader, 1):
-            for name, tensor in averaged(run, images.to(device), extraction).items():
+            for name, tensor in averaged(run, images.to(model.device), model.extraction).items():
                 chunks.setdefault(name, []).append(tensor.cpu().numpy())
             tick(done, len(loader))
-    model.train(was_training)
-    values = {name: np.concatenate(parts) for name, parts in chunks.items()}
-    meta = {**meta, **averaging_facts(extraction)}
-    return labelled(store, split, values, classes=classes, meta=meta, at=positions)
+    model.module.train(was_training)
+    return {name: np.concatenate(parts) for name, parts in chunks.items()}
 
 
 def labelled(

@@ -16,10 +16,9 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from reid_core.data.store import DAMAGED
 from reid_core.errors import ReidError, name_list
 from reid_core.features.mat_format import arrays_of_split
-from reid_core.files import atomic_path
+from reid_core.files import DAMAGED, atomic_path
 from reid_core.mat_file import read_variables
 
 Arrays = dict[str, np.ndarray]

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from reid_core.catalog import Catalog
-from reid_core.data.images import Pipeline
+from reid_core.data.transforms import Pipeline
 from reid_core.errors import ReidError
 from reid_core.files import user_path
 from reid_core.network.model import ReIDModel

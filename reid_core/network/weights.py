@@ -16,11 +16,13 @@ from torch import Tensor
 
 from reid_core.catalog import Catalog
 from reid_core.component import Params
+from reid_core.data.transforms import Pipeline
 from reid_core.errors import ReidError, name_list
 from reid_core.files import atomic_path
 from reid_core.network.model import ReIDModel, build_model
+from reid_core.params.field_facts import kept_in_weights
 from reid_core.params.messages import validate
-from reid_core.params.schema import ModelParams
+from reid_core.params.schema import ModelParams, RunParams
 from reid_core.params.validation import check_model_params
 
 FORMAT = 1
@@ -89,6 +91,52 @@ def save_weights(path: Path, model: ReIDModel, metadata: dict[str, Any]) -> None
     content = save(tensors, metadata={KEY: text})
     with atomic_path(path) as temporary:
         temporary.write_bytes(content)
+
+
+def weights_metadata(
+    params: RunParams,
+    model: ReIDModel,
+    classes: tuple[tuple[str, str], ...],
+    data_hashes: Mapping[str, str],
+) -> dict[str, Any]:
+    """Return what a weights file says of itself: no time and no path, so its bytes repeat.
+
+    Args:
+        params: Of the run.
+        model: The network.
+        classes: (dataset, pid) of each of its logits.
+        data_hashes: Content hash of each train dataset, by its name in the run.
+    """
+    kept = kept_in_weights(params)
+    height, width = Pipeline(params.augmentation, training=False).input_size()
+    return {
+        "params": kept,
+        "preprocessing": {
+            "color": "RGB",
+            "height": height,
+            "width": width,
+            "operations": [
+                given
+                for given, entry in zip(kept["augmentation"], params.augmentation, strict=True)
+                if entry.component.at_test
+            ],
+        },
+        "embedding": {
+            "dim": model.embedding_dim,
+            "branches": [spec.name for spec in model.branches if spec.in_test],
+            **_compared_by(params),
+        },
+        "classes": [list(c) for c in classes],
+        "plugins": params.plugins,
+        "data": dict(data_hashes),
+    }
+
+
+def _compared_by(params: RunParams) -> dict[str, str]:
+    """Return which vector the first evaluation ranks by, and with which distance."""
+    first = params.evaluation[0] if params.evaluation else None
+    distance = first.distance.name if first and first.distance else "cosine"
+    return {"output": getattr(first and first.params, "output", "embedding"), "distance": distance}
 
 
 def read_weights(path: Path) -> WeightsFile:

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
-from reid_core.errors import ParamsError, ReidError
-from reid_core.params.messages import Place, dotted, shortened
+from reid_core.errors import ParamsError, ReidError, shortened
+from reid_core.params.messages import Place, dotted
 
 Raw = dict[str, Any]
 """A JSON object as read."""

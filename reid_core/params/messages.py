@@ -10,14 +10,11 @@ from pydantic import ValidationError
 
 from reid_core.catalog import Catalog
 from reid_core.component import Params
-from reid_core.errors import did_you_mean
+from reid_core.errors import did_you_mean, shortened
 from reid_core.params.entries import NamedParams
 
 Model = TypeVar("Model", bound=Params)
 Place = tuple[str | int, ...]
-
-LONGEST_SHOWN = 80
-"""Characters of a wrong value that a message repeats."""
 
 
 @dataclass(frozen=True)
@@ -32,11 +29,6 @@ class _Problem:
     def is_other_type(self) -> bool:
         """Whether an object or a list stands where something else is expected."""
         return self.text.startswith("expected ") and self.got.startswith(("{", "["))
-
-
-def shortened(text: str) -> str:
-    """Return the part of a user's text that a message repeats."""
-    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}..."
 
 
 def dotted(place: Place) -> str:

@@ -37,7 +37,7 @@ def save_checkpoint(path: Path, training: Training, log_bytes: int) -> None:
         "module": training.module.state_dict(),
         "optimizer": training.optimizer.state_dict(),
         "state": asdict(training.state),
-        "steps_per_epoch": training.start.steps_per_epoch,
+        "steps_per_epoch": len(training.batches),
         "rng": _rng_state(),
         "log_bytes": log_bytes,
     }
@@ -89,7 +89,7 @@ def restore(content: dict[str, Any], training: Training, source: Path) -> None:
     Raises:
         ReidError: The checkpoint belongs to another model, optimizer or loss.
     """
-    steps, found = training.start.steps_per_epoch, content["steps_per_epoch"]
+    steps, found = len(training.batches), content["steps_per_epoch"]
     if steps != found:
         raise ReidError(
             f"{source}: an epoch had {found} steps, now it has {steps}: the data or the sampler "

@@ -3,44 +3,60 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from reid_core.console import progress_bar, say
+from reid_core.contracts import Progress
 from reid_core.evaluation.during_training import Scorer
-from reid_core.evaluation.run_evaluators import print_briefly, print_scores, save_scores
+from reid_core.evaluation.run_evaluators import print_briefly, print_scores
+from reid_core.evaluation.saved_scores import save_scores
 from reid_core.interrupt import Interrupt
-from reid_core.network.weights import save_weights
-from reid_core.params.schema import RunParams
+from reid_core.network.weights import save_weights, weights_metadata
 from reid_core.run_directory import RunDirectory
 from reid_core.runs.checkpoint import save_checkpoint
-from reid_core.runs.log import RunLog, summary_lines
-from reid_core.training.assembly import Parts
-from reid_core.training.loop import Training, check_weights, train_one_epoch
+from reid_core.runs.log import RunLog
+from reid_core.training.loop import StepResult, Training, check_weights, train_one_epoch
 
 
 class Run:
-    """A training in work: what it writes, and when."""
+    """A training in work: what it writes, and when.
+
+    A context manager: on entering, the record is opened and signals are listened to.
+    """
 
     def __init__(
-        self,
-        directory: RunDirectory,
-        params: RunParams,
-        parts: Parts,
-        scorer: Scorer,
-        log: RunLog,
-        interrupt: Interrupt,
+        self, directory: RunDirectory, training: Training, scorer: Scorer, log_bytes: int = 0
     ) -> None:
-        """Join the parts that train with those that write."""
-        self.directory, self.params, self.parts = directory, params, parts
-        self.scorer, self.log, self.interrupt = scorer, log, interrupt
-        self.training: Training = parts.training(
-            report=lambda progress, result, rates: log.step(
-                progress, result, rates, parts.images_per_step
-            ),
-            after_step=self._after_step,
+        """Join what trains with what scores and where it is written.
+
+        Args:
+            directory: Where to write; it is locked.
+            training: In the state to continue from.
+            scorer: Of its model.
+            log_bytes: Length of the record to keep; 0 for a run that begins.
+        """
+        self.directory, self.training, self.scorer = directory, training, scorer
+        self.params, self.state = training.params, training.state
+        self._log_bytes = log_bytes
+        self._open = ExitStack()
+
+    def __enter__(self) -> Run:
+        """Listen to signals and open the record."""
+        self.interrupt = self._open.enter_context(Interrupt())
+        self.log = RunLog(
+            self.directory,
+            keep_bytes=self._log_bytes,
+            step=self.state.step,
+            every=self.params.train.log_every,
         )
+        self._open.callback(self.log.close)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the record, then leave signals to others again."""
+        self._open.close()
 
     def baselines(self) -> None:
         """Score a colour histogram and the untrained network, if the params ask for it."""
@@ -57,11 +73,11 @@ class Run:
 
     def epochs(self) -> None:
         """Train and score what is left, saving after every epoch and every evaluation."""
-        state, total = self.parts.state, self.params.train.epochs
+        state, total = self.state, self.params.train.epochs
         while state.epoch < total or state.unscored:
             if not state.unscored:
                 with self._bar(f"epoch {state.epoch + 1}/{total}"):
-                    train_one_epoch(self.training)
+                    train_one_epoch(self.training, self._report, self._after_step)
                 state.unscored = self._evaluation_is_due()
             # Before the evaluation: whatever goes wrong in it, what was trained is kept.
             self.save()
@@ -75,29 +91,25 @@ class Run:
                 self._stop_if_asked()
 
     def finish(self) -> None:
-        """Leave the best weights and the pictures, and say what was reached."""
+        """Leave the best weights."""
         if not self.params.evaluation:
             self._save_weights(self.directory.best_weights)
-        for picture in self.scorer.pictures(self.directory):
-            say(f"picture: {picture}")
         say(f"weights: {self.directory.best_weights}")
-        for line in summary_lines(self.directory.metrics):
-            say(line)
 
     def save(self) -> None:
         """Write the checkpoint together with the length of the record that belongs to it."""
-        check_weights(self.parts.module, self.parts.state.step)
+        check_weights(self.training.module, self.state.step)
         save_checkpoint(self.directory.checkpoint, self.training, self.log.flushed_bytes())
 
     def _evaluation_is_due(self) -> bool:
         """Return whether the epoch that has just ended is to be scored."""
-        epoch, every = self.parts.state.epoch, self.params.train.evaluate_every
+        epoch, every = self.state.epoch, self.params.train.evaluate_every
         last = epoch == self.params.train.epochs
         return bool(self.params.evaluation) and (last or (every > 0 and epoch % every == 0))
 
     def _evaluate(self, *, full: bool) -> None:
         """Score the model; the first evaluator decides whether it is the best so far."""
-        state = self.parts.state
+        state = self.state
         results = self.scorer.scores()
         score = results[0].primary
         is_best = state.best is None or score > state.best
@@ -117,11 +129,17 @@ class Run:
             self._save_weights(self.directory.best_weights)
 
     def _save_weights(self, path: Path) -> None:
-        save_weights(path, self.parts.module.model, self.scorer.weights_metadata())
+        training = self.training
+        model = training.module.model
+        metadata = weights_metadata(self.params, model, training.classes, training.data_hashes)
+        save_weights(path, model, metadata)
+
+    def _report(self, progress: Progress, result: StepResult, rates: Mapping[str, float]) -> None:
+        self.log.step(progress, result, rates, self.training.images_per_step)
 
     def _after_step(self) -> None:
         """Save when it is time or when a signal has come; then stop if it has."""
-        every, state = self.params.train.checkpoint_every_steps, self.parts.state
+        every, state = self.params.train.checkpoint_every_steps, self.state
         if self.interrupt.received or (every and state.step % every == 0):
             self.save()
         self._stop_if_asked()
@@ -134,7 +152,7 @@ class Run:
         """
         path = shlex.quote(str(self.directory.path))
         self.interrupt.check(
-            f"stopped after step {self.parts.state.step}; everything is saved. Continue with: "
+            f"stopped after step {self.state.step}; everything is saved. Continue with: "
             f"python train.py --operation resume_train --sub_working_dir {path}"
         )
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
@@ -11,63 +10,22 @@ import numpy as np
 import torch
 
 from reid_core.catalog import Catalog
-from reid_core.contracts import Progress
-from reid_core.data.images import EpochBatches, Pipeline, TrainingImages, training_loader
+from reid_core.data.loaders import EpochBatches, training_loader
+from reid_core.data.training_images import TrainingImages
+from reid_core.data.transforms import Pipeline
 from reid_core.errors import ReidError, name_list
 from reid_core.network.model import build_model
 from reid_core.network.trained_model import Preprocessing, load_trained
-from reid_core.params.schema import LossWarmup, RunParams, numbered_names
+from reid_core.params.entries import numbered_names
+from reid_core.params.schema import RunParams
 from reid_core.training.freezing import Freezing
 from reid_core.training.loop import Training, TrainingModule, TrainState
 from reid_core.training.parameter_groups import (
-    GroupSettings,
-    Named,
     build_optimizer,
     group_table,
     parameter_groups,
 )
 from reid_core.training.weighted_losses import WeightedLosses, build_losses
-
-
-@dataclass(frozen=True)
-class Parts:
-    """What a run trains with; see ``Training`` for the meaning of each."""
-
-    module: TrainingModule
-    losses: WeightedLosses
-    groups: dict[GroupSettings, list[Named]]
-    optimizer: torch.optim.Optimizer
-    schedule: Any
-    loader: Any
-    batches: EpochBatches
-    device: torch.device
-    state: TrainState
-    start: Progress
-    classes: tuple[tuple[str, str], ...]
-    images_per_step: int
-    freezing: Freezing
-    loss_warmup: LossWarmup | None
-
-    def training(
-        self,
-        report: Callable[..., None] = lambda *_: None,
-        after_step: Callable[[], None] = lambda: None,
-    ) -> Training:
-        """Return the parts as the loop takes them."""
-        return Training(
-            module=self.module,
-            optimizer=self.optimizer,
-            schedule=self.schedule,
-            loader=self.loader,
-            batches=self.batches,
-            device=self.device,
-            state=self.state,
-            start=self.start,
-            report=report,
-            after_step=after_step,
-            freezing=self.freezing,
-            loss_warmup=self.loss_warmup,
-        )
 
 
 def build_module(
@@ -110,10 +68,10 @@ def build_module(
     return TrainingModule(model, objectives), losses
 
 
-def build_parts(
+def build_training(
     params: RunParams, catalog: Catalog, images: TrainingImages, device: torch.device
-) -> Parts:
-    """Build everything that a training needs.
+) -> Training:
+    """Build everything that a training needs; it stands before its first step.
 
     Raises:
         ReidError: The sampler cannot serve the identities, or parts do not fit together.
@@ -129,12 +87,11 @@ def build_parts(
     images_per_step = _check_batches(batches, images, losses)
     module.to(device)
     groups = parameter_groups(params.optimizer, module.named_parameters())
-    train = params.train
-    freezing = Freezing(train.freeze, module)
+    freezing = Freezing(params.train.freeze, module)
     freezing.set_epoch(0)  # for the table of groups
-    return Parts(
+    return Training(
+        params=params,
         module=module,
-        losses=losses,
         groups=groups,
         optimizer=build_optimizer(params.optimizer, groups),
         schedule=params.schedule.build(),
@@ -142,19 +99,16 @@ def build_parts(
             images,
             Pipeline(params.augmentation, training=True),
             batches,
-            seed=train.seed,
+            seed=params.train.seed,
             workers=params.data.workers,
         ),
         batches=batches,
         device=device,
-        state=TrainState(),
-        start=Progress(
-            epoch=0, epochs=train.epochs, step=0, steps_per_epoch=len(batches), seed=train.seed
-        ),
-        classes=images.classes,
-        images_per_step=images_per_step,
         freezing=freezing,
-        loss_warmup=train.loss_warmup,
+        classes=images.classes,
+        data_hashes=images.content_hashes(),
+        images_per_step=images_per_step,
+        state=TrainState(),
     )
 
 
@@ -199,19 +153,19 @@ def _check_values(params: RunParams, given: Iterable[str]) -> None:
             )
 
 
-def describe(params: RunParams, parts: Parts, images: TrainingImages) -> list[str]:
+def describe(training: Training, images: TrainingImages) -> list[str]:
     """Return what is about to be trained, as lines: data, model, parameter groups."""
-    model = parts.module.model
+    params, model = training.params, training.module.model
     used = ", ".join(f"{name} {version}" for name, version in params.plugins.items())
     cameras = len(np.unique(images.camids[images.camids >= 0]))
     return [
         f"plugins: {used}",
         f"data: {len(images)} images, {len(images.classes)} identities, {cameras} cameras; "
-        f"{len(parts.batches)} steps of {parts.images_per_step} images an epoch",
+        f"{len(training.batches)} steps of {training.images_per_step} images an epoch",
         f"model: {params.backbone.name}, embedding of {model.embedding_dim}, branches "
         + ", ".join(f"{s.name} ({s.dim})" for s in model.branches),
-        *group_table(parts.groups),
-        *parts.freezing.lines(),
+        *group_table(training.groups),
+        *training.freezing.lines(),
     ]
 
 

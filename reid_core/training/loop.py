@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -12,9 +12,15 @@ from torch import Tensor, nn
 from reid_core.contracts import Batch, LossOutput, Objective, Progress, Step, parts_with
 from reid_core.errors import ReidError, name_list
 from reid_core.network.model import ReIDModel
-from reid_core.params.schema import LossWarmup
+from reid_core.params.schema import RunParams
 from reid_core.training.freezing import Freezing
-from reid_core.training.parameter_groups import loss_weight, rates_by_role, set_rates
+from reid_core.training.parameter_groups import (
+    GroupSettings,
+    Named,
+    loss_weight,
+    rates_by_role,
+    set_rates,
+)
 from reid_core.training.weighted_losses import LossTerm
 
 ACCURACY_MEMORY = 0.9
@@ -124,46 +130,69 @@ class TrainState:
         self.position = 0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Training:
-    """The parts of a training run, built from the params.
+    """A training in work, built once from the params.
 
     Attributes:
+        params: Resolved params.
         module: Model and objectives.
-        optimizer: Over all their parameters.
+        groups: Its parameters by their settings.
+        optimizer: Over all of them.
         schedule: ``(progress, history) -> factor``.
         loader: Yields ``Batch`` for the epoch set in ``batches``.
         batches: Order of the images.
         device: Where the module lives.
-        state: Where the training stands.
-        start: Progress of step 0, which states epochs, steps and the seed.
-        report: Called after each step with (progress, result, rates).
-        after_step: Called after each step, also to save; may raise to stop.
         freezing: What stands still in the first epochs.
-        loss_warmup: How the minimised total begins small; None: it does not.
+        classes: (dataset, pid) of every label.
+        data_hashes: Content hash of each train dataset, by its name in the run.
+        images_per_step: Size of a batch.
+        state: Where the training stands.
     """
 
+    params: RunParams
     module: TrainingModule
+    groups: Mapping[GroupSettings, Sequence[Named]]
     optimizer: torch.optim.Optimizer
     schedule: Callable[[Progress, Sequence[tuple[int, float]]], float]
     loader: Any
     batches: Any
     device: torch.device
-    state: TrainState
-    start: Progress
-    report: Callable[[Progress, StepResult, Mapping[str, float]], None]
-    after_step: Callable[[], None]
     freezing: Freezing
-    loss_warmup: LossWarmup | None
+    classes: tuple[tuple[str, str], ...]
+    data_hashes: Mapping[str, str]
+    images_per_step: int
+    state: TrainState
 
     def progress(self) -> Progress:
         """Return where the training stands, for the parts."""
-        state = self.state
-        return replace(self.start, epoch=state.epoch, step=state.step, accuracy=state.accuracy)
+        state, train = self.state, self.params.train
+        return Progress(
+            epoch=state.epoch,
+            epochs=train.epochs,
+            step=state.step,
+            steps_per_epoch=len(self.batches),
+            accuracy=state.accuracy,
+            seed=train.seed,
+        )
 
 
-def train_one_epoch(training: Training) -> None:
-    """Train from the present position to the end of the epoch."""
+Report = Callable[[Progress, StepResult, Mapping[str, float]], None]
+"""Called after each step with (progress before it, result, rates by role)."""
+
+
+def train_one_epoch(
+    training: Training,
+    report: Report = lambda *_: None,
+    after_step: Callable[[], None] = lambda: None,
+) -> None:
+    """Train from the present position to the end of the epoch.
+
+    Args:
+        training: What is trained; its state moves on.
+        report: Called after each step.
+        after_step: Called last in each step, also to save; may raise to stop.
+    """
     module, optimizer, state = training.module, training.optimizer, training.state
     listeners = parts_with("set_progress", [module, *module.parts()])
     updaters = parts_with("after_step", module.parts())
@@ -178,13 +207,13 @@ def train_one_epoch(training: Training) -> None:
         result = module(batch.to(training.device))
         check_trainable(progress, result)
         optimizer.zero_grad(set_to_none=True)
-        (loss_weight(progress, training.loss_warmup) * result.total).backward()
+        (loss_weight(progress, training.params.train.loss_warmup) * result.total).backward()
         optimizer.step()
         for part in updaters:
             part.after_step()
         state.advance(result.monitors)
-        training.report(progress, result, rates_by_role(optimizer))
-        training.after_step()
+        report(progress, result, rates_by_role(optimizer))
+        after_step()
     state.end_epoch()
 
 

@@ -11,7 +11,7 @@ Published recipes as params of ``optimizer``:
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
@@ -158,7 +158,7 @@ def loss_weight(progress: Progress, warmup: LossWarmup | None) -> float:
     return 1.0 if done >= 1 else warmup.start + (1.0 - warmup.start) * done
 
 
-def group_table(groups: dict[GroupSettings, list[Named]]) -> list[str]:
+def group_table(groups: Mapping[GroupSettings, Sequence[Named]]) -> list[str]:
     """Return the groups as text lines: role, rate, weight decay, tensors, numbers."""
     lines = [f"{'group':<10}{'rate':>10}{'decay':>10}{'tensors':>9}{'parameters':>13}"]
     for settings, members in groups.items():

@@ -13,7 +13,8 @@ from torch.nn import functional as F
 from reid_core.contracts import BranchSpec, LossInput, LossOutput, Progress, Step
 from reid_core.errors import ReidError, did_you_mean
 from reid_core.network.model import ReIDModel
-from reid_core.params.schema import LossEntry, RandomKeep, RunParams, numbered_names
+from reid_core.params.entries import numbered_names
+from reid_core.params.schema import LossEntry, RandomKeep, RunParams
 
 
 class LossTerm(nn.Module):

@@ -10,7 +10,7 @@ from itertools import chain
 import numpy as np
 import pytest
 
-from reid_core.data.images import EpochBatches
+from reid_core.data.loaders import EpochBatches
 
 COUNTS = [1, 2, 3, 4, 5, 8, 11, 30] * 5
 """Images of each of 40 identities: few, many, and those that K does not divide."""

@@ -14,7 +14,7 @@ from reid_core import ReidError
 from reid_core.cli import main
 from reid_core.contracts import Progress, Step
 from reid_core.data.dataset_stores import Stores
-from reid_core.data.images import TrainingImages
+from reid_core.data.training_images import TrainingImages
 from reid_core.errors import ParamsError
 from reid_core.evaluation.evaluate_command import run_evaluation
 from reid_core.network.weights import read_weights

@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 
 from reid_core.contracts import Scores
-from reid_core.evaluation.run_evaluators import Evaluated, read_scores, save_scores
+from reid_core.evaluation.run_evaluators import Evaluated
+from reid_core.evaluation.saved_scores import read_scores, save_scores
 from reid_core.params.validation import check_run_params
 from reid_core.runs.start_and_resume import start_train
 from reid_plugins.command._report.page import write_report

@@ -13,7 +13,7 @@ import torch
 
 from reid_core import ReidError
 from reid_core.data.dataset_stores import Stores
-from reid_core.data.images import TrainingImages
+from reid_core.data.training_images import TrainingImages
 from reid_core.params.validation import check_run_params
 from reid_core.runs.checkpoint import FORMAT, read_checkpoint, restore, save_checkpoint
 from reid_core.training.assembly import build_parts

@@ -11,7 +11,8 @@ from reid_core import cli
 from reid_core.contracts import Scores
 from reid_core.discovery import isolated_catalog
 from reid_core.errors import ReidError
-from reid_core.evaluation.run_evaluators import Evaluated, save_scores
+from reid_core.evaluation.run_evaluators import Evaluated
+from reid_core.evaluation.saved_scores import save_scores
 from reid_evaluate.statistics.bootstrap import mean_interval, paired_difference
 from reid_plugins.command._compare_runs import compare_scores
 

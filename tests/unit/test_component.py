@@ -9,7 +9,7 @@ from pydantic import Field, ValidationError
 from reid_core import Component, LossComponent, Params, ReidError, hookimpl
 from reid_core.component import call_build
 from reid_core.discovery import isolated_catalog
-from reid_core.params.schema import Entry
+from reid_core.params.entries import Entry
 from reid_core.params.validation import build
 
 

@@ -17,8 +17,10 @@ from torch import nn
 from reid_core import EvaluatorComponent, ReidError, hookimpl
 from reid_core.contracts import ImageRecord, Listing, ModelOutput, Scores
 from reid_core.data.dataset_stores import Stores
-from reid_core.data.images import Pipeline, TrainingImages, evaluation_loader
+from reid_core.data.loaders import evaluation_loader
 from reid_core.data.packing import pack
+from reid_core.data.training_images import TrainingImages
+from reid_core.data.transforms import Pipeline
 from reid_core.errors import ParamsError
 from reid_core.evaluation.during_training import Scorer
 from reid_core.evaluation.evaluate_command import run_evaluation
@@ -27,7 +29,8 @@ from reid_core.features.feature_files import load_features
 from reid_core.features.test_time_averaging import check_scales
 from reid_core.files import user_path
 from reid_core.network.weights import save_weights
-from reid_core.params.schema import Entry, ExtractionParams
+from reid_core.params.entries import Entry
+from reid_core.params.schema import ExtractionParams
 from reid_core.params.validation import check_eval_params, check_run_params
 from reid_core.run_directory import RunDirectory
 from reid_core.training.assembly import build_parts

@@ -11,15 +11,11 @@ from PIL import Image
 
 from reid_core import ReidError
 from reid_core.contracts import ImageRecord, Listing
-from reid_core.data.images import (
-    EpochBatches,
-    Pipeline,
-    TrainingImages,
-    evaluation_loader,
-    training_loader,
-)
+from reid_core.data.loaders import EpochBatches, evaluation_loader, training_loader
 from reid_core.data.packing import pack
-from reid_core.params.schema import Entry
+from reid_core.data.training_images import TrainingImages
+from reid_core.data.transforms import Pipeline
+from reid_core.params.entries import Entry
 from reid_core.params.validation import build
 
 AUGMENTATION = [

@@ -11,7 +11,7 @@ from torch import nn
 from reid_core import Component, LossComponent, ReidError, hookimpl
 from reid_core.contracts import Batch, LossOutput, Progress
 from reid_core.data.dataset_stores import Stores
-from reid_core.data.images import TrainingImages
+from reid_core.data.training_images import TrainingImages
 from reid_core.params.validation import check_run_params
 from reid_core.training.assembly import build_module, build_parts
 from reid_core.training.freezing import Freezing

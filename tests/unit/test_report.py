@@ -18,7 +18,8 @@ from reid_core.contracts import Scores
 from reid_core.data.dataset_stores import Stores
 from reid_core.discovery import isolated_catalog
 from reid_core.errors import ReidError
-from reid_core.evaluation.run_evaluators import Evaluated, save_scores
+from reid_core.evaluation.run_evaluators import Evaluated
+from reid_core.evaluation.saved_scores import save_scores
 from reid_core.files import write_json
 from reid_core.params.validation import check_run_params
 from reid_core.run_directory import RunDirectory

@@ -17,7 +17,7 @@ from torch import nn
 from reid_core import Component, ReidError, hookimpl
 from reid_core.contracts import Branch, BranchSpec, HeadOutput
 from reid_core.data.dataset_stores import Stores
-from reid_core.data.images import Pipeline
+from reid_core.data.transforms import Pipeline
 from reid_core.network.weights import (
     KEY,
     load_model,

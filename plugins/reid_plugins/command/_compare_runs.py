@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from reid_core.errors import ReidError, did_you_mean, name_list
-from reid_core.evaluation.run_evaluators import read_scores
+from reid_core.evaluation.saved_scores import read_scores
 from reid_core.features.feature_files import ROW_NUMBERS
 
 Floats = npt.NDArray[np.float64]

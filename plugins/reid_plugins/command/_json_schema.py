@@ -2,91 +2,95 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from pydantic import PydanticUndefinedAnnotation, PydanticUserError
 
 from reid_core.catalog import Catalog
 from reid_core.component import Params
-from reid_core.params.schema import (
-    OPTIMIZERS,
-    DatasetEntry,
-    Entry,
-    EvalParams,
-    EvaluationEntry,
-    HeadEntry,
-    LossEntry,
-    OptimizerParams,
-    RunParams,
-)
-from reid_core.params.validation import SECTION_KINDS
+from reid_core.params.entries import Entry, NamedParams
+from reid_core.params.schema import OPTIMIZERS, EvalParams, OptimizerParams, RunParams
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
-
-ENTRY_MODELS: dict[str, type[Params]] = {
-    "head": HeadEntry,
-    "loss": LossEntry,
-    "dataset": DatasetEntry,
-    "evaluator": EvaluationEntry,
-}
-"""Kinds whose entries have keys beside ``name`` and ``params``."""
 
 
 def run_params_schema(catalog: Catalog) -> dict[str, Any]:
     """Return the schema of params.json."""
-    schema = _inline(RunParams.model_json_schema())
-    properties = schema["properties"]
-    for section, kind in SECTION_KINDS.items():
-        _put(properties[section], _entries(catalog, kind))
-    datasets = _entries(catalog, "dataset")
-    _put(properties["data"]["properties"]["train"], datasets)
-    properties["data"]["properties"]["targets"]["additionalProperties"] = datasets
-    properties["optimizer"] = {"oneOf": [_optimizer(name) for name in OPTIMIZERS]}
-    return {"$schema": DRAFT, **schema, "title": "params.json"}
+    return {"$schema": DRAFT, **_schema(RunParams, catalog), "title": "params.json"}
 
 
 def eval_params_schema(catalog: Catalog) -> dict[str, Any]:
     """Return the schema of eval_params.json."""
-    schema = _inline(EvalParams.model_json_schema())
-    for key, entries in (("targets", "dataset"), ("evaluation", "evaluator")):
-        for choice in schema["properties"][key]["anyOf"]:
-            if choice["type"] == "object":
-                choice["additionalProperties"] = _entries(catalog, entries)
-            elif choice["type"] == "array":
-                choice["items"] = _entries(catalog, entries)
-    return {"$schema": DRAFT, **schema, "title": "eval_params.json"}
+    return {"$schema": DRAFT, **_schema(EvalParams, catalog), "title": "eval_params.json"}
 
 
-def _entries(catalog: Catalog, kind: str) -> dict[str, Any]:
-    """Return the schema of one entry: any component of the kind, with its own params."""
-    model = ENTRY_MODELS.get(kind, Entry)
-    choices = []
-    for name in catalog.names(kind):
-        offers = [o for o in catalog.offers if o.kind == kind and o.component.name == name]
-        for offer in offers:
+def _schema(model: type[Params], catalog: Catalog) -> dict[str, Any]:
+    """Return a model's schema with every definition in its place: it stands alone.
+
+    Where an entry names a component, one of all that are on offer stands, with its own params.
+    """
+    return _resolved(model, catalog, {cls.__name__: cls for cls in _entry_models(NamedParams)})
+
+
+def _entry_models(model: type[NamedParams]) -> list[type[NamedParams]]:
+    """Return every kind of entry that has been declared below a class."""
+    below = model.__subclasses__()
+    return [*below, *(deeper for inner in below for deeper in _entry_models(inner))]
+
+
+def _resolved(
+    model: type[Params], catalog: Catalog, entries: dict[str, type[NamedParams]]
+) -> dict[str, Any]:
+    schema = model.model_json_schema()
+    definitions = schema.pop("$defs", {})
+
+    def resolve(node: Any) -> Any:
+        if isinstance(node, list):
+            return [resolve(item) for item in node]
+        if not isinstance(node, dict):
+            return node
+        if "$ref" in node:
+            name = node["$ref"].rpartition("/")[2]
+            beside = {key: value for key, value in node.items() if key != "$ref"}
+            if name in entries:
+                return {"oneOf": list(_choices(entries[name], catalog, entries)), **beside}
+            return {**resolve(definitions[name]), **beside}
+        return {key: resolve(value) for key, value in node.items()}
+
+    return dict(resolve(schema))
+
+
+def _choices(
+    model: type[NamedParams], catalog: Catalog, entries: dict[str, type[NamedParams]]
+) -> Iterator[dict[str, Any]]:
+    """Yield an entry's schema for everything that it may name."""
+    schema = _resolved(model, catalog, entries)
+    if issubclass(model, OptimizerParams):
+        for name, options in OPTIMIZERS.items():
+            yield _entry(schema, [name], options.__doc__ or "", options)
+    elif issubclass(model, Entry):
+        for offer in (o for o in catalog.offers if o.kind == model.kind):
+            name = offer.component.name
             # Of two offers of one name, the name alone is refused.
-            names = [name] if len(offers) == 1 else []
+            alone = [o.kind == model.kind and o.component.name == name for o in catalog.offers]
+            names = [name] if sum(alone) == 1 else []
             names.append(f"{offer.distribution}:{name}")
-            entry = _entry(model, names, offer.component.summary, offer.component.params)
-            if kind == "evaluator":
-                # Each entry has what its evaluator is given beside its params.
-                nothing = {"type": "null"}
-                entry["properties"]["distance"]["anyOf"] = [_entries(catalog, "distance"), nothing]
-                entry["properties"]["postprocess"]["items"] = _entries(catalog, "postprocess")
-            choices.append(entry)
-    return {"oneOf": choices}
+            yield _entry(schema, names, offer.component.summary, offer.component.params)
 
 
 def _entry(
-    model: type[Params], names: list[str], summary: str, params: type[Params]
+    schema: dict[str, Any], names: list[str], summary: str, params: type[Params]
 ) -> dict[str, Any]:
-    schema = _inline(model.model_json_schema())
-    schema["description"] = summary
-    schema["properties"]["name"] = {"enum": names}
-    schema["properties"]["params"] = _params_schema(params)
-    if schema["properties"]["params"].get("required"):
-        schema["required"] = sorted({*schema.get("required", []), "params"})
-    return schema
+    of_params = _params_schema(params)
+    properties = {**schema["properties"], "name": {"enum": names}, "params": of_params}
+    required = {*schema.get("required", []), *(["params"] if of_params.get("required") else [])}
+    return {
+        **schema,
+        "description": summary,
+        "properties": properties,
+        "required": sorted(required),
+    }
 
 
 def _params_schema(params: type[Params]) -> dict[str, Any]:
@@ -95,20 +99,6 @@ def _params_schema(params: type[Params]) -> dict[str, Any]:
         return _inline(params.model_json_schema())
     except (PydanticUserError, PydanticUndefinedAnnotation, RecursionError):
         return {"type": "object"}
-
-
-def _optimizer(name: str) -> dict[str, Any]:
-    return _entry(OptimizerParams, [name], OPTIMIZERS[name].__doc__ or "", OPTIMIZERS[name])
-
-
-def _put(place: dict[str, Any], entries: dict[str, Any]) -> None:
-    """Describe the entries of a section that is one entry or a list of them."""
-    if place.get("type") == "array":
-        place["items"] = entries
-    else:
-        default = {k: place[k] for k in ("default",) if k in place}
-        place.clear()
-        place.update(entries, **default)
 
 
 def _inline(schema: dict[str, Any]) -> dict[str, Any]:

@@ -19,11 +19,11 @@ from reid_core.contracts import Features
 from reid_core.data.store import Store
 from reid_core.evaluation.build_evaluator import build_evaluator
 from reid_core.evaluation.evaluate_command import model_under_test, what_to_score
-from reid_core.evaluation.targets import ModelUnderTest, Targets
+from reid_core.evaluation.targets import Targets
+from reid_core.features.extraction import ModelUnderTest
 from reid_core.features.feature_files import ROW_NUMBERS, load_features
 from reid_core.files import user_path
 from reid_core.params.schema import EvalParams, EvaluationEntry
-from reid_core.params.validation import build
 from reid_evaluate.distances.comparison import Distance
 from reid_evaluate.distances.distance_matrix import Cosine
 from reid_evaluate.ranking.images import JunkRule
@@ -94,7 +94,7 @@ def images_of_run(run: str, choice: Choice, catalog: Catalog, device: str) -> Im
         raise ReidError(f"--target: no target '{name}' (targets: {', '.join(targets.entries)})")
     store = targets.store(name)
     split = choice.split or _validation_split(store, name)
-    protocol = _protocol(entries, catalog)
+    protocol = _protocol(entries)
     if split == "test":
         query, gallery = (
             targets.features(model, name, part, protocol.outputs) for part in ("query", "gallery")
@@ -227,25 +227,26 @@ def queries_among(pids: np.ndarray, camids: np.ndarray, rng: np.random.Generator
     return chosen & (left[identity] > 0)
 
 
-def _protocol(entries: list[EvaluationEntry], catalog: Catalog) -> Protocol:
+def _protocol(entries: list[EvaluationEntry]) -> Protocol:
     """Return how the first evaluation of a ranking compares and scores."""
-    entry = next((entry for entry in entries if "output" in entry.params), None)
+    entry = next((e for e in entries if e.component.output_param is not None), None)
     if entry is None:
         return Protocol()
-    protocol = str(entry.params.get("protocol"))
-    rule = entry.params.get("junk_rule") or JUNK_RULES.get(protocol, "cross_camera")
-    outputs = build_evaluator(entry, catalog).outputs
+    given: dict[str, Any] = entry.params.model_dump()
+    rule = given.get("junk_rule") or JUNK_RULES.get(str(given.get("protocol")), "cross_camera")
+    output, outputs = given[str(entry.component.output_param)], build_evaluator(entry).outputs
     if entry.distance is None:
-        return Protocol(entry.params["output"], outputs, junk_rule=rule)
-    params = ", ".join(f"{name}={value}" for name, value in entry.distance.params.items())
+        return Protocol(output, outputs, junk_rule=rule)
+    options = entry.distance.params.model_dump(mode="json")
+    params = ", ".join(f"{name}={value}" for name, value in options.items())
     spelt = f"{entry.distance.name}({params})" if params else entry.distance.name
-    distance: Distance = build(catalog, "distance", entry.distance)
+    distance: Distance = entry.distance.build()
     if not distance.symmetric:  # said before any image is looked at
         raise ReidError(
             f"tune-rerank: k-reciprocal re-ranking needs a symmetric distance, and {entry.name} "
             f"of this run has {spelt}"
         )
-    return Protocol(entry.params["output"], outputs, distance, spelt, rule)
+    return Protocol(output, outputs, distance, spelt, rule)
 
 
 def _junk_rule(images: Images) -> JunkRule:

@@ -32,9 +32,9 @@ class EvaluateCommand:
     def run(self, args: argparse.Namespace) -> None:
         """Score and print."""
         params = load_eval_params(args.config_path, self.catalog, args.set)
-        from reid_core.evaluation.evaluate_command import run_evaluation
+        from reid_plugins.command._pictures import score_and_draw
 
-        run_evaluation(params, self.catalog)
+        score_and_draw(params, self.catalog)
 
 
 def build(params: Params, *, catalog: Catalog) -> Any:

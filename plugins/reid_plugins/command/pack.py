@@ -66,7 +66,7 @@ class PackCommand:
         params = load_run_params(path, self.catalog, overrides).params
         from reid_core.data.dataset_stores import Stores
 
-        stores = Stores(self.catalog, user_path(params.working_dir))
+        stores = Stores(user_path(params.working_dir))
         for entry in [*params.data.train, *params.data.targets.values()]:
             print(f"{entry.label}: {stores.open(entry).path}")
 
@@ -82,7 +82,7 @@ class PackCommand:
             {"name": name, "params": {}}, [f"params.{o}" for o in overrides], name
         )
         entry = check_dataset_entry({**raw, "store": str(out) if out else None}, self.catalog, name)
-        print(f"{entry.label}: {Stores(self.catalog, working_dir).open(entry).path}")
+        print(f"{entry.label}: {Stores(working_dir).open(entry).path}")
 
 
 def _check_options(args: argparse.Namespace) -> None:

@@ -8,9 +8,11 @@ from typing import Any
 
 from reid_core import Component, Params, ReidError, hookimpl
 from reid_core.catalog import Catalog
+from reid_core.console import say
 from reid_core.files import user_path
 from reid_core.params.load import load_run_params
 from reid_core.params.schema import EvalParams, RunParams
+from reid_core.run_directory import RunDirectory
 
 OPERATIONS = ("start_train", "resume_train", "evaluate")
 
@@ -58,7 +60,10 @@ class TrainCommand:
             )
             from reid_core.runs.start_and_resume import start_train
 
-            start_train(loaded.params, self.catalog, args.sub_working_dir, loaded.translation)
+            directory = start_train(
+                loaded.params, self.catalog, args.sub_working_dir, loaded.translation
+            )
+            _show(directory, loaded.params)
             return
         path = self._run_path(args)
         if args.operation == "evaluate":
@@ -67,7 +72,7 @@ class TrainCommand:
         own = load_run_params(args.config_path or path / "params.json", self.catalog, args.set)
         from reid_core.runs.start_and_resume import resume_train
 
-        resume_train(path, self.catalog, own.params)
+        _show(resume_train(path, self.catalog, own.params), own.params)
 
     def _evaluate(self, path: Path, overrides: list[str]) -> None:
         """Score a run's best weights by its own evaluations, on its own device."""
@@ -82,9 +87,9 @@ class TrainCommand:
             device=run.train.device,
             output_dir=str(path / "evaluations"),
         )
-        from reid_core.evaluation.evaluate_command import run_evaluation
+        from reid_plugins.command._pictures import score_and_draw
 
-        run_evaluation(params, self.catalog)
+        score_and_draw(params, self.catalog)
 
     def _run_path(self, args: argparse.Namespace) -> Path:
         """Return the run's directory: a path, or a name below the params' working_dir."""
@@ -102,6 +107,16 @@ class TrainCommand:
                 return path
         looked = " and ".join(str(path) for path in places)
         raise ReidError(f"no run directory: looked for params.json in {looked}")
+
+
+def _show(directory: RunDirectory, params: RunParams) -> None:
+    """Draw what a run that has ended leaves, and say what was reached."""
+    from reid_core.runs.log import summary_lines
+    from reid_plugins.command._pictures import draw_run
+
+    draw_run(directory, params)
+    for line in summary_lines(directory.metrics):
+        say(line)
 
 
 def build(params: Params, *, catalog: Catalog) -> Any:

@@ -18,7 +18,7 @@ from reid_core.evaluation.targets import target_entries
 from reid_core.files import user_path
 from reid_core.params.json_file import read_json
 from reid_core.params.validation import check_run_params
-from reid_core.run_directory import STORES, RunDirectory, read_params_of
+from reid_core.run_directory import STORES, RunDirectory
 from reid_plugins.command._report.collect import Evaluation, LeftOut
 
 HEIGHT, WIDEST = 96, 144
@@ -130,7 +130,7 @@ def _content_hash(directory: RunDirectory, target: str) -> str:
 
 def _places(directory: RunDirectory, target: str, catalog: Catalog) -> Iterator[Path]:
     """Yield the stores that may be the target's: its own place, and all beside the run."""
-    params = check_run_params(read_params_of(directory), catalog, str(directory.params))
+    params = check_run_params(read_json(directory.params), catalog, str(directory.params))
     entry = target_entries(params).get(target)
     named = [user_path(entry.store)] if entry and entry.store else []
     # A working directory that was moved has its stores beside its runs still.

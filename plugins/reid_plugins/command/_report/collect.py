@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from reid_core.errors import ReidError, did_you_mean, name_list
-from reid_core.evaluation.run_evaluators import read_scores
+from reid_core.evaluation.saved_scores import read_scores
 from reid_plugins.command._compare_runs import AP_ARRAYS, NEEDED, Saved, score_files
 
 Array = npt.NDArray[Any]

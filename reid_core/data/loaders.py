@@ -1,4 +1,4 @@
-"""From encoded bytes to batches: the image pipeline, the training set and the loaders."""
+"""From stores to batches: loader processes whose randomness, errors and memory are controlled."""
 
 from __future__ import annotations
 
@@ -8,120 +8,23 @@ import multiprocessing
 import os
 import signal
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from multiprocessing import resource_tracker
 from typing import Any, Generic, TypeVar, cast
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from reid_core.contracts import Batch
 from reid_core.data.store import Store
-from reid_core.errors import ReidError, name_list
-from reid_core.params.entries import AugmentationEntry
+from reid_core.data.training_images import TrainingImages
+from reid_core.data.transforms import Pipeline
+from reid_core.errors import ReidError
 
 Key = tuple[int, int]
 """What a sampler yields per image: (epoch, index)."""
-
-
-class Pipeline:
-    """The operations from a picture to a normalised tensor, for training or for evaluation.
-
-    Attributes:
-        operations: (component, callable) in order; in evaluation only those ``at_test``.
-    """
-
-    def __init__(self, entries: Sequence[AugmentationEntry], *, training: bool) -> None:
-        """Build the operations of the params' ``augmentation`` section."""
-        self.operations = [
-            (entry.component, entry.build())
-            for entry in entries
-            if training or entry.component.at_test
-        ]
-        self._pil = [apply for component, apply in self.operations if component.stage == "pil"]
-        self._tensor = [
-            apply for component, apply in self.operations if component.stage == "tensor"
-        ]
-
-    def __call__(self, image: Image.Image, rng: np.random.Generator) -> Tensor:
-        """Return ``(3, H, W)`` float32 of an RGB picture."""
-        for apply in self._pil:
-            image = apply(image, rng)
-        # A copy, because Pillow's buffer is read-only.
-        pixels = torch.from_numpy(np.array(image, dtype=np.uint8)).permute(2, 0, 1)
-        tensor = pixels.contiguous().float().div_(255)
-        for apply in self._tensor:
-            tensor = apply(tensor, rng)
-        return tensor
-
-    def input_size(self) -> tuple[int, int]:
-        """Return (height, width) in pixels of what the network sees."""
-        blank = self(Image.new("RGB", (64, 128)), np.random.default_rng(0))
-        return int(blank.shape[1]), int(blank.shape[2])
-
-
-@dataclass(frozen=True)
-class TrainingImages:
-    """The train splits of all train datasets as one.
-
-    Attributes:
-        stores: One per dataset, with the label of the dataset.
-        positions: ``(N,)`` int64 record number in its store.
-        sources: ``(N,)`` int64 which store.
-        labels: ``(N,)`` int64, 0 to num_pids - 1.
-        camids: ``(N,)`` int64, -1 unknown.
-        classes: (dataset, pid) of every label.
-    """
-
-    stores: tuple[tuple[str, Store], ...]
-    positions: np.ndarray
-    sources: np.ndarray
-    labels: np.ndarray
-    camids: np.ndarray
-    classes: tuple[tuple[str, str], ...]
-
-    @classmethod
-    def of(cls, stores: Sequence[tuple[str, Store]]) -> TrainingImages:
-        """Concatenate stores; an identity is a (dataset, pid); junk and distractors stay out.
-
-        Raises:
-            ReidError: A train split is empty, or there is only one identity.
-        """
-        parts = []
-        classes: list[tuple[str, str]] = []
-        for source, (label, store) in enumerate(stores):
-            at = store.index.positions("train")
-            at = at[~(store.index.junk[at] | store.index.distractor[at])]
-            if len(at) == 0:
-                raise ReidError(
-                    f"dataset '{label}' ({store.path}) has no training images; its splits: "
-                    f"{name_list(store.index.statistics())}"
-                )
-            pids, local = np.unique(store.index.pid[at], return_inverse=True)
-            parts.append(
-                (at, np.full(len(at), source), local + len(classes), store.index.camid[at])
-            )
-            classes += [(label, str(pid)) for pid in pids]
-        if len(classes) < 2:
-            raise ReidError(
-                f"only one identity to train on ({classes[0][1]} of {classes[0][0]}); a network "
-                "needs at least two to tell apart"
-            )
-        joined = [np.concatenate(columns).astype(np.int64) for columns in zip(*parts, strict=True)]
-        return cls(tuple(stores), joined[0], joined[1], joined[2], joined[3], tuple(classes))
-
-    def __len__(self) -> int:
-        """Return N."""
-        return len(self.labels)
-
-    def content_hashes(self) -> dict[str, str]:
-        """Return the content hash of every dataset by its label."""
-        return {label: store.manifest["content_hash"] for label, store in self.stores}
-
 
 Item = TypeVar("Item")
 
