@@ -110,6 +110,37 @@ def tiny_catalog(catalog_with):
 
 
 @pytest.fixture(scope="session")
+def training_of():
+    """A function: a training of any module over given batches, with nothing else about it."""
+    from types import SimpleNamespace
+
+    from reid_core.training.freezing import Freezing
+    from reid_core.training.loop import Training, TrainState
+
+    class Batches(list):
+        def set(self, epoch, start):
+            self.epoch = epoch
+
+    def make(module, optimizer, loader, *, steps, epochs=1, loss_warmup=None, **changes):
+        train = SimpleNamespace(epochs=epochs, seed=0, loss_warmup=loss_warmup)
+        given = {
+            "params": SimpleNamespace(train=train),
+            "groups": {},
+            "schedule": lambda progress, history: 1.0,
+            "batches": Batches([None] * steps),
+            "device": optimizer.param_groups[0]["params"][0].device,
+            "freezing": Freezing([], module),
+            "classes": (),
+            "data_hashes": {},
+            "images_per_step": 1,
+            "state": TrainState(),
+        }
+        return Training(module=module, optimizer=optimizer, loader=loader, **given | changes)
+
+    return make
+
+
+@pytest.fixture(scope="session")
 def operations():
     """A context manager that watches what torch does within it.
 

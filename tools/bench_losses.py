@@ -28,8 +28,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from reid_core.catalog import Catalog
 from reid_core.contracts import LossInput, Progress, parts_with
 from reid_core.discovery import load_catalog
+from reid_core.params.messages import read_params
 from reid_core.params.schema import LossEntry
-from reid_core.params.validation import build
 
 Value = Callable[["Batch"], Tensor]
 
@@ -73,9 +73,9 @@ def make_batch(options: argparse.Namespace) -> Batch:
 
 def ours(catalog: Catalog, entry: dict[str, Any], options: argparse.Namespace) -> Value:
     """Return a loss as the core applies it to one branch."""
-    parsed = LossEntry(**entry)
-    component = catalog.component("loss", parsed.name)
-    loss = build(catalog, "loss", parsed, dim=options.dim, num_pids=options.classes, branch=None)
+    parsed = read_params(LossEntry, entry, catalog)
+    component = parsed.component
+    loss = parsed.build(dim=options.dim, num_pids=options.classes, branch=None)
     if isinstance(loss, torch.nn.Module):
         loss.to(options.device)
     after = parts_with("after_step", [loss])

@@ -11,7 +11,7 @@ from reid_core.data.packing import fingerprint, pack, published_differences
 from reid_core.data.store import Store
 from reid_core.errors import ReidError
 from reid_core.files import user_path
-from reid_core.params.field_facts import path_params
+from reid_core.params.field_facts import path_names
 from reid_core.params.schema import DatasetEntry
 
 
@@ -75,7 +75,7 @@ class Stores:
                 f"{entry.store}: a store of '{source['distribution']}:{name}', not of "
                 f"'{distribution}:{name}'"
             )
-        packed, paths = source.get("params", {}), path_params(entry)
+        packed, paths = source.get("params", {}), path_names(type(entry.params))
         differences = [
             f"{key} (packed with {json.dumps(packed[key])}, now {json.dumps(value)})"
             for key, value in entry.params.model_dump(mode="json").items()

@@ -55,6 +55,6 @@ def build_evaluator(entry: EvaluationEntry, device: str = "cpu") -> Evaluator:
     )
 
 
-def _built(entry: Entry[Any], splits: tuple[str, ...] = ()) -> NamedPart:
+def _built(part: Entry[Any], splits: tuple[str, ...] = ()) -> NamedPart:
     """Build a distance or a step."""
-    return NamedPart(entry.bare_name, entry.params.model_dump(mode="json"), entry.build(), splits)
+    return NamedPart(part.bare_name, part.params.model_dump(mode="json"), part.build(), splits)

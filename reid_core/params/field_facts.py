@@ -13,7 +13,6 @@ from typing import Any, Literal, get_args
 from pydantic.fields import FieldInfo
 
 from reid_core.component import Params
-from reid_core.params.entries import Entry
 
 
 def fact(field: FieldInfo, name: str) -> Any:
@@ -22,10 +21,9 @@ def fact(field: FieldInfo, name: str) -> Any:
     return facts.get(name) if isinstance(facts, dict) else None
 
 
-def path_params(entry: Entry[Any]) -> set[str]:
-    """Return which params of an entry's component are names of files or folders."""
-    fields = entry.component.params.model_fields
-    return {name for name, field in fields.items() if fact(field, "format") == "path"}
+def path_names(model: type[Params]) -> set[str]:
+    """Return which fields of a model are names of files or folders."""
+    return {n for n, field in model.model_fields.items() if fact(field, "format") == "path"}
 
 
 def kept_in_weights(value: Any) -> Any:

@@ -8,6 +8,7 @@ from torch import nn
 
 from reid_core.contracts import Batch, Branch, BranchSpec, FeatureMap, HeadOutput, Progress, Step
 from reid_core.network.model import ReIDModel
+from reid_core.params.messages import read_params
 from reid_core.params.schema import ClassifierParams, HeadEntry, LossEntry
 from reid_core.training.weighted_losses import build_losses
 
@@ -40,9 +41,10 @@ class Applied:
             self.model = ReIDModel(Through(), [(HeadEntry(name="whole"), Whole())], num_pids)
             # Random weights would give every identity the same tiny logits.
             section = SimpleNamespace(
-                loss=[LossEntry(name=name, **entry)], classifier=ClassifierParams(init_std=0.5)
+                loss=[read_params(LossEntry, {"name": name, **entry}, catalog)],
+                classifier=ClassifierParams(init_std=0.5),
             )
-            self.losses = build_losses(section, catalog, self.model)
+            self.losses = build_losses(section, self.model)
         (self.term,) = self.losses.terms
 
     def __call__(self, features, pids):

@@ -8,7 +8,8 @@ import torch
 from reid_core.contracts import Batch, LossOutput, Progress, Step
 from reid_core.network.trained_model import Preprocessing
 from reid_core.network.weights import save_weights
-from reid_core.params.validation import check_run_params, path_params
+from reid_core.params.field_facts import path_names
+from reid_core.params.validation import check_run_params
 from reid_core.training.assembly import build_module, check_on_meta
 
 PIDS = 4
@@ -28,7 +29,7 @@ PARAMS = {"distillation": {"terms": TERMS}}
 def raw(objective, catalog, tiny_params, tmp_path):
     """Params of a training by the objective; where it reads a file, that is a trained network."""
     given = {**objective.minimal, **PARAMS.get(objective.name, {})}
-    for name in path_params(catalog, "objective", objective.name):
+    for name in path_names(objective.component.params):
         given[name] = str(tmp_path / "trained.safetensors")
         save_trained(tiny_params, catalog, given[name])
     return {**tiny_params, "objective": [{"name": objective.name, "params": given}]}

@@ -20,7 +20,7 @@ from reid_core.evaluation.evaluate_command import run_evaluation
 from reid_core.network.weights import read_weights
 from reid_core.params.validation import check_eval_params, check_run_params
 from reid_core.runs.start_and_resume import resume_train, start_train
-from reid_core.training.assembly import build_parts, check_on_meta
+from reid_core.training.assembly import build_training, check_on_meta
 from reid_core.training.loop import train_one_epoch
 
 RECIPE = Path(__file__).parents[2] / "params" / "distillation.json"
@@ -112,10 +112,10 @@ def assemble(folder, tiny_catalog):
 
     def parts(**changes):
         params = check_run_params(raw_params(folder, **changes), tiny_catalog, "test")
-        stores = Stores(tiny_catalog, Path(params.working_dir))
+        stores = Stores(Path(params.working_dir))
         images = TrainingImages.of([(e.label, stores.open(e)) for e in params.data.train])
         torch.manual_seed(params.train.seed)
-        built = build_parts(params, tiny_catalog, images, torch.device("cpu"))
+        built = build_training(params, tiny_catalog, images, torch.device("cpu"))
         return built, torch.get_rng_state()
 
     return parts

@@ -241,7 +241,9 @@ def test_a_run_killed_before_its_first_checkpoint_still_starts_from_its_snapshot
     plain = start("plain", train={**train, "pretrain_snapshot": None})
     assert whole.last_weights.read_bytes() != plain.last_weights.read_bytes()
     params = check_run_params(json.loads(whole.params.read_text()), tiny_catalog, "test")
-    killed = RunDirectory.create(whole.path.with_name("killed"), params, None)
+    killed = RunDirectory.create(
+        whole.path.with_name("killed"), params.model_dump(mode="json"), None
+    )
     resume_train(killed.path, tiny_catalog, params)
     assert killed.last_weights.read_bytes() == whole.last_weights.read_bytes()
 
@@ -392,7 +394,7 @@ def test_features_whose_arrays_differ_in_length_are_refused(catalog, tmp_path, n
 
 def test_a_run_that_has_no_weights_yet_cannot_be_scored(catalog, tiny_params, tmp_path):
     params = check_run_params(tiny_params, catalog, "test")
-    run = RunDirectory.create(tmp_path / "new", params, None)
+    run = RunDirectory.create(tmp_path / "new", params.model_dump(mode="json"), None)
     with pytest.raises(ReidError, match=r"no weights yet; the run has not ended an epoch to score"):
         scores_of(catalog, run=str(run.path))
 

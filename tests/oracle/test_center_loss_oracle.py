@@ -10,9 +10,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from reid_core.contracts import LossInput, Progress
-from reid_core.params.messages import validate
+from reid_core.params.messages import read_params, validate
 from reid_core.params.schema import LossEntry
-from reid_core.params.validation import build
 from reid_plugins.loss import center
 from reid_plugins.loss._center import CenterLoss
 
@@ -351,13 +350,13 @@ def test_the_size_is_that_of_the_batch_and_the_host_does_not_wait(operations):
 
 
 def test_the_core_builds_it_for_a_branch(catalog):
-    entry = LossEntry(name="center", params={"rate": 0.25})
-    loss = build(catalog, "loss", entry, dim=8, num_pids=4, branch=None)
+    entry = read_params(LossEntry, {"name": "center", "params": {"rate": 0.25}}, catalog)
+    loss = entry.build(dim=8, num_pids=4, branch=None)
     assert loss.rate == 0.25
     assert loss.centers.shape == (4, 8)
 
 
 def test_a_negative_rate_is_refused():
     problems = []
-    assert validate(center.CenterParams, {"rate": -0.5}, (), problems) is None
+    assert validate(center.CenterParams, {"rate": -0.5}, problems) is None
     assert problems == ["rate: must be >= 0.0, got -0.5"]

@@ -782,5 +782,5 @@ def test_instance_reports_the_mean_cosine_of_different_classes():
 )
 def test_a_wrong_param_is_refused_at_its_place(module, params, line):
     problems = []
-    assert validate(module.reid_loss()[0].params, params, (), problems) is None
+    assert validate(module.reid_loss()[0].params, params, problems) is None
     assert problems == [line]

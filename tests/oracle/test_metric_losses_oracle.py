@@ -616,6 +616,6 @@ def test_sums_over_nothing_have_a_value_and_no_gradient(empty):
 )
 def test_a_wrong_param_is_refused_at_its_place(module, params, line):
     problems = []
-    checked = validate(module.reid_loss()[0].params, params, (), problems)
+    checked = validate(module.reid_loss()[0].params, params, problems)
     assert problems == ([] if line is None else [line])
     assert (checked is None) == (line is not None)

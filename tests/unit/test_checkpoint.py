@@ -16,7 +16,7 @@ from reid_core.data.dataset_stores import Stores
 from reid_core.data.training_images import TrainingImages
 from reid_core.params.validation import check_run_params
 from reid_core.runs.checkpoint import FORMAT, read_checkpoint, restore, save_checkpoint
-from reid_core.training.assembly import build_parts
+from reid_core.training.assembly import build_training
 from reid_core.training.loop import train_one_epoch
 
 
@@ -27,9 +27,9 @@ def make(tiny_catalog, tiny_params):
     def training(**changes):
         raw = {**tiny_params, "backbone": {"name": "tiny"}, **changes}
         params = check_run_params(raw, tiny_catalog, "test")
-        stores = Stores(tiny_catalog, Path(params.working_dir))
+        stores = Stores(Path(params.working_dir))
         images = TrainingImages.of([(e.label, stores.open(e)) for e in params.data.train])
-        return build_parts(params, tiny_catalog, images, torch.device("cpu")).training()
+        return build_training(params, tiny_catalog, images, torch.device("cpu"))
 
     return training
 

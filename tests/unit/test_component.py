@@ -9,8 +9,8 @@ from pydantic import Field, ValidationError
 from reid_core import Component, LossComponent, Params, ReidError, hookimpl
 from reid_core.component import call_build
 from reid_core.discovery import isolated_catalog
-from reid_core.params.entries import Entry
-from reid_core.params.validation import build
+from reid_core.params.messages import read_params
+from reid_core.params.schema import HeadEntry, LossEntry
 
 
 def component(build, **changes):
@@ -91,12 +91,12 @@ def test_the_error_of_a_plugin_names_kind_component_and_distribution():
 
     catalog = isolated_catalog(Plugin())
     with pytest.raises(ReidError) as caught:
-        build(catalog, "loss", Entry(name="greedy"), dim=4)
+        read_params(LossEntry, {"name": "greedy"}, catalog).build(dim=4)
     assert str(caught.value) == (
         "loss 'greedy' of local 0 cannot be built: it asks for depth, width; its kind offers dim; "
         "its plugin must be corrected or updated"
     )
-    assert build(catalog, "loss", Entry(name="modest"), dim=4) == 4
+    assert read_params(LossEntry, {"name": "modest"}, catalog).build(dim=4) == 4
 
 
 def test_an_error_inside_build_passes_through():
@@ -117,9 +117,13 @@ def test_build_reads_params_as_json_has_them():
             return [component(lambda params: params.size, params=SizeParams)]
 
     catalog = isolated_catalog(Plugin())
-    assert build(catalog, "head", Entry(name="thing", params={"size": [4, 3]})) == (4, 3)
+
+    def built(params):
+        return read_params(HeadEntry, {"name": "thing", "params": params}, catalog).build()
+
+    assert built({"size": [4, 3]}) == (4, 3)
     resolved = json.loads(json.dumps({"size": SizeParams().model_dump(mode="json")["size"]}))
-    assert build(catalog, "head", Entry(name="thing", params=resolved)) == (2, 1)
+    assert built(resolved) == (2, 1)
 
 
 def test_a_component_cannot_be_changed():

@@ -30,18 +30,39 @@ def refresh_docs():
     return load(CLONE / "tools" / "refresh_docs.py")
 
 
+BUILT = {
+    ("network/model.py", "params.backbone"): ["backbone"],
+    ("network/model.py", "entry"): ["head"],
+    ("training/weighted_losses.py", "entry"): ["loss"],
+    ("training/assembly.py", "params.sampler"): ["sampler"],
+    ("training/assembly.py", "params.schedule"): ["schedule"],
+    ("training/assembly.py", "entry"): ["objective"],
+    ("runs/resume_rules.py", "p.schedule"): ["schedule"],
+    ("data/transforms.py", "entry"): ["augmentation"],
+    ("data/dataset_stores.py", "entry"): ["dataset"],
+    ("evaluation/build_evaluator.py", "entry"): ["evaluator"],
+    ("evaluation/build_evaluator.py", "part"): ["distance", "postprocess"],
+}
+"""Kinds of what the core builds, by file and receiver of ``build``."""
+
+
 def passed_keywords():
     """The keywords that the core's own calls hand to ``build``, by kind."""
-    passed = {kind: set() for kind in KINDS}
-    for path in (CLONE / "reid_core").rglob("*.py"):
+    core, passed, places = CLONE / "reid_core", {kind: set() for kind in KINDS}, set()
+    for path in core.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-                keywords = {keyword.arg for keyword in node.keywords if keyword.arg}
-                kind = getattr(node.args[1], "value", None) if len(node.args) > 1 else None
-                if node.func.id == "build" and kind in passed:
-                    passed[kind] |= keywords
-                elif node.func.id == "call_build" and path.name == "cli.py":
-                    passed["command"] |= keywords
+            if not isinstance(node, ast.Call):
+                continue
+            keywords = {keyword.arg for keyword in node.keywords if keyword.arg}
+            if isinstance(node.func, ast.Attribute) and node.func.attr == "build":
+                place = (path.relative_to(core).as_posix(), ast.unparse(node.func.value))
+                if place[0] not in ("component.py", "params/entries.py"):
+                    places.add(place)
+                    for kind in BUILT[place]:
+                        passed[kind] |= keywords
+            elif ast.unparse(node.func) == "call_build" and path.name == "cli.py":
+                passed["command"] |= keywords
+    assert places == BUILT.keys()
     return passed
 
 

@@ -24,16 +24,17 @@ from reid_core.data.transforms import Pipeline
 from reid_core.errors import ParamsError
 from reid_core.evaluation.during_training import Scorer
 from reid_core.evaluation.evaluate_command import run_evaluation
-from reid_core.features.extraction import extract
+from reid_core.features.extraction import ModelUnderTest, extract
 from reid_core.features.feature_files import load_features
 from reid_core.features.test_time_averaging import check_scales
 from reid_core.files import user_path
-from reid_core.network.weights import save_weights
-from reid_core.params.entries import Entry
+from reid_core.network.weights import save_weights, weights_metadata
+from reid_core.params.entries import AugmentationEntry
+from reid_core.params.messages import read_params
 from reid_core.params.schema import ExtractionParams
 from reid_core.params.validation import check_eval_params, check_run_params
 from reid_core.run_directory import RunDirectory
-from reid_core.training.assembly import build_parts
+from reid_core.training.assembly import build_training
 
 SIZE = (16, 8)
 
@@ -61,7 +62,7 @@ def pipeline(catalog):
         {"name": "resize", "params": {"height": SIZE[0], "width": SIZE[1]}},
         {"name": "normalize"},
     ]
-    return Pipeline(catalog, [Entry.model_validate(e) for e in entries], training=False)
+    return Pipeline([read_params(AugmentationEntry, e, catalog) for e in entries], training=False)
 
 
 def looks(images):
@@ -92,19 +93,17 @@ class Network(nn.Module):
 
 
 def features(network, store, pipeline, outputs=("embedding",), **extraction):
-    return extract(
-        network,
-        store,
-        "query",
-        pipeline,
+    model = ModelUnderTest(
+        module=network,
+        pipeline=pipeline,
         extraction=ExtractionParams(**extraction),
-        outputs=outputs,
-        classes=("x", "y", "z"),
-        meta={"model": "looks"},
+        classes=(),
         device=torch.device("cpu"),
         batch_size=2,
         workers=0,
+        name="looks",
     )
+    return extract(model, store, "query", outputs, classes=("x", "y", "z"), meta={})
 
 
 def images_of(store, pipeline):
@@ -315,21 +314,32 @@ def counting_catalog(catalog_with):
 
 
 @pytest.fixture
-def scorer_of(counting_catalog, tiny_params):
-    """A function from an ``extraction`` section to the evaluations of an untrained run."""
+def training_of(counting_catalog, tiny_params):
+    """A function from an ``extraction`` section to an untrained run and its stores."""
     changes = {"backbone": {"name": "tiny"}, "evaluation": [{"name": "counting"}]}
 
     def make(**extraction):
         raw = {**tiny_params, **changes, "extraction": extraction}
         params = check_run_params(raw, counting_catalog, "p")
-        stores = Stores(counting_catalog, user_path(params.working_dir))
+        stores = Stores(user_path(params.working_dir))
         images = TrainingImages.of([(e.label, stores.open(e)) for e in params.data.train])
         cpu = torch.device("cpu")
         torch.manual_seed(0)
-        parts = build_parts(params, counting_catalog, images, cpu)
-        return Scorer(params, counting_catalog, stores, parts, cpu)
+        training = build_training(params, counting_catalog, images, cpu)
+        return training, stores
 
     return make
+
+
+@pytest.fixture
+def scorer_of(training_of):
+    """A function from an ``extraction`` section to the evaluations of an untrained run."""
+    return lambda **extraction: Scorer(*training_of(**extraction))
+
+
+def metadata_of(training):
+    model = training.module.model
+    return weights_metadata(training.params, model, training.classes, training.data_hashes)
 
 
 def facts_of(card):
@@ -347,8 +357,8 @@ def test_the_scores_of_a_run_are_averaged_and_the_histogram_claims_nothing(score
     assert facts_of(plain.scores.card) == {}
 
 
-def test_averaging_does_not_change_the_weights_file(scorer_of):
-    assert scorer_of(**FLIPPED).weights_metadata() == scorer_of().weights_metadata()
+def test_averaging_does_not_change_the_weights_file(training_of):
+    assert metadata_of(training_of(**FLIPPED)[0]) == metadata_of(training_of()[0])
 
 
 def test_a_scale_that_does_not_fit_is_found_before_the_training(scorer_of):
@@ -357,13 +367,14 @@ def test_a_scale_that_does_not_fit_is_found_before_the_training(scorer_of):
 
 
 @pytest.fixture
-def run_of(scorer_of, tmp_path):
+def run_of(training_of, tmp_path):
     """A function from an ``extraction`` section to a run directory with untrained weights."""
 
     def make(**extraction):
-        scorer = scorer_of(**extraction)
-        directory = RunDirectory.create(tmp_path / "run", scorer.params, None)
-        save_weights(directory.best_weights, scorer.model.module, scorer.weights_metadata())
+        training, _ = training_of(**extraction)
+        params = training.params.model_dump(mode="json")
+        directory = RunDirectory.create(tmp_path / "run", params, None)
+        save_weights(directory.best_weights, training.module.model, metadata_of(training))
         return directory
 
     return make

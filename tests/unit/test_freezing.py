@@ -1,6 +1,7 @@
 """Staged freezing: what is frozen stands still to the last bit, and starts afresh on release."""
 
 import copy
+import functools
 
 import pytest
 import torch
@@ -9,13 +10,15 @@ from hypothesis import strategies as st
 from torch import nn
 
 from reid_core import ReidError
-from reid_core.contracts import Batch, Progress
+from reid_core.contracts import Batch
+from reid_core.discovery import isolated_catalog
+from reid_core.params.messages import read_params
 from reid_core.params.schema import FreezeRule, OptimizerParams
 from reid_core.params.validation import check_run_params
 from reid_core.runs.start_and_resume import start_train
 from reid_core.training.assembly import build_module, check_on_meta
 from reid_core.training.freezing import Freezing
-from reid_core.training.loop import StepResult, Training, TrainState, train_one_epoch
+from reid_core.training.loop import StepResult, train_one_epoch
 from reid_core.training.parameter_groups import build_optimizer, group_table, parameter_groups
 
 STEPS = 3
@@ -77,6 +80,9 @@ class Loader:
     def set(self, epoch, position):
         self.epoch = epoch
 
+    def __len__(self):
+        return STEPS
+
     def __iter__(self):
         return iter(batches_of(self.epoch))
 
@@ -84,11 +90,14 @@ class Loader:
 class Trained:
     """A training of ``Net`` that keeps the state before every epoch."""
 
-    def __init__(self, *rules, optimizer="sgd", before=lambda module: None):
+    def __init__(self, training_of, *rules, optimizer="sgd", before=lambda module: None):
+        self.make_training = training_of
         torch.manual_seed(0)
         self.module = Net()
         before(self.module)
-        self.params = OptimizerParams.model_validate({**OPTIMIZERS[optimizer], "weight_decay": 0.2})
+        self.params = read_params(
+            OptimizerParams, {**OPTIMIZERS[optimizer], "weight_decay": 0.2}, isolated_catalog()
+        )
         self.optimizer = self.new_optimizer(self.module)
         self.freezing = freezing_of(self.module, *rules)
         self.states = [copy.deepcopy(self.module.state_dict())]
@@ -101,19 +110,14 @@ class Trained:
 
     def training_of(self, module, optimizer):
         loader = Loader()
-        return Training(
-            module=module,
-            optimizer=optimizer,
-            schedule=lambda progress, history: 1.0,
-            loader=loader,
+        return self.make_training(
+            module,
+            optimizer,
+            loader,
+            steps=STEPS,
+            epochs=9,
             batches=loader,
-            device=torch.device("cpu"),
-            state=TrainState(),
-            start=Progress(0, 9, 0, STEPS),
-            report=lambda *_: None,
-            after_step=self.after_step,
             freezing=self.freezing,
-            loss_warmup=None,
         )
 
     def after_step(self):
@@ -121,7 +125,7 @@ class Trained:
 
     def epochs(self, count):
         for _ in range(count):
-            train_one_epoch(self.training)
+            train_one_epoch(self.training, after_step=self.after_step)
             self.states.append(copy.deepcopy(self.module.state_dict()))
         return self
 
@@ -142,25 +146,31 @@ EVERYTHING = set(Net().state_dict()) - {"model.heads.0.bias"}
 # ---- what stands still ------------------------------------------------------------------
 
 
+@pytest.fixture
+def trained(training_of):
+    """A function: a training of ``Net`` with some rules; see ``Trained``."""
+    return functools.partial(Trained, training_of)
+
+
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-def test_frozen_layers_and_their_statistics_stand_still_and_then_move(optimizer):
-    run = Trained((FIRST, 2), (SECOND, 1), optimizer=optimizer).epochs(4)
+def test_frozen_layers_and_their_statistics_stand_still_and_then_move(trained, optimizer):
+    run = trained((FIRST, 2), (SECOND, 1), optimizer=optimizer).epochs(4)
 
     assert run.moved(0) == EVERYTHING - below(FIRST) - below(SECOND)
     assert run.moved(1) == EVERYTHING - below(FIRST)
     assert run.moved(2) == run.moved(3) == EVERYTHING
 
 
-def test_without_rules_everything_moves_from_the_start():
-    run = Trained().epochs(1)
+def test_without_rules_everything_moves_from_the_start(trained):
+    run = trained().epochs(1)
 
     assert run.moved(0) == EVERYTHING
     assert run.freezing.lines() == []
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-def test_on_release_the_optimizer_starts_as_a_fresh_one(optimizer):
-    run = Trained((FIRST, 2), optimizer=optimizer).epochs(2)
+def test_on_release_the_optimizer_starts_as_a_fresh_one(trained, optimizer):
+    run = trained((FIRST, 2), optimizer=optimizer).epochs(2)
     frozen = [p for name, p in run.module.named_parameters() if name.startswith(FIRST[:-1])]
     others = [p for p in run.module.parameters() if p.requires_grad]
     assert frozen
@@ -191,8 +201,8 @@ def test_on_release_the_optimizer_starts_as_a_fresh_one(optimizer):
     assert "model.classifier.weight" not in same, "this one has a past"
 
 
-def test_a_frozen_module_keeps_its_dropout():
-    run = Trained((FIRST, 1), (SECOND, 1))
+def test_a_frozen_module_keeps_its_dropout(trained):
+    run = trained((FIRST, 1), (SECOND, 1))
     run.module.train()
     run.freezing.set_epoch(0)
     held = {name for name, part in run.module.named_modules() if not part.training}
@@ -203,36 +213,36 @@ def test_a_frozen_module_keeps_its_dropout():
     assert all(part.training for part in run.module.modules())
 
 
-def test_a_bn_layer_with_a_trained_parameter_keeps_counting():
-    run = Trained(("model.backbone.0.0.*", 1), ("model.backbone.*.1.weight", 1)).epochs(1)
+def test_a_bn_layer_with_a_trained_parameter_keeps_counting(trained):
+    run = trained(("model.backbone.0.0.*", 1), ("model.backbone.*.1.weight", 1)).epochs(1)
 
     still = {"model.backbone.0.0.weight", "model.backbone.0.0.bias"}
     still |= {"model.backbone.0.1.weight", "model.backbone.2.1.weight"}
     assert run.moved(0) == EVERYTHING - still
 
 
-def test_a_bn_layer_without_parameters_follows_the_module_around_it():
+def test_a_bn_layer_without_parameters_follows_the_module_around_it(trained):
     def plain(module):
         module.model["backbone"][0][1] = nn.BatchNorm1d(5, affine=False).double()
 
-    run = Trained((FIRST, 1), before=plain).epochs(2)
+    run = trained((FIRST, 1), before=plain).epochs(2)
 
     statistics = {f"model.backbone.0.1.{name}" for name in ("running_mean", "running_var")}
     assert not statistics & run.moved(0)
     assert statistics <= run.moved(1)
 
 
-def test_a_bn_layer_that_no_rule_freezes_keeps_counting_though_it_is_never_trained():
+def test_a_bn_layer_that_no_rule_freezes_keeps_counting_though_it_is_never_trained(trained):
     def untrained(module):
         module.model["heads"][0].requires_grad_(False)
 
-    run = Trained((FIRST, 1), before=untrained).epochs(1)
+    run = trained((FIRST, 1), before=untrained).epochs(1)
 
     assert run.moved(0) == EVERYTHING - below(FIRST) - {"model.heads.0.weight"}
 
 
-def test_a_neck_whose_bias_is_never_trained_is_held_and_its_bias_is_not_released():
-    run = Trained(("model.heads.*", 1)).epochs(2)
+def test_a_neck_whose_bias_is_never_trained_is_held_and_its_bias_is_not_released(trained):
+    run = trained(("model.heads.*", 1)).epochs(2)
 
     neck = {name for name in EVERYTHING if name.startswith("model.heads.")}
     assert len(neck) == 4
@@ -277,8 +287,8 @@ def test_what_is_frozen_depends_on_the_epoch_alone(rules, order):
                 assert part.training == (not own & frozen or bool(own & trained)), name
 
 
-def test_of_several_rules_the_longest_holds():
-    run = Trained((FIRST, 1), ("model.backbone.*", 2), (SECOND, 3)).epochs(4)
+def test_of_several_rules_the_longest_holds(trained):
+    run = trained((FIRST, 1), ("model.backbone.*", 2), (SECOND, 3)).epochs(4)
 
     assert below(FIRST) & run.moved(1) == set()
     assert below(FIRST) <= run.moved(2)

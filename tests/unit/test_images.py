@@ -15,8 +15,8 @@ from reid_core.data.loaders import EpochBatches, evaluation_loader, training_loa
 from reid_core.data.packing import pack
 from reid_core.data.training_images import TrainingImages
 from reid_core.data.transforms import Pipeline
-from reid_core.params.entries import Entry
-from reid_core.params.validation import build
+from reid_core.params.entries import AugmentationEntry, SamplerEntry
+from reid_core.params.messages import read_params
 
 AUGMENTATION = [
     {"name": "resize", "params": {"height": 24, "width": 12}},
@@ -58,16 +58,17 @@ def store(tmp_path):
 
 
 def pipeline_of(catalog, *, training=True, augmentation=AUGMENTATION):
-    return Pipeline(catalog, [Entry.model_validate(a) for a in augmentation], training=training)
+    return Pipeline(
+        [read_params(AugmentationEntry, a, catalog) for a in augmentation], training=training
+    )
 
 
 def batches_of(catalog, images, seed=5):
-    sampler = Entry.model_validate({"name": "class_balanced", "params": {"P": 3, "K": 2}})
+    sampler = read_params(
+        SamplerEntry, {"name": "class_balanced", "params": {"P": 3, "K": 2}}, catalog
+    )
     return EpochBatches(
-        build(
-            catalog,
-            "sampler",
-            sampler,
+        sampler.build(
             labels=images.labels,
             camids=images.camids,
             sources=images.sources,

@@ -1,7 +1,5 @@
 """The warm-up of the loss: its weight in every step, and what it does to one step of training."""
 
-from types import SimpleNamespace
-
 import pytest
 import torch
 from hypothesis import given
@@ -11,10 +9,11 @@ from torch import nn
 
 from reid_core import ReidError
 from reid_core.contracts import Batch, Progress
+from reid_core.discovery import isolated_catalog
+from reid_core.params.messages import read_params
 from reid_core.params.schema import LossWarmup, OptimizerParams
 from reid_core.params.validation import check_run_params
-from reid_core.training.freezing import Freezing
-from reid_core.training.loop import StepResult, Training, TrainState, train_one_epoch
+from reid_core.training.loop import StepResult, train_one_epoch
 from reid_core.training.parameter_groups import build_optimizer, loss_weight, parameter_groups
 
 
@@ -98,40 +97,41 @@ class Line(nn.Module):
         return StepResult(total, {"line": total.detach()}, {})
 
 
-def trained(name, warmup, factor=1.0):
-    """Train one epoch; return the weights after every step and the totals that are reported."""
-    module = Line()
-    params = OptimizerParams.model_validate(
-        {"name": name, "lr": RATE, "weight_decay": DECAY}
-        | ({"params": {"momentum": 0.0}} if name == "sgd" else {})
-    )
-    optimizer = build_optimizer(params, parameter_groups(params, module.named_parameters()))
-    zero = torch.zeros(1, dtype=torch.int64)
-    states, totals = [], []
+@pytest.fixture
+def trained(training_of):
+    """A function: train one epoch; return the weights after every step and the reported totals."""
 
-    def report(progress, result, rates):
-        totals.append(float(result.total.detach()))
-        states.append(module.weight.detach().clone())
+    def train(name, warmup, factor=1.0):
+        module = Line()
+        params = read_params(
+            OptimizerParams,
+            {"name": name, "lr": RATE, "weight_decay": DECAY}
+            | ({"params": {"momentum": 0.0}} if name == "sgd" else {}),
+            isolated_catalog(),
+        )
+        optimizer = build_optimizer(params, parameter_groups(params, module.named_parameters()))
+        zero = torch.zeros(1, dtype=torch.int64)
+        states, totals = [], []
 
-    training = Training(
-        module=module,
-        optimizer=optimizer,
-        schedule=lambda progress, history: factor,
-        loader=[Batch(torch.zeros(1, 3, 1, 1), zero, zero, zero, zero)] * STEPS,
-        batches=SimpleNamespace(set=lambda epoch, position: None),
-        device=torch.device("cpu"),
-        state=TrainState(),
-        start=Progress(0, 1, 0, STEPS),
-        report=report,
-        after_step=lambda: None,
-        freezing=Freezing([], module),
-        loss_warmup=warmup,
-    )
-    train_one_epoch(training)
-    return states, totals
+        def report(progress, result, rates):
+            totals.append(float(result.total.detach()))
+            states.append(module.weight.detach().clone())
+
+        training = training_of(
+            module,
+            optimizer,
+            [Batch(torch.zeros(1, 3, 1, 1), zero, zero, zero, zero)] * STEPS,
+            steps=STEPS,
+            schedule=lambda progress, history: factor,
+            loss_warmup=warmup,
+        )
+        train_one_epoch(training, report)
+        return states, totals
+
+    return train
 
 
-def test_the_weight_scales_the_gradient_and_neither_weight_decay_nor_the_report():
+def test_the_weight_scales_the_gradient_and_neither_weight_decay_nor_the_report(trained):
     found, totals = trained("sgd", LossWarmup(epochs=1, start=0.2), factor=0.5)
     weight, gradient = FIRST, torch.tensor([3.0, 1.0], dtype=torch.float64)
     for step, small in enumerate((0.4, 0.6, 0.8, 1.0)):
@@ -140,7 +140,7 @@ def test_the_weight_scales_the_gradient_and_neither_weight_decay_nor_the_report(
         torch.testing.assert_close(found[step], weight)
 
 
-def test_adam_hardly_notices_it():
+def test_adam_hardly_notices_it(trained):
     small, _ = trained("adamw", LossWarmup(epochs=100, start=0.01))
     full, _ = trained("adamw", None)
     # Adam divides by the gradient's size; only the rise from step to step is left.

@@ -1,7 +1,6 @@
 """How the core applies losses: to which branches, in which form, joined how, and told what."""
 
 from dataclasses import replace
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -13,9 +12,8 @@ from reid_core.contracts import Batch, LossOutput, Progress
 from reid_core.data.dataset_stores import Stores
 from reid_core.data.training_images import TrainingImages
 from reid_core.params.validation import check_run_params
-from reid_core.training.assembly import build_module, build_parts
-from reid_core.training.freezing import Freezing
-from reid_core.training.loop import Training, TrainState, train_one_epoch
+from reid_core.training.assembly import build_module, build_training
+from reid_core.training.loop import TrainState, train_one_epoch
 from reid_core.training.weighted_losses import kept_branches
 
 PIDS = torch.tensor([0, 0, 1, 1, 2, 2])
@@ -258,13 +256,13 @@ def test_a_first_batch_without_the_pairs_that_a_loss_compares_is_refused(
     raw["loss"] = [{"name": name} for name in losses]
     raw["sampler"] = {"name": "class_balanced", "params": {"P": p, "K": 2}}
     params = check_run_params(raw, catalog, "test")
-    store = Stores(catalog, tmp_path / "runs").open(params.data.train[0])
+    store = Stores(tmp_path / "runs").open(params.data.train[0])
     images = TrainingImages.of([("people", store)])
     if lacks:
         with pytest.raises(ReidError, match=PAIR_ERRORS[lacks]):
-            build_parts(params, catalog, images, torch.device("cpu"))
+            build_training(params, catalog, images, torch.device("cpu"))
     else:
-        assert build_parts(params, catalog, images, torch.device("cpu")).images_per_step == 2 * p
+        assert build_training(params, catalog, images, torch.device("cpu")).images_per_step == 2 * p
 
 
 # ---- joined -----------------------------------------------------------------------------
@@ -411,29 +409,30 @@ class PlainListener:
         return self.value(x)
 
 
-def train(module, steps=3, schedule=lambda progress, history: 1.0):
-    """Run one epoch over the same batch; return what was reported."""
-    reports = []
-    parameters = [{"params": list(module.parameters()), "initial_lr": 0.1, "role": "new"}]
-    training = Training(
-        module=module,
-        optimizer=torch.optim.SGD(parameters, lr=0.1),
-        schedule=schedule,
-        loader=[BATCH] * steps,
-        batches=SimpleNamespace(set=lambda epoch, start: None),
-        device=torch.device("cpu"),
-        state=TrainState(),
-        start=Progress(epoch=0, epochs=1, step=0, steps_per_epoch=steps),
-        report=lambda progress, result, rates: reports.append((progress.step, rates["new"])),
-        after_step=lambda: None,
-        freezing=Freezing([], module),
-        loss_warmup=None,
-    )
-    train_one_epoch(training)
-    return training.state, reports
+@pytest.fixture
+def train(training_of):
+    """A function: run one epoch over the same batch; return what was reported."""
+
+    def run(module, steps=3, schedule=lambda progress, history: 1.0):
+        reports = []
+        parameters = [{"params": list(module.parameters()), "initial_lr": 0.1, "role": "new"}]
+        training = training_of(
+            module,
+            torch.optim.SGD(parameters, lr=0.1),
+            [BATCH] * steps,
+            steps=steps,
+            schedule=schedule,
+        )
+        train_one_epoch(
+            training, lambda progress, result, rates: reports.append((progress.step, rates["new"]))
+        )
+        return training.state, reports
+
+    return run
 
 
 def test_losses_and_objectives_of_both_sorts_are_told_the_progress_and_the_end_of_a_step(
+    train,
     tiny_params,
     catalog_with,
 ):
@@ -464,7 +463,7 @@ def test_losses_and_objectives_of_both_sorts_are_told_the_progress_and_the_end_o
     assert (state.epoch, state.step, state.position) == (1, 3, 0)
 
 
-def test_objectives_see_the_progress_of_the_step(tiny_params, catalog_with):
+def test_objectives_see_the_progress_of_the_step(train, tiny_params, catalog_with):
     steps = []
 
     class Objectives:
@@ -482,7 +481,7 @@ def test_objectives_see_the_progress_of_the_step(tiny_params, catalog_with):
     assert steps == [(0, 0, 0.0), (0, 1, 0.0), (0, 2, 0.0)]
 
 
-def test_the_schedule_sets_the_rate_of_each_step(tiny_params, tiny_catalog):
+def test_the_schedule_sets_the_rate_of_each_step(train, tiny_params, tiny_catalog):
     module = module_of(tiny_params, tiny_catalog, [{"name": "triplet"}])
     _, reports = train(module, schedule=lambda progress, history: 0.5**progress.step)
     assert reports == [(0, 0.1), (1, 0.05), (2, 0.025)]

@@ -30,7 +30,7 @@ def at(epoch, steps_per_epoch=8):
 
 def problem(written):
     problems = []
-    assert validate(Loss, {"margin": written}, (), problems) is None
+    assert validate(Loss, {"margin": written}, problems) is None
     (line,) = problems
     return line
 

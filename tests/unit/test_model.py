@@ -274,6 +274,6 @@ def test_the_model_of_params_has_their_parts(catalog, tiny_params):
     params = run_params(
         catalog, tiny_params, head=[{"name": "global", "params": {"embedding_dim": 7}}]
     )
-    model = build_model(params, catalog, num_pids=4)
+    model = build_model(params, num_pids=4)
     assert model.embedding_dim == 7
     assert model.eval()(torch.zeros(1, 3, 32, 16)).embedding.shape == (1, 7)

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from reid_core import ReidError
+from reid_core.discovery import isolated_catalog
+from reid_core.params.messages import read_params
 from reid_core.params.schema import OptimizerParams
 from reid_core.params.validation import check_run_params
 from reid_core.training.assembly import build_module, check_on_meta
@@ -34,7 +36,7 @@ def named(names=NAMES):
 
 
 def optimizer_params(**changes):
-    return OptimizerParams.model_validate({"name": "sgd", "lr": 0.1, **changes})
+    return read_params(OptimizerParams, {"name": "sgd", "lr": 0.1, **changes}, isolated_catalog())
 
 
 def groups_of(pairs=None, **changes):

@@ -13,12 +13,10 @@ from pydantic import Field, field_validator
 from reid_core import Component, LossComponent, Params, ReidError, hookimpl
 from reid_core.discovery import isolated_catalog, load_catalog
 from reid_core.errors import ParamsError
-from reid_core.params.entries import Entry
 from reid_core.params.json_file import apply_overrides, read_json
 from reid_core.params.load import load_eval_params, load_run_params
 from reid_core.params.schema import RunParams
 from reid_core.params.validation import (
-    build,
     check_dataset_entry,
     check_eval_params,
     check_model_params,
@@ -60,6 +58,11 @@ def file(tmp_path):
         return path
 
     return write
+
+
+def as_json(entry):
+    """Return an entry's params as JSON has them."""
+    return entry.params.model_dump(mode="json")
 
 
 def refusal(path):
@@ -598,22 +601,23 @@ def test_operations_on_pictures_come_before_those_on_tensors(problems):
 def test_right_params_come_back_with_every_default_filled_in(catalog, tiny_params):
     params = check_run_params(tiny_params, catalog, "p")
     assert params.train.log_every == 10
-    assert params.loss[1].params == {
+    assert as_json(params.loss[1]) == {
         "margin": 0.3,
         "distance": "euclidean",
         "mining": "hard",
         "hard_factor": 0.0,
     }
-    assert params.optimizer.params == {"beta1": 0.9, "beta2": 0.999, "amsgrad": False}
-    assert params.data.train[0].params["train_identities"] == 6
-    assert params.data.train[0].params["train_images"] >= 1
+    assert as_json(params.optimizer) == {"beta1": 0.9, "beta2": 0.999, "amsgrad": False}
+    assert params.data.train[0].params.train_identities == 6
+    assert params.data.train[0].params.train_images >= 1
 
 
 def test_components_named_by_default_are_filled_in_and_checked_too(catalog, tiny_params):
     params = check_run_params(tiny_params, catalog, "p")
     constant = catalog.component("schedule", "constant").params()
     assert params.schedule.name == "constant"
-    assert params.schedule.params == constant.model_dump(mode="json") != {}
+    assert params.schedule.params == constant
+    assert as_json(params.schedule) != {}
     assert [entry.name for entry in params.objective] == ["supervised"]
 
 
@@ -665,7 +669,7 @@ def test_a_file_written_with_another_version_is_loaded_and_said(file, catalog, t
 
 def test_every_entry_is_checked_params_that_build_accepts(catalog, tiny_params):
     params = check_run_params(tiny_params, catalog, "p")
-    flip = build(catalog, "augmentation", params.augmentation[1])
+    flip = params.augmentation[1].build()
     assert callable(flip)
 
 
@@ -694,7 +698,7 @@ def test_the_model_sections_of_a_run_can_be_checked_alone(catalog, tiny_params):
 def test_a_dataset_entry_can_be_checked_alone(catalog):
     entry = check_dataset_entry({**SYNTHETIC, "store": "s"}, catalog, "pack")
     assert entry.store == "s"
-    assert entry.params["cameras"] == 6
+    assert entry.params.cameras == 6
     with pytest.raises(ParamsError) as caught:
         check_dataset_entry({**SYNTHETIC, "stor": "s", "params": {"cameras": 1}}, catalog, "pack")
     assert caught.value.problems == [
@@ -770,7 +774,7 @@ def test_right_eval_params_are_filled_in_and_stay_the_same(catalog, raw):
     params = check_eval_params(raw, catalog, "e")
     assert check_eval_params(json.loads(params.model_dump_json()), catalog, "e") == params
     for entry in params.evaluation or []:
-        assert entry.params["output"] == "embedding"
+        assert entry.params.output == "embedding"
 
 
 def test_loading_eval_params_applies_overrides(file, catalog):
@@ -824,31 +828,31 @@ def rich(tiny_params):
 
     def check(params, name="rich"):
         tiny_params["loss"] = [{"name": name, "params": params}]
-        return catalog, check_run_params(tiny_params, catalog, "p")
+        return check_run_params(tiny_params, catalog, "p")
 
     return check
 
 
 def test_nested_params_of_plugins_are_filled_in(rich):
-    catalog, params = rich({"parts": [{"size": 3}], "named": {"x": {"size": 2, "share": 1}}})
-    assert params.loss[0].params == {
+    params = rich({"parts": [{"size": 3}], "named": {"x": {"size": 2, "share": 1}}})
+    assert as_json(params.loss[0]) == {
         "parts": [{"size": 3, "share": 0.5}],
         "named": {"x": {"size": 2, "share": 1.0}},
         "pair": [1, 2],
         "words": ["a"],
         "even": 0,
     }
-    built = build(catalog, "loss", params.loss[0])
+    built = params.loss[0].build()
     assert built.parts[0].size == 3
     assert built.pair == (1, 2)
     assert built.words == {"a"}
 
 
 def test_lists_of_json_become_tuples_and_sets_of_plugins(rich):
-    catalog, params = rich({"pair": [5, 6], "words": ["b"]})
-    built = build(catalog, "loss", params.loss[0])
+    params = rich({"pair": [5, 6], "words": ["b"]})
+    built = params.loss[0].build()
     assert (built.pair, built.words) == ((5, 6), {"b"})
-    assert rich(params.loss[0].params)[1] == params
+    assert rich(as_json(params.loss[0])) == params
 
 
 @pytest.mark.parametrize(
@@ -1056,8 +1060,9 @@ def test_distance_and_steps_are_checked_and_filled_in(catalog, tiny_params):
         "postprocess": [{"name": "query_expansion"}, {"name": "k_reciprocal"}],
     }
     params = check_run_params({**tiny_params, "evaluation": [entry]}, catalog, "p")
-    assert params.evaluation[0].distance == Entry(name="euclidean", params={})
-    assert params.evaluation[0].postprocess[1].params["k1"] == 20
+    assert params.evaluation[0].distance.name == "euclidean"
+    assert as_json(params.evaluation[0].distance) == {}
+    assert params.evaluation[0].postprocess[1].params.k1 == 20
 
 
 def test_unknown_distances_and_wrong_steps_are_all_reported(catalog, tiny_params):

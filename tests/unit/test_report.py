@@ -585,8 +585,8 @@ def real_run(tmp_path, tiny_params, catalog):
     """A run with a packed store and scores whose queries are those of the store."""
     params = check_run_params(tiny_params, catalog, "params")
     (entry,) = params.data.train
-    store = Stores(catalog, tmp_path / "runs").open(entry)
-    directory = RunDirectory.create(tmp_path / "runs" / "run", params, None)
+    store = Stores(tmp_path / "runs").open(entry)
+    directory = RunDirectory.create(tmp_path / "runs" / "run", params.model_dump(mode="json"), None)
     record = {"data": {"synthetic_market": store.manifest["content_hash"]}}
     write_json(directory.environment, record)
     queries, gallery = (store.index.positions(split) for split in ("query", "gallery"))

@@ -22,7 +22,9 @@ def check(tiny_catalog, tiny_params, tmp_path):
         old = check_run_params(apply_overrides(raw, before, "x"), tiny_catalog, "x")
         changed = apply_overrides(old.model_dump(mode="json"), overrides, "x")
         new = check_run_params(changed, tiny_catalog, "x")
-        directory = RunDirectory.create(tmp_path / f"{len(list(tmp_path.iterdir()))}", old, None)
+        directory = RunDirectory.create(
+            tmp_path / f"{len(list(tmp_path.iterdir()))}", old.model_dump(mode="json"), None
+        )
         if epoch is not None:
             step = epoch * 4 + position
             state = {"epoch": epoch, "step": step, "position": position, "history": list(history)}

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from reid_core import ReidError
+from reid_core.params.json_file import read_json
 from reid_core.params.validation import check_run_params
-from reid_core.run_directory import RunDirectory, new_run_path, read_params_of
+from reid_core.run_directory import RunDirectory, new_run_path
 
 
 @pytest.fixture
@@ -24,22 +25,22 @@ def message(*arguments):
 
 def test_a_run_lies_below_the_working_directory(params):
     folder = Path(params.working_dir)
-    assert new_run_path(params, "first") == folder / "first"
-    assert new_run_path(params, "a/b") == folder / "a" / "b"
-    assert new_run_path(params, "n" * 240) == folder / ("n" * 240)
-    assert new_run_path(params, "").parent == folder
+    assert new_run_path(params.working_dir, "first") == folder / "first"
+    assert new_run_path(params.working_dir, "a/b") == folder / "a" / "b"
+    assert new_run_path(params.working_dir, "n" * 240) == folder / ("n" * 240)
+    assert new_run_path(params.working_dir, "").parent == folder
     assert not folder.exists()
 
 
 def test_the_home_directory_is_expanded(params, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     params = params.model_copy(update={"working_dir": "~/runs"})
-    assert new_run_path(params, "x") == tmp_path / "runs" / "x"
+    assert new_run_path(params.working_dir, "x") == tmp_path / "runs" / "x"
 
 
 @pytest.mark.parametrize("name", ["../x", "a/../../x", "..", ".", "/x", "stores", "stores/x"])
 def test_a_name_that_is_no_place_for_a_run_is_refused(params, name):
-    assert message(params, name) == (
+    assert message(params.working_dir, name) == (
         f"--sub_working_dir: '{name}' cannot name a new run: it must be a name below "
         "working_dir, and not 'stores', where the datasets are"
     )
@@ -47,14 +48,14 @@ def test_a_name_that_is_no_place_for_a_run_is_refused(params, name):
 
 @pytest.mark.parametrize("name", ["n" * 300, "n" * 241, "ü" * 121, "a/" + "n" * 300])
 def test_a_name_that_is_too_long_is_refused(params, name):
-    text = message(params, name)
+    text = message(params.working_dir, name)
     assert "is too long to name a new run; give it 240 characters or fewer" in text
     assert len(text) < 200
 
 
 def test_the_longest_name_can_be_made(params):
-    path = new_run_path(params, "n" * 240)
-    assert RunDirectory.create(path, params, None).params.is_file()
+    path = new_run_path(params.working_dir, "n" * 240)
+    assert RunDirectory.create(path, params.model_dump(mode="json"), None).params.is_file()
 
 
 @pytest.mark.parametrize(
@@ -65,21 +66,21 @@ def test_the_longest_name_can_be_made(params):
         ("file", "working_dir: no run 'x' can be made in 'file': Not a directory"),
     ],
 )
-def test_a_working_dir_that_cannot_be_is_named(params, tmp_path, monkeypatch, working_dir, reason):
+def test_a_working_dir_that_cannot_be_is_named(tmp_path, monkeypatch, working_dir, reason):
     monkeypatch.chdir(tmp_path)
     Path("file").write_text("")
-    text = message(params.model_copy(update={"working_dir": working_dir}), "x")
+    text = message(working_dir, "x")
     assert reason in text
 
 
 def test_two_starts_with_one_name_leave_one_run(params):
     params = params.model_copy(update={"working_dir": f"{params.working_dir} of me"})
-    one, two = (new_run_path(params, "same") for _ in range(2))
-    RunDirectory.create(one, params, None)
+    one, two = (new_run_path(params.working_dir, "same") for _ in range(2))
+    RunDirectory.create(one, params.model_dump(mode="json"), None)
     before = (one / "params.json").stat().st_mtime_ns
     with pytest.raises(ReidError) as caught:
-        RunDirectory.create(two, params, None)
-    assert str(caught.value) == message(params, "same")
+        RunDirectory.create(two, params.model_dump(mode="json"), None)
+    assert str(caught.value) == message(params.working_dir, "same")
     assert str(caught.value) == (
         f"{one}: exists already; choose another --sub_working_dir, or continue that run with: "
         f"python train.py --operation resume_train --sub_working_dir '{one}'"
@@ -92,7 +93,7 @@ def test_two_starts_with_one_name_leave_one_run(params):
 def test_a_working_dir_that_is_a_file_is_named_when_the_run_is_made(params, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ReidError, match=r"file/x: cannot be written: (File exists|Not a dir)"):
-        RunDirectory.create(tmp_path / "file" / "x", params, None)
+        RunDirectory.create(tmp_path / "file" / "x", params.model_dump(mode="json"), None)
 
 
 @pytest.mark.parametrize("name", ["absent", "n" * 300])
@@ -103,11 +104,11 @@ def test_a_directory_that_is_no_run_is_named(tmp_path, name):
 
 @pytest.mark.parametrize("content", [b"{", b"", b"[]", b"\xff", b'{"a": NaN}', b'{"a":1,"a":2}'])
 def test_damaged_params_are_an_error(params, tmp_path, content):
-    run = RunDirectory.create(tmp_path / "x", params, None)
-    assert read_params_of(run) == params.model_dump(mode="json")
+    run = RunDirectory.create(tmp_path / "x", params.model_dump(mode="json"), None)
+    assert read_json(run.params) == params.model_dump(mode="json")
     run.params.write_bytes(content)
     with pytest.raises(ReidError, match=r"^\S+/x/params\.json: "):
-        read_params_of(run)
+        read_json(run.params)
 
 
 def locked(path):
@@ -118,7 +119,7 @@ def locked(path):
 
 
 def test_one_process_trains_in_a_run(params, tmp_path):
-    run = RunDirectory.create(tmp_path / "x", params, None)
+    run = RunDirectory.create(tmp_path / "x", params.model_dump(mode="json"), None)
     with run.locked():
         assert locked(run.path) == f"{run.path}: another process is training here"
     (tmp_path / "file").write_text("")

@@ -29,8 +29,8 @@ from reid_core.data.dataset_stores import Stores
 from reid_core.data.packing import check_listing, fingerprint, pack, published_differences, verify
 from reid_core.data.store import Index, Store
 from reid_core.discovery import load_catalog
-from reid_core.params.schema import DatasetEntry
-from reid_core.params.validation import check_dataset_entry, path_params
+from reid_core.params.field_facts import path_names
+from reid_core.params.validation import check_dataset_entry
 
 SOURCE = {"name": "test", "params": {}}
 fork_is_fine_here = pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
@@ -639,46 +639,56 @@ PEOPLE = {
 }
 
 
-def entry(**more):
-    return DatasetEntry.model_validate({"name": "synthetic_market", "params": PEOPLE, **more})
+@pytest.fixture
+def entry(catalog):
+    """A function: the entry of a small drawn dataset, with other keys."""
+
+    def make(**more):
+        raw = {"name": "synthetic_market", "params": PEOPLE, **more}
+        return check_dataset_entry(raw, catalog, "test")
+
+    return make
 
 
-def test_a_dataset_is_packed_once_and_found_again(catalog, tmp_path, capsys):
-    first = Stores(catalog, tmp_path).open(entry())
+def test_a_dataset_is_packed_once_and_found_again(entry, tmp_path, capsys):
+    first = Stores(tmp_path).open(entry())
     said = capsys.readouterr().out
     assert f"packed synthetic_market: {len(first)} images into {tmp_path / 'stores'}" in said
     assert "  train: 8 images, 2 identities, 2 cameras" in said
-    stores = Stores(catalog, tmp_path)
+    stores = Stores(tmp_path)
     assert stores.open(entry()).path == first.path.resolve()
     assert stores.open(entry(alias="again")) is stores.open(entry())
     assert capsys.readouterr().out == ""
 
 
-def test_a_store_can_have_its_own_place(catalog, tmp_path):
+def test_a_store_can_have_its_own_place(entry, tmp_path):
     place = tmp_path / "here"
-    store = Stores(catalog, tmp_path).open(entry(store=str(place)))
+    store = Stores(tmp_path).open(entry(store=str(place)))
     assert store.path == place.resolve()
-    assert len(Stores(catalog, tmp_path).open(entry(store=str(place)))) == len(store)
+    assert len(Stores(tmp_path).open(entry(store=str(place)))) == len(store)
 
 
-def test_a_store_of_another_dataset_is_refused(catalog, tmp_path):
+def test_a_store_of_another_dataset_is_refused(entry, tmp_path):
     packed(tmp_path)
     with pytest.raises(ReidError, match=r"a store of 'test', not of 'synthetic_market'"):
-        Stores(catalog, tmp_path).open(entry(store=str(tmp_path / "store")))
+        Stores(tmp_path).open(entry(store=str(tmp_path / "store")))
 
 
-def test_a_store_of_other_params_is_refused(catalog, tmp_path):
+def test_a_store_of_other_params_is_refused(entry, tmp_path):
     place = str(tmp_path / "here")
-    Stores(catalog, tmp_path).open(entry(store=place))
+    Stores(tmp_path).open(entry(store=place))
     other = entry(store=place, params={**PEOPLE, "cameras": 3, "height": 20})
     with pytest.raises(
         ReidError,
         match=r"here: a store of 'synthetic_market' with other params: cameras \(packed with 2, "
         r"now 3\), height \(packed with 16, now 20\); take these params, or name another 'store'",
     ):
-        Stores(catalog, tmp_path).open(other)
-    newer = entry(store=place, params={**PEOPLE, "newer": 1})
-    assert Stores(catalog, tmp_path).open(newer).path == Path(place)
+        Stores(tmp_path).open(other)
+    manifest = Path(place) / "manifest.json"
+    facts = json.loads(manifest.read_text())
+    del facts["source"]["params"]["junk"]  # as if the dataset had got this param since
+    manifest.write_text(json.dumps(facts))
+    assert Stores(tmp_path).open(entry(store=place)).path == Path(place)
 
 
 def test_a_store_is_meant_to_be_moved(catalog, tmp_path):
@@ -691,15 +701,17 @@ def test_a_store_is_meant_to_be_moved(catalog, tmp_path):
         raw = {"name": "image_folder", "params": {"root": str(root), "seed": 0, **params}}
         return check_dataset_entry({**raw, "store": str(tmp_path / "store")}, catalog, "test")
 
-    store = Stores(catalog, tmp_path).open(images(tmp_path / "data"))
-    assert Stores(catalog, tmp_path).open(images("gone")).path == store.path
+    store = Stores(tmp_path).open(images(tmp_path / "data"))
+    assert Stores(tmp_path).open(images("gone")).path == store.path
     with pytest.raises(ReidError, match=r"other params: seed \(packed with 0, now 1\)"):
-        Stores(catalog, tmp_path).open(images("gone", seed=1))
+        Stores(tmp_path).open(images("gone", seed=1))
 
 
 @pytest.mark.parametrize("name", ["market1501", "image_folder", "manifest"])
 def test_where_raw_data_lie_is_marked_as_a_path(catalog, name):
-    assert "root" in path_params(catalog, "dataset", name)
+    needed = {"manifest": {"file": "x.csv"}}.get(name, {"root": "x"})
+    entry = check_dataset_entry({"name": name, "params": needed}, catalog, "test")
+    assert "root" in path_names(type(entry.params))
 
 
 DRAWN = """
@@ -728,9 +740,9 @@ def test_two_packages_with_a_dataset_of_one_name_share_no_store(install_plugin, 
     catalog = load_catalog()
 
     def drawn(color, **more):
-        return DatasetEntry.model_validate({"name": f"reid-{color}:drawn", **more})
+        return check_dataset_entry({"name": f"reid-{color}:drawn", **more}, catalog, "test")
 
-    stores = Stores(catalog, tmp_path)
+    stores = Stores(tmp_path)
     red, blue = (stores.open(drawn(color)) for color in ("red", "blue"))
     assert red.path != blue.path
     assert (red.image(0).getpixel((0, 0)), blue.image(0).getpixel((0, 0))) == (
@@ -749,7 +761,7 @@ def test_a_release_that_draws_differently_packs_again(install_plugin, tmp_path):
         offers = [o for o in load_catalog().offers if o.component.name == "drawn"]
         offer = next(o for o in offers if o.version == version)
         catalog = Catalog([replace(offer, distribution="reid-drawn")])
-        store = Stores(catalog, tmp_path).open(DatasetEntry.model_validate({"name": "drawn"}))
+        store = Stores(tmp_path).open(check_dataset_entry({"name": "drawn"}, catalog, "test"))
         colors.append(store.image(0).getpixel((0, 0)))
     assert colors == [(255, 0, 0), (0, 0, 255)]
 
@@ -758,9 +770,9 @@ def test_raw_files_may_vanish_once_a_run_has_opened_its_store(catalog, tmp_path)
     folder = tmp_path / "data" / "train" / "anna"
     folder.mkdir(parents=True)
     (folder / "1.png").write_bytes(encoded("PNG"))
-    stores = Stores(catalog, tmp_path / "runs")
+    stores = Stores(tmp_path / "runs")
     params = {"root": str(tmp_path / "data")}
-    image_folder = DatasetEntry.model_validate({"name": "image_folder", "params": params})
+    image_folder = check_dataset_entry({"name": "image_folder", "params": params}, catalog, "test")
     store = stores.open(image_folder)
     shutil.rmtree(tmp_path / "data")
     assert stores.open(image_folder) is store

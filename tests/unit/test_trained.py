@@ -13,6 +13,8 @@ from safetensors.torch import save_file
 from reid_core import AugmentationComponent, ReidError, hookimpl
 from reid_core.network.trained_model import COLOURS, Preprocessing, load_trained, weights_of
 from reid_core.network.weights import save_weights
+from reid_core.params.entries import AugmentationEntry
+from reid_core.params.messages import read_params
 from reid_core.params.validation import check_run_params
 from reid_core.run_directory import RunDirectory
 from reid_core.training.assembly import build_module
@@ -36,7 +38,7 @@ def checked(tiny_params, tiny_catalog):
 @pytest.fixture
 def preprocessing_of(checked, catalog):
     """A function that measures the preprocessing of augmentation entries."""
-    return lambda *entries: Preprocessing.of(checked(augmentation=[*entries]).augmentation, catalog)
+    return lambda *entries: Preprocessing.of(checked(augmentation=[*entries]).augmentation)
 
 
 @pytest.fixture
@@ -63,7 +65,7 @@ def save(checked, tiny_catalog):
 @pytest.fixture
 def run(tmp_path, checked):
     """A run directory without weights."""
-    return RunDirectory.create(tmp_path / "runs" / "first", checked(), None)
+    return RunDirectory.create(tmp_path / "runs" / "first", checked().model_dump(mode="json"), None)
 
 
 # ---- preprocessing ----------------------------------------------------------------------
@@ -162,10 +164,10 @@ def test_an_operation_that_swaps_channels_is_noticed(checked, catalog_with):
             ]
 
     catalog = catalog_with(Plugin())
-    entries = checked(augmentation=[RESIZE, NORMALIZE]).augmentation
-    swap = entries[0].model_copy(update={"name": "bgr", "params": {}})
-    swapped = Preprocessing.of([entries[0], swap, entries[1]], catalog)
-    assert not swapped.same_colours(Preprocessing.of(entries, catalog))
+    raw = [RESIZE, {"name": "bgr"}, NORMALIZE]
+    resize, swap, normalize = (read_params(AugmentationEntry, entry, catalog) for entry in raw)
+    swapped = Preprocessing.of([resize, swap, normalize])
+    assert not swapped.same_colours(Preprocessing.of([resize, normalize]))
     assert "bgr {}" in swapped.operations
 
 

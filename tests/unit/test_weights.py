@@ -70,7 +70,7 @@ def test_the_file_alone_rebuilds_the_model_to_the_same_outputs(saved, model, tin
     weights = read_weights(saved)
     again, params = load_model(weights, tiny_catalog)
     assert weights.classes == CLASSES
-    assert params.augmentation[0].params["height"] == 32
+    assert params.augmentation[0].params.height == 32
     assert not again.training
     images = torch.randn(4, 3, 32, 16)
     one, two = model(images), again(images)
@@ -107,9 +107,7 @@ def test_a_training_leaves_no_path_and_no_time_in_its_weights(tiny_catalog, raw,
     assert metadata["embedding"]["dim"] == 8
     assert len(metadata["classes"]) == 6
     assert set(metadata["data"]) == {"synthetic_market"}
-    store = Stores(tiny_catalog, tmp_path / "one").open(
-        check_run_params(raw, tiny_catalog, "test").data.train[0]
-    )
+    store = Stores(tmp_path / "one").open(check_run_params(raw, tiny_catalog, "test").data.train[0])
     assert metadata["data"]["synthetic_market"] == store.manifest["content_hash"]
 
 
@@ -202,7 +200,7 @@ def test_only_the_preprocessing_must_be_installed_where_the_file_is_used(
         assert [e.name for e in loaded.augmentation] == ["resize", "normalize"]
         image = Image.new("RGB", (9, 30), "red")
         one, two = (
-            Pipeline(catalog, entries, training=False)(image, np.random.default_rng(0))
+            Pipeline(entries, training=False)(image, np.random.default_rng(0))
             for catalog, entries in (
                 (there, params.augmentation),
                 (tiny_catalog, loaded.augmentation),

@@ -10,8 +10,9 @@ from reid_supcon_loss import pair_masks, supcon_loss
 from reid_core import ReidError
 from reid_core.contracts import BranchSpec, LossInput, LossOutput, Progress
 from reid_core.discovery import isolated_catalog, load_catalog
+from reid_core.params.messages import read_params
 from reid_core.params.schema import LossEntry
-from reid_core.params.validation import build, check_run_params
+from reid_core.params.validation import check_run_params
 
 PROGRESS = Progress(epoch=0, epochs=1, step=0, steps_per_epoch=1)
 BRANCH = BranchSpec("global", 8, None, frozenset({"metric"}))
@@ -24,8 +25,8 @@ def catalog():
 
 def compute(catalog, features, pids, **params) -> LossOutput:
     """Build the loss as a training does, and call it on vectors that are normalised already."""
-    entry = LossEntry(name="supcon", params=params)
-    loss = build(catalog, "loss", entry, dim=features.shape[1], num_pids=9, branch=BRANCH)
+    entry = read_params(LossEntry, {"name": "supcon", "params": params}, catalog)
+    loss = entry.build(dim=features.shape[1], num_pids=9, branch=BRANCH)
     return loss(LossInput(features, pids, torch.zeros_like(pids), PROGRESS))
 
 
