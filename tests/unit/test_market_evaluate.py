@@ -15,7 +15,7 @@ from reid_core.contracts import Features, NamedPart
 from reid_core.discovery import isolated_catalog
 from reid_core.features.feature_files import load_features
 from reid_evaluate.distances.distance_matrix import Cosine, Euclidean, SquaredEuclidean
-from reid_evaluate.ranking.images import JUNK, MATCH, WRONG
+from reid_evaluate.protocols.junk_rules import JUNK, MATCH, WRONG
 from reid_evaluate.ranking.rank_queries import TIE_RULE
 from reid_plugins.evaluator import market_evaluate as plugin
 
