@@ -280,6 +280,8 @@ class Features:
         meta: Facts for the protocol card: ``dataset``, ``content_hash``, ``model``,
             ``split``, ``images``, and ``flip`` and ``scales`` where extraction averages mirrored
             images and several sizes.
+        names_are_made_up: The images came without names. Theirs tell the images of the split
+            apart and say nothing of an image in another split or file.
     """
 
     values: Mapping[str, np.ndarray]
@@ -290,6 +292,7 @@ class Features:
     distractor: np.ndarray
     classes: tuple[str, ...] = ()
     meta: Mapping[str, Any] = field(default_factory=dict)
+    names_are_made_up: bool = False
 
     def __len__(self) -> int:
         """Return N."""
@@ -315,7 +318,9 @@ class Scores:
     Attributes:
         metrics: Numbers by name; fractions between 0 and 1 unless the card says else.
         primary: Name of the metric that chooses the best model; larger is better.
-        card: The protocol card: every choice that can change a number.
+        protocol: Every choice that can change a number, and the sizes and facts behind it, as
+            JSON values: for programs, which compare scores by it.
+        card: The protocol card: the protocol in words, for people; default: as it is.
         per_query: Arrays with one row per query (AP, first rank, matches, top-k, ...).
         tables: Further arrays, such as a confusion matrix.
         intervals: (low, high) of some metrics, at 95 % confidence.
@@ -323,10 +328,16 @@ class Scores:
 
     metrics: Mapping[str, float]
     primary: str
-    card: Mapping[str, Any]
+    protocol: Mapping[str, Any]
+    card: Mapping[str, Any] = field(default_factory=dict)
     per_query: Mapping[str, np.ndarray] = field(default_factory=dict)
     tables: Mapping[str, np.ndarray] = field(default_factory=dict)
     intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Take the protocol for the card where there are no other words for it."""
+        if not self.card:
+            object.__setattr__(self, "card", dict(self.protocol))
 
 
 @dataclass(frozen=True)

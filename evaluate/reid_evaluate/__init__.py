@@ -1,1 +1,1 @@
-"""Metrics as pure functions of arrays, and the evaluator plugins that use them."""
+"""Measures, distances, ranking and re-ranking as pure functions of arrays."""

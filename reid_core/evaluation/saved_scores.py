@@ -14,7 +14,7 @@ from reid_core.files import DAMAGED, atomic_path, write_json
 
 
 def save_scores(folder: Path, result: Evaluated, kind: str, model: str) -> Path:
-    """Write metrics and card as JSON, per-query arrays and tables as npz (no pickle).
+    """Write metrics, protocol and card as JSON, per-query arrays and tables as npz (no pickle).
 
     Args:
         folder: Where to write.
@@ -37,6 +37,7 @@ def save_scores(folder: Path, result: Evaluated, kind: str, model: str) -> Path:
         "primary": scores.primary,
         "metrics": {name: float(value) for name, value in scores.metrics.items()},
         "intervals": {name: list(ends) for name, ends in scores.intervals.items()},
+        "protocol": dict(scores.protocol),
         "card": dict(scores.card),
     }
     write_json(path.with_name(f"{path.name}.json"), facts)

@@ -13,9 +13,8 @@ from reid_core.contracts import UNKNOWN_CAMERA, Features
 from reid_core.errors import ReidError, did_you_mean, name_list
 from reid_core.features.formats import Arrays, format_of, read_arrays, write_arrays
 
-ROW_NUMBERS = "row numbers"
-"""``meta["names"]`` of a file without names: it gets names that tell its own images apart and
-say nothing of an image in another file."""
+MADE_UP = {"names": "row numbers"}
+"""What ``meta`` says in a file whose names are made up."""
 
 VALUES = "values."
 MATRICES = ("embedding", "feature", "logits")
@@ -36,7 +35,9 @@ def save_features(path: Path, features: Features) -> None:
         "junk": features.junk,
         "distractor": features.distractor,
         "classes": np.array(features.classes, dtype=np.str_),
-        "meta": np.array(json.dumps(dict(features.meta))),
+        "meta": np.array(
+            json.dumps({**features.meta, **(MADE_UP if features.names_are_made_up else {})})
+        ),
     }
     write_arrays(path, arrays)
 
@@ -47,7 +48,7 @@ def load_features(path: Path, split: str) -> Features:
     ``pids`` and one of ``values.embedding``, ``values.feature``, ``values.logits`` and
     ``values.aux.<name>`` are required; what else is missing takes its neutral value (cameras
     unknown, nothing junk). Missing names are made of the file's path and the row, and
-    ``meta["names"]`` says so.
+    ``names_are_made_up`` says so; in a file that these are saved to, ``names`` of ``meta`` does.
 
     Args:
         path: The file; its ending says the format.
@@ -102,10 +103,14 @@ def _features(arrays: Arrays, meta: dict[str, Any], place: str) -> Features:
         raise ValueError(f"'{VALUES}embedding' is missing (found: {name_list(arrays)})")
     classes = _column("classes", arrays.get("classes", neutral["classes"]), _strings)
     meta = _meta(arrays["meta"]) if "meta" in arrays else meta
-    if "names" not in arrays:
-        meta["names"] = ROW_NUMBERS
+    made_up = "names" not in arrays or meta.items() >= MADE_UP.items()
     return Features(
-        values=values, pids=pids, classes=tuple(map(str, classes)), meta=meta, **columns
+        values=values,
+        pids=pids,
+        classes=tuple(map(str, classes)),
+        meta={name: fact for name, fact in meta.items() if not (made_up and name in MADE_UP)},
+        names_are_made_up=made_up,
+        **columns,
     )
 
 

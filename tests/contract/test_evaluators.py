@@ -2,12 +2,14 @@
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from reid_core import ReidError
 from reid_core.contracts import SPLITS, Features, Scores
+from reid_plugins.evaluator import _market_card, classification_evaluate
 
 OUTPUTS = {"embedding", "feature", "logits", "aux"}
 PIDS, DIM = 6, 12
@@ -97,6 +99,31 @@ def test_the_card_states_every_choice_and_can_be_written_as_json(evaluator):
     assert all(type(count) is int for count in card["sizes"].values())
 
 
+CARDS = {
+    "classification_evaluate": classification_evaluate.card_of,
+    "market_evaluate": _market_card.card_of,
+}
+"""What writes the card of each evaluator's protocol."""
+
+
+def test_the_protocol_is_data_and_the_card_is_its_print(evaluator):
+    scores = score(evaluator)
+    written = json.loads(json.dumps(scores.protocol, allow_nan=False))
+    assert written == scores.protocol
+    assert written["evaluator"] == evaluator.name
+    assert written["sizes"] == scores.card["sizes"]
+    assert CARDS[evaluator.name](written) == scores.card
+
+
+def test_the_card_tells_that_names_are_made_up(evaluator):
+    splits = declared_splits(evaluator)
+    assert evaluator.build()(splits).protocol["made_up_names"] == []
+    nameless = {name: replace(split, names_are_made_up=True) for name, split in splits.items()}
+    scores = evaluator.build()(nameless)
+    assert scores.protocol["made_up_names"] == list(evaluator.component.splits)
+    assert scores.card["data"]["names"] == "row numbers"
+
+
 def test_the_card_tells_what_was_done_to_the_features_before(evaluator):
     splits = declared_splits(evaluator)
     for split in splits.values():
@@ -118,6 +145,7 @@ def test_scores_are_repeatable_and_the_features_are_left_as_they_were(evaluator)
     first, second = evaluate(splits), evaluate(splits)
     assert first.metrics == second.metrics
     assert first.card == second.card
+    assert first.protocol == second.protocol
     for name, untouched in declared_splits(evaluator).items():
         for key, value in untouched.values.items():
             assert np.array_equal(splits[name].values[key], value)

@@ -97,6 +97,7 @@ def add_long_words(directory):
     scores = Scores(
         {200 * "m": 0.5, **facts["metrics"]},
         200 * "m",
+        facts["protocol"],
         {200 * "k": 500 * "v", "inner": {200 * "k": {200 * "k": 200 * "v"}}, "warning": 500 * "v"},
         arrays | {"name": words, "pid": words},
         tables,

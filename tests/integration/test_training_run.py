@@ -461,7 +461,7 @@ def test_scores_of_every_model_are_kept(trained, name):
     facts = json.loads(
         (trained.evaluations / f"{name}-market_evaluate-synthetic_market.json").read_text()
     )
-    assert set(facts) >= {"model", "metrics", "card", "primary"}
+    assert set(facts) >= {"model", "metrics", "protocol", "card", "primary"}
 
 
 def test_an_evaluation_that_cannot_work_is_found_before_the_first_step(start, tmp_path):

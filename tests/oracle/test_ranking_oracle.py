@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from reid_evaluate.distances.distance_matrix import Cosine, Euclidean, SquaredEuclidean
+from reid_evaluate.protocols.junk_rules import JUNK, MATCH, WRONG
 from reid_evaluate.ranking.ap_and_cmc import (
     average_precision,
     average_precision_trapezoid,
@@ -21,7 +22,7 @@ from reid_evaluate.ranking.ap_and_cmc import (
 )
 from reid_evaluate.ranking.camera_pairs import CameraPairs
 from reid_evaluate.ranking.identification import detection_identification_rate
-from reid_evaluate.ranking.images import JUNK, MATCH, WRONG, ImageSet
+from reid_evaluate.ranking.images import ImageSet
 from reid_evaluate.ranking.keys import compare
 from reid_evaluate.ranking.rank_queries import rank_queries
 from reid_evaluate.ranking.verification import Verification

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from reid_evaluate.distances.distance_matrix import SquaredEuclidean
-from reid_evaluate.protocols.single_shot import single_shot_ranks
 from reid_evaluate.ranking.images import ImageSet
 from reid_evaluate.ranking.keys import compare
 from reid_evaluate.ranking.rank_queries import rank_queries
+from reid_evaluate.ranking.single_shot import single_shot_ranks
 
 
 def images(positions, pids, camids, *, distractor=(), junk=(), split="g"):

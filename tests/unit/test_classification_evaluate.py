@@ -139,7 +139,11 @@ def test_junk_and_distractors_are_left_out():
 
 
 def test_card():
-    card = evaluate().card
+    scores = evaluate()
+    assert scores.protocol["left_out"] == ["junk", "distractor"]
+    assert scores.protocol["intervals"] == {"draws": 1000, "seed": 0}
+    assert evaluate(bootstrap_draws=0).protocol["intervals"] is None
+    card = scores.card
     assert json.loads(json.dumps(card)) == card
     assert card["evaluator"] == "classification_evaluate"
     assert card["ties"] == classification.TIE_RULE

@@ -16,10 +16,11 @@ from reid_core.evaluation.saved_scores import save_scores
 from reid_evaluate.statistics.bootstrap import mean_interval, paired_difference
 from reid_plugins.command._compare_runs import compare_scores
 
-CARD = {
-    "ap": "standard: mean of the precision at each match",
-    "junk_rule": "cross_camera: images of the query's pid are removed",
-    "queries_without_match": "valid: left out of every mean",
+PROTOCOL = {
+    "ap": "standard",
+    "junk_rule": "cross_camera",
+    "denominator": "valid",
+    "distance": "cosine",
     "sizes": {"query": 4, "gallery_before": 9},
     "data": {"dataset": "people", "content_hash": "c0ffee", "model": "resnet18"},
 }
@@ -51,7 +52,7 @@ def save(tmp_path):
         run,
         arrays=None,
         *,
-        card=CARD,
+        protocol=PROTOCOL,
         name="market_evaluate",
         kind="best",
         where=None,
@@ -59,7 +60,9 @@ def save(tmp_path):
     ):
         folder = tmp_path / run if where == "output_dir" else tmp_path / run / "evaluations"
         arrays = arrays_of() if arrays is None else arrays
-        scores = Scores({"mAP": 0.5}, "mAP", card, arrays, tables)
+        scores = Scores(
+            {"mAP": 0.5}, "mAP", protocol, {"ap": "as it says"}, per_query=arrays, tables=tables
+        )
         save_scores(folder, Evaluated(name, "people", scores), kind, f"{kind} model of {run}")
         return tmp_path / run
 
@@ -119,8 +122,7 @@ def test_the_queries_that_changed_most_come_first(save):
 
 
 def test_the_definition_of_ap_is_that_of_a(save):
-    trapezoid = CARD | {"ap": "trapezoid: area under precision-recall"}
-    a, b = save("A", card=trapezoid), save("B")
+    a, b = save("A", protocol=PROTOCOL | {"ap": "trapezoid"}), save("B")
     (got,) = compare(a, b)
     assert (got.ap, got.own_ap_b, got.metrics["mAP"].a) == ("trapezoid", "standard", 0.3125)
     assert got.choices == []
@@ -130,7 +132,7 @@ def test_the_definition_of_ap_is_that_of_a(save):
 
 def test_a_definition_of_ap_that_was_not_saved_is_refused(save):
     arrays = {name: array for name, array in arrays_of().items() if name != "ap_trapezoid"}
-    a, b = save("A", card=CARD | {"ap": "trapezoid"}), save("B", arrays)
+    a, b = save("A", protocol=PROTOCOL | {"ap": "trapezoid"}), save("B", arrays)
     assert_says(
         message(a, b), "market_evaluate on people: ", "'ap_trapezoid', which is not in both"
     )
@@ -141,8 +143,8 @@ def test_queries_without_match_are_left_out_or_count_as_zero(save):
     (got,) = compare(save("A", arrays), save("B", arrays))
     assert (got.queries, got.counted, got.metrics["mAP"].a) == (4, 3, 0.75)
     assert got.metrics["rank1"].a == pytest.approx(2 / 3)
-    card = CARD | {"queries_without_match": "all: count as 0 in every mean"}
-    (got,) = compare(save("C", arrays, card=card), save("D", card=card))
+    every = PROTOCOL | {"denominator": "all"}
+    (got,) = compare(save("C", arrays, protocol=every), save("D", protocol=every))
     assert (got.counted, got.metrics["mAP"].a, got.metrics["rank1"].a) == (4, 0.5625, 0.5)
 
 
@@ -175,23 +177,38 @@ def test_the_intervals_of_both_runs_are_those_of_their_means(save):
 
 
 def test_differing_choices_are_listed_and_what_a_model_did_is_not(save):
-    card = CARD | {
-        "junk_rule": "none: only images flagged junk are removed",
-        "flip": "mirrored",
-        "intervals": "none",
-        "rates": "tpr@<rate>: other pairs",
+    protocol = PROTOCOL | {
+        "junk_rule": "none",
+        "postprocess": [{"name": "k_reciprocal", "params": {"k1": 20}}],
+        "intervals": None,
+        "false_rates": [0.5],
         "identical_matches": 3,
-        "warning": "3 matches at distance 0",
         "sizes": {"query": 4, "gallery_before": 8},
         "data": {"dataset": "people", "content_hash": "beef", "model": "resnet50"},
     }
-    (got,) = compare(save("A"), save("B", card=card))
+    a = save("A", protocol=PROTOCOL | {"intervals": {"draws": 10, "seed": 0}})
+    (got,) = compare(a, save("B", protocol=protocol))
     assert [(choice.key, choice.a, choice.b) for choice in got.choices] == [
-        ("junk_rule", CARD["junk_rule"], card["junk_rule"]),
+        ("junk_rule", "cross_camera", "none"),
         ("sizes.gallery_before", 9, 8),
         ("data.content_hash", "c0ffee", "beef"),
-        ("flip", None, "mirrored"),
+        ("postprocess", None, protocol["postprocess"]),
     ]
+
+
+def test_scores_without_their_protocol_cannot_be_compared(save):
+    """Of an evaluator that gives none, or of files that have none."""
+    a, b = save("A"), save("B", protocol={})
+    for first, second, run in ((a, b, "B"), (b, a, "A")):
+        assert message(first, second) == (
+            f"market_evaluate on people: the scores of {run} were saved without their protocol, "
+            "so that they cannot be compared; score the run again"
+        )
+    path = a / "evaluations" / "best-market_evaluate-people.json"
+    facts = json.loads(path.read_text())
+    assert (facts.pop("protocol"), facts["card"]) == (PROTOCOL, {"ap": "as it says"})
+    path.write_text(json.dumps(facts))
+    assert_says(message(a, b), "the scores of A were saved without their protocol")
 
 
 def test_other_queries_are_refused_with_their_number_and_a_name(save):
@@ -206,16 +223,16 @@ def test_other_queries_are_refused_with_their_number_and_a_name(save):
 
 def test_queries_without_names_are_compared_row_by_row_if_they_are_the_same(save):
     """Each file has made up names from its own path."""
-    card = CARD | {"data": {**CARD["data"], "names": "row numbers"}}
+    protocol = PROTOCOL | {"made_up_names": ["query", "gallery"]}
     made_up = [np.array([f"{run}.npz:{i}" for i in range(4)]) for run in "AB"]
-    a = save("A", arrays_of(name=made_up[0]), card=card)
-    b = save("B", arrays_of(name=made_up[1]), card=card)
+    a = save("A", arrays_of(name=made_up[0]), protocol=protocol)
+    b = save("B", arrays_of(name=made_up[1]), protocol=protocol)
     assert compare(a, b)[0].metrics["mAP"].difference == 0
     text = "the runs were not scored on the same queries"
     assert_says(message(a, save("C", arrays_of(name=made_up[1]))), text)
     for column in ("pid", "camid"):
         other = arrays_of(name=made_up[1], **{column: arrays_of()[column][::-1]})
-        assert_says(message(a, save("D", other, card=card)), text)
+        assert_says(message(a, save("D", other, protocol=protocol)), text)
 
 
 def test_names_that_are_not_unique_are_refused(save):
@@ -295,10 +312,11 @@ def reid(monkeypatch, capsys):
 
 
 def test_the_command_prints_measures_intervals_and_queries(save, reid):
-    card = CARD | {"ap": "trapezoid: x", "data": {**CARD["data"], "content_hash": "beef"}}
+    data = PROTOCOL["data"] | {"content_hash": "beef"}
+    protocol = PROTOCOL | {"ap": "trapezoid", "data": data}
     changed = AP | {"a.png": 0.0}
     a = save("A")
-    b = save("B", arrays_of(changed, FIRST_RANK | {"a.png": 12}), card=card)
+    b = save("B", arrays_of(changed, FIRST_RANK | {"a.png": 12}), protocol=protocol)
     status, out, err = reid(a, b, "--draws", 200, "--seed", 5, "--confidence", 0.9)
     assert (status, err) == (0, "")
     assert f"A: {a}\nB: {b}\nmarket_evaluate on people\n" in out
@@ -318,18 +336,22 @@ def test_the_command_prints_measures_intervals_and_queries(save, reid):
     assert "paired percentile bootstrap over queries, 200 draws, seed 5" in out
 
 
-def test_long_choices_are_printed_by_their_first_words_unless_these_are_equal(save, reid):
-    card = CARD | {"junk_rule": "none: only images flagged junk", "ties": "worst: first"}
-    other = CARD | {"ties": "worst: second"}
-    _, out, _ = reid(save("A", card=card), save("B", card=other))
+def test_choices_are_printed_as_words_or_as_json(save, reid):
+    steps = [{"name": "k_reciprocal", "params": {"k1": 20}}]
+    protocol = PROTOCOL | {"junk_rule": "none", "ties": "worst: first", "postprocess": steps}
+    other = PROTOCOL | {"ties": "worst: second", "postprocess": []}
+    _, out, _ = reid(save("A", protocol=protocol), save("B", protocol=other))
     assert "junk_rule: none | cross_camera\n" in out
     assert "ties: worst: first | worst: second\n" in out
+    assert 'postprocess: [{"name": "k_reciprocal", "params": {"k1": 20}}] | []\n' in out
+    _, out, _ = reid(save("C", protocol=protocol), save("D"))
+    assert "ties: worst: first | -\n" in out
 
 
 def test_a_query_without_match_has_a_dash_for_its_rank(save, reid):
-    card = CARD | {"queries_without_match": "all: count as 0 in every mean"}
+    protocol = PROTOCOL | {"denominator": "all"}
     without = arrays_of(AP | {"c.png": 0.0}, FIRST_RANK | {"c.png": 0})
-    _, out, _ = reid(save("A", without, card=card), save("B", card=card))
+    _, out, _ = reid(save("A", without, protocol=protocol), save("B", protocol=protocol))
     assert "0.000 -> 0.250  - -> 7 " in out
 
 

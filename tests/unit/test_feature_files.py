@@ -10,6 +10,7 @@ import pytest
 from reid_core import ReidError
 from reid_core.contracts import Features
 from reid_core.features.feature_files import load_features, save_features
+from reid_core.features.formats import read_arrays
 
 COLUMNS = ("pids", "camids", "names", "junk", "distractor")
 
@@ -84,10 +85,34 @@ def test_names_that_are_made_up_differ_between_files_and_say_so(path):
     gallery = load_features(saved(path.with_name("gallery.npz")), "gallery")
     assert query.names.tolist() == [f"{path}:0", f"{path}:1"]
     assert not set(query.names) & set(gallery.names)
-    assert query.meta == {"file": str(path), "names": "row numbers"}
+    assert (query.meta, query.names_are_made_up) == ({"file": str(path)}, True)
+    assert query.rows(np.array([1])).names_are_made_up
     with_meta = saved(path, meta=np.array(json.dumps({"dataset": "toy"})))
-    assert load_features(with_meta, "query").meta == {"dataset": "toy", "names": "row numbers"}
-    assert "names" not in load_features(saved(path, names=["a", "b"]), "query").meta
+    found = load_features(with_meta, "query")
+    assert (found.meta, found.names_are_made_up) == ({"dataset": "toy"}, True)
+    named = load_features(saved(path, names=["a", "b"]), "query")
+    assert (named.meta, named.names_are_made_up) == ({"file": str(path)}, False)
+
+
+@pytest.mark.parametrize("ending", ["npz", "safetensors"])
+def test_a_file_remembers_that_its_names_are_made_up(path, ending):
+    """In ``meta``, which is where the card tells it."""
+    found = load_features(saved(path), "query")
+    copy, second = (path.with_name(f"{name}.{ending}") for name in ("copy", "second"))
+    save_features(copy, found)
+    again = load_features(copy, "query")
+    assert again.names.tolist() == found.names.tolist() == [f"{path}:0", f"{path}:1"]
+    assert (again.meta, again.names_are_made_up) == (found.meta, True)
+    save_features(second, again)
+    assert second.read_bytes() == copy.read_bytes()
+    written = str(read_arrays(copy, "query")["meta"])
+    assert json.loads(written) == {"file": str(path), "names": "row numbers"}
+
+
+def test_other_words_of_meta_about_names_are_kept(path):
+    meta = np.array(json.dumps({"names": "of the first frame"}))
+    found = load_features(saved(path, names=["a", "b"], meta=meta), "query")
+    assert (found.meta, found.names_are_made_up) == ({"names": "of the first frame"}, False)
 
 
 def test_one_file_for_two_splits_makes_up_the_same_names(path):

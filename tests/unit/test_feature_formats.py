@@ -65,7 +65,7 @@ def test_safetensors_of_another_program(tensors):
     assert found.junk.tolist() == [True, False]
     assert found.distractor.tolist() == [False, True]
     assert found.classes == ("x",)
-    assert found.meta == {"dataset": "toy", "names": "row numbers"}
+    assert (found.meta, found.names_are_made_up) == ({"dataset": "toy"}, True)
     assert set(found.values) == {"embedding", "feature"}
 
 
@@ -181,7 +181,7 @@ def test_one_matlab_file_has_two_splits(result, do_compression):
         assert list(found.values) == ["embedding"]
         np.testing.assert_array_equal(found.values["embedding"], RESULT[f"{split}_f"])
         assert found.values["embedding"].dtype == np.float32
-        assert found.meta == {"file": str(path), "names": "row numbers"}
+        assert (found.meta, found.names_are_made_up) == ({"file": str(path)}, True)
         assert found.names[1] == f"{path}:{split}:1"
     assert not set(query.names) & set(gallery.names)
 

@@ -13,9 +13,10 @@ from reid_core import ReidError
 from reid_core.component import call_build
 from reid_core.contracts import Features, NamedPart
 from reid_core.discovery import isolated_catalog
+from reid_core.evaluation.run_evaluators import protocol_line
 from reid_core.features.feature_files import load_features
 from reid_evaluate.distances.distance_matrix import Cosine, Euclidean, SquaredEuclidean
-from reid_evaluate.ranking.images import JUNK, MATCH, WRONG
+from reid_evaluate.protocols.junk_rules import JUNK, MATCH, WRONG
 from reid_evaluate.ranking.rank_queries import TIE_RULE
 from reid_plugins.evaluator import market_evaluate as plugin
 
@@ -237,6 +238,10 @@ def test_steps_are_done_in_order_and_stand_on_the_card():
     scores = evaluate(CROWD, "cosine", postprocess=steps)
     assert seen == [(120, 16), (120, 16)]
     assert scores.card["postprocessing"] == ["double(by=2, what=query)", "x"]
+    assert scores.protocol["postprocess"] == [
+        {"name": "double", "params": {"by": 2, "what": "query"}},
+        {"name": "x", "params": {}},
+    ]
     assert scores.metrics == pytest.approx(evaluate(CROWD, "cosine").metrics)
 
 
@@ -300,6 +305,51 @@ def test_card_counts_an_image_once_and_known_cameras_only():
     query = replace(QUERY, camids=np.array([0, -1]))
     sizes = evaluate({"query": query, "gallery": gallery}).card["sizes"]
     assert (sizes["junk_images"], sizes["distractors"], sizes["cameras"]) == (1, 1, 3)
+
+
+def test_the_protocol_is_what_the_card_says_in_words():
+    protocol = dict(evaluate(protocol="cuhk03", single_shot_draws=3, seed=7).protocol)
+    sizes, data = protocol.pop("sizes"), protocol.pop("data")
+    assert (sizes["gallery_after"], data["version"]) == (5, "1")
+    assert protocol == {
+        "evaluator": "market_evaluate",
+        "protocol": "cuhk03",
+        "single_shot": {"draws": 3, "seed": 7},
+        "ap": "standard",
+        "junk_rule": "cross_camera",
+        "denominator": "valid",
+        "ties": "pessimistic",
+        "distance": "squared_euclidean",
+        "distance_params": {},
+        "output": "embedding",
+        "normalization": "none",
+        "postprocess": [],
+        "false_rates": [],
+        "intervals": {"draws": 1000, "seed": 7},
+        "identical_matches": 0,
+        "made_up_names": [],
+    }
+
+
+def test_the_protocol_follows_the_params():
+    chosen = {"ap": "trapezoid", "junk_rule": "none", "denominator": "all", "false_rates": [0.5]}
+    protocol = evaluate(**chosen, distance="cosine", bootstrap_draws=0).protocol
+    assert chosen.items() <= protocol.items()
+    assert (protocol["distance"], protocol["normalization"]) == ("cosine", "L2")
+    assert protocol["intervals"] is None
+    assert "single_shot" not in protocol
+    assert evaluate(protocol="no_camera").protocol["junk_rule"] == "exclude_self"
+
+
+def test_the_protocol_in_short_has_the_choices_that_are_words_and_the_sizes():
+    line = protocol_line(evaluate(ap="trapezoid"))
+    assert line.startswith(
+        "evaluator market_evaluate, protocol market1501, ap trapezoid, junk_rule "
+    )
+    assert (
+        "denominator valid, ties pessimistic, distance squared_euclidean, output embedding" in line
+    )
+    assert '{"query": 2, "valid_queries": 1, "gallery_before": 6,' in line
 
 
 def test_card_follows_the_params():
@@ -398,6 +448,7 @@ def test_exclude_self_needs_names_that_both_files_share(tmp_path):
     one_file = evaluate({"query": query, "gallery": query}, junk_rule="exclude_self")
     assert one_file.per_query["num_matches"].tolist() == [1, 1]
     assert one_file.card["data"]["names"] == "row numbers"
+    assert one_file.protocol["made_up_names"] == ["query", "gallery"]
 
 
 def test_no_match_without_cameras():

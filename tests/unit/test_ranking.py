@@ -12,16 +12,17 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from reid_evaluate.distances.distance_matrix import Cosine, Euclidean, SquaredEuclidean
+from reid_evaluate.distances.smallest import smallest
+from reid_evaluate.protocols.junk_rules import JUNK, MATCH, WRONG
 from reid_evaluate.ranking.ap_and_cmc import (
     average_precision,
     average_precision_trapezoid,
     cmc,
     inverse_negative_penalty,
 )
-from reid_evaluate.ranking.images import JUNK, MATCH, WRONG, ImageSet
+from reid_evaluate.ranking.images import ImageSet
 from reid_evaluate.ranking.keys import compare, key_blocks
 from reid_evaluate.ranking.rank_queries import rank_queries
-from reid_evaluate.reranking.nearest import smallest
 
 SCORES = ("ap", "ap_trapezoid", "inp", "first_rank", "num_matches", "copies")
 DISTANCES = {

@@ -29,6 +29,7 @@ from reid_plugins.command._report.strips import best_and_worst
 
 METRICS = {"mAP": 0.61234567, "rank1": 0.75, "tpr@0.001": 0.4321, "tpr@0.01": 0.8765}
 INTERVALS = {"mAP": (0.5511, 0.6622), "rank1": (0.7, 0.8)}
+PROTOCOL = {"evaluator": "market_evaluate", "ap": "standard", "denominator": "valid"}
 CARD = {
     "evaluator": "market_evaluate",
     "ap": "standard: mean of the precision at each match",
@@ -84,12 +85,14 @@ def save(tmp_path):
     """A function that saves scores and returns the folder of the run."""
 
     def write(
-        arrays=None, tables=None, *, metrics=METRICS, intervals=INTERVALS, card=CARD, kind="best",
-        name="market_evaluate", target="people", model=None, run="run", where="evaluations",
+        arrays=None, tables=None, *, metrics=METRICS, intervals=INTERVALS, card=CARD,
+        protocol=PROTOCOL, kind="best", name="market_evaluate", target="people", model=None,
+        run="run", where="evaluations",
     ):  # fmt: skip
         scores = Scores(
             metrics,
             next(iter(metrics), "mAP"),
+            protocol,
             card,
             arrays_of() if arrays is None else arrays,
             tables_of() if tables is None else tables,
@@ -367,17 +370,17 @@ def test_the_cmc_curve_of_single_shots_says_that_it_is_none(save):
     ("ap", "counts", "expected", "note"),
     [
         (
-            "standard: x",
-            "valid: x",
+            "standard",
+            "valid",
             lambda a: a["ap"][:-1],
             "7 queries. 1 without a match are left",
         ),
-        ("trapezoid: x", "valid: x", lambda a: a["ap_trapezoid"][:-1], "7 queries."),
-        ("standard: x", "all: x", lambda a: a["ap"], "8 queries. 1 without a match count as 0."),
+        ("trapezoid", "valid", lambda a: a["ap_trapezoid"][:-1], "7 queries."),
+        ("standard", "all", lambda a: a["ap"], "8 queries. 1 without a match count as 0."),
     ],
 )
 def test_the_histogram_counts_what_the_map_is_the_mean_of(save, ap, counts, expected, note):
-    page = report(save(card={"ap": ap, "queries_without_match": counts}))
+    page = report(save(protocol={"ap": ap, "denominator": counts}))
     values = expected(arrays_of())
     chart = section(page, "AP of the queries")
     bars = [re.fullmatch(r"AP (.*) to (.*): (\d+) of .*", t.text()) for t in chart.all("title")[1:]]
@@ -509,7 +512,7 @@ def test_an_evaluator_that_ranks_nothing_has_metrics_and_card(save):
 
 
 def test_an_evaluator_may_say_nearly_nothing(save):
-    page = report(save({}, {}, metrics={}, intervals={}, card={}))
+    page = report(save({}, {}, metrics={}, intervals={}, protocol={}, card={}))
     assert headings(page) == ["Metrics", "Protocol"]
     assert "no card" in section(page, "Protocol").text()
     assert page.one(class_="headline").text() == ""
@@ -592,7 +595,7 @@ def real_run(tmp_path, tiny_params, catalog):
     queries, gallery = (store.index.positions(split) for split in ("query", "gallery"))
     names = {key: getattr(store.index, key)[queries] for key in ("name", "pid", "camid")}
     arrays = arrays_of(len(queries), **names)
-    scores = Scores(METRICS, "mAP", CARD, arrays, tables_of(), INTERVALS)
+    scores = Scores(METRICS, "mAP", PROTOCOL, CARD, arrays, tables_of(), INTERVALS)
     save_scores(
         directory.evaluations,
         Evaluated("market_evaluate", "synthetic_market", scores),
@@ -801,6 +804,7 @@ def test_an_unknown_evaluation_is_named(save):
         ({"metrics": {"mAP": "high"}}, "the metric 'mAP' is not a number"),
         ({"intervals": {"mAP": [0.5]}}, "the interval of 'mAP' is not two numbers"),
         ({"card": "none"}, "'card' is not an object"),
+        ({"protocol": None}, "'protocol' is not an object"),
     ],
 )
 def test_damaged_facts_are_named(save, change, fault):

@@ -14,7 +14,7 @@ from reid_evaluate.ranking.images import ImageSet, checked
 
 
 @dataclass(frozen=True)
-class Compared:
+class Keyed:
     """Checked images on one device, and the keys of every query and gallery image."""
 
     query: ImageSet
@@ -30,7 +30,7 @@ def compare(
     postprocess: Sequence[Postprocess] = (),
     extra: Mapping[str, ImageSet] | None = None,
     device: torch.device | None = None,
-) -> Compared:
+) -> Keyed:
     """Check images and prepare what the gallery is ranked by.
 
     Args:
@@ -67,16 +67,16 @@ def compare(
     )
     for step in postprocess:
         comparison = step(comparison)
-    return Compared(query, gallery, comparison.keys)
+    return Keyed(query, gallery, comparison.keys)
 
 
-def key_blocks(compared: Compared, block_size: int) -> Iterator[tuple[int, Tensor]]:
+def key_blocks(keyed: Keyed, block_size: int) -> Iterator[tuple[int, Tensor]]:
     """Yield (first query, keys ``(b, G)``) for blocks of queries; the next block overwrites it."""
-    total, size = len(compared.query.pids), len(compared.gallery.pids)
-    device = compared.gallery.features.device
+    total, size = len(keyed.query.pids), len(keyed.gallery.pids)
+    device = keyed.gallery.features.device
     buffer = torch.empty(min(block_size, total), size, device=device)
     for start in range(0, total, block_size):
         stop = min(start + block_size, total)
         keys = buffer[: stop - start]
-        compared.keys.fill(start, stop, keys)
+        keyed.keys.fill(start, stop, keys)
         yield start, keys

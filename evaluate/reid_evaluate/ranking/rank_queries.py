@@ -24,10 +24,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from reid_evaluate.distances.smallest import smallest
+from reid_evaluate.protocols.junk_rules import MATCH, JunkRule, Pairing
 from reid_evaluate.ranking.ap_and_cmc import precision_terms, trapezoid_terms
-from reid_evaluate.ranking.images import MATCH, JunkRule, Pairing
-from reid_evaluate.ranking.keys import Compared, key_blocks
-from reid_evaluate.reranking.nearest import smallest
+from reid_evaluate.ranking.keys import Keyed, key_blocks
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -101,7 +101,7 @@ class Observer(Protocol):
 
 
 def rank_queries(
-    compared: Compared,
+    keyed: Keyed,
     *,
     junk_rule: JunkRule = "cross_camera",
     top_k: int = 10,
@@ -112,7 +112,7 @@ def rank_queries(
     """Rank the gallery for every query.
 
     Args:
-        compared: Q queries and G gallery images, from ``compare``.
+        keyed: Q queries and G gallery images, from ``compare``.
         junk_rule: Which gallery images a query is not scored on, see ``Pairing``.
         top_k: How many images of each ranking to keep for pictures, at most G of them.
         block_size: Queries at a time; memory is about ``5 * block_size * G`` bytes. The last
@@ -127,14 +127,27 @@ def rank_queries(
 
     Raises:
         ValueError: An option is unknown or out of range, or a distance is not a number.
+
+    >>> from reid_evaluate.ranking.images import ImageSet
+    >>> from reid_evaluate.ranking.keys import compare
+    >>> def images(vectors, pids, camids):
+    ...     names, flags = [f"{camids[0]}/{row}" for row in range(len(pids))], [False] * len(pids)
+    ...     return ImageSet(np.array(vectors), pids, camids, names, junk=flags, distractor=flags)
+    >>> query = images([[1.0, 0.0]], ["ann"], [0])
+    >>> gallery = images([[1.0, 0.1], [1.0, 0.2], [0.0, 1.0]], ["bob", "ann", "ann"], [1, 1, 1])
+    >>> ranking = rank_queries(compare(query, gallery))
+    >>> ranking.first_rank.tolist(), ranking.ap.round(3).tolist()
+    ([2], [0.583])
+    >>> ranking.top_indices.tolist(), ranking.top_flags.tolist()  # 0 is wrong, 1 a match
+    ([[0, 1, 2]], [[0, 1, 1]])
     """
     if top_k < 0:
         raise ValueError(f"top_k must be 0 or larger, got {top_k}")
     if block_size < 1:
         raise ValueError(f"block_size must be 1 or larger, got {block_size}")
     rows = []
-    with BlockRanker(compared, junk_rule, groups) as ranker:
-        for start, keys in key_blocks(compared, block_size):
+    with BlockRanker(keyed, junk_rule, groups) as ranker:
+        for start, keys in key_blocks(keyed, block_size):
             block = ranker.sort(start, keys, min(top_k, keys.shape[1]))
             for observer in observers:
                 observer.see(block)
@@ -147,19 +160,19 @@ class BlockRanker:
 
     def __init__(
         self,
-        compared: Compared,
+        keyed: Keyed,
         junk_rule: JunkRule = "cross_camera",
         groups: Sequence[Integers] | None = None,
     ) -> None:
         """Prepare for the images of a comparison; see ``rank_queries``."""
-        query, gallery = compared.query.features, compared.gallery.features
+        query, gallery = keyed.query.features, keyed.gallery.features
         self._features = query, gallery
-        self._rounding = _COPY * compared.query.vectors.norms
-        self._values = compared.keys.values
-        self._pairing = Pairing(compared.query, compared.gallery, junk_rule)
-        junk = torch.from_numpy(compared.gallery.junk).to(gallery.device)
+        self._rounding = _COPY * keyed.query.vectors.norms
+        self._values = keyed.keys.values
+        self._pairing = Pairing(keyed.query, keyed.gallery, junk_rule)
+        junk = torch.from_numpy(keyed.gallery.junk).to(gallery.device)
         self._junk = gallery.new_zeros(len(gallery)).masked_fill_(junk, torch.inf)
-        self._any_junk = bool(compared.gallery.junk.any())
+        self._any_junk = bool(keyed.gallery.junk.any())
         self._groups = [torch.from_numpy(g).to(gallery.device) for g in groups or ()]
         self._pool = ThreadPoolExecutor(torch.get_num_threads())
 

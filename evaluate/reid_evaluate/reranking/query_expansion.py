@@ -24,7 +24,7 @@ from torch import Tensor
 
 from reid_evaluate.distances.comparison import Comparison, DistanceKeys, Vectors, repeated_rows
 from reid_evaluate.distances.distance_matrix import Cosine
-from reid_evaluate.reranking.nearest import smallest
+from reid_evaluate.distances.smallest import smallest
 from reid_evaluate.reranking.neighbours import nearest
 
 Sides = Literal["query", "both"]

@@ -14,8 +14,8 @@ import torch
 
 from reid_evaluate.distances.comparison import Comparison, Distance
 from reid_evaluate.distances.distance_matrix import Cosine
-from reid_evaluate.ranking.images import JunkRule
-from reid_evaluate.ranking.keys import Compared
+from reid_evaluate.protocols.junk_rules import JunkRule
+from reid_evaluate.ranking.keys import Keyed
 from reid_evaluate.ranking.rank_queries import BLOCK_SIZE, BlockRanker
 from reid_evaluate.reranking.k_reciprocal import ReRanked
 from reid_evaluate.reranking.reciprocal_encoding import encode, neighbourhood
@@ -45,7 +45,7 @@ class Trial:
 
 
 def search(
-    compared: Compared,
+    keyed: Keyed,
     pairs: Sequence[tuple[int, int]],
     lambdas: Sequence[float],
     *,
@@ -57,7 +57,7 @@ def search(
     """Yield the scores of every (k1, k2) with every lambda, without re-ranking first.
 
     Args:
-        compared: Checked images, compared without steps.
+        keyed: Checked images, compared without steps.
         pairs: Values of k1 and k2, at least one pair.
         lambdas: Values of lambda, 0 to 1.
         distance: Symmetric distance of the images; default: cosine.
@@ -68,17 +68,17 @@ def search(
     Raises:
         ValueError: No query has a match, or a parameter does not fit the images.
     """
-    comparison = Comparison(compared.query.vectors, compared.gallery.vectors, distance or Cosine())
+    comparison = Comparison(keyed.query.vectors, keyed.gallery.vectors, distance or Cosine())
     found = neighbourhood(comparison, max(k1 for k1, _ in pairs), power=power)
-    total, size = len(compared.query.pids), len(compared.gallery.pids)
-    device = compared.gallery.features.device
+    total, size = len(keyed.query.pids), len(keyed.gallery.pids)
+    device = keyed.gallery.features.device
     base, jaccard, keys = (torch.empty(min(block_size, total), size, device=device) for _ in "bjk")
-    with BlockRanker(compared, junk_rule) as ranker:
+    with BlockRanker(keyed, junk_rule) as ranker:
         blocks = range(0, total, block_size)
         plain = _Means()
         for start in blocks:
             part = keys[: min(block_size, total - start)]
-            compared.keys.fill(start, start + len(part), part)
+            keyed.keys.fill(start, start + len(part), part)
             plain.add(ranker, start, part)
         yield plain.trial(0, 0, 1.0)
         for first in range(0, len(pairs), PAIRS_AT_ONCE):

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from reid_evaluate.distances.comparison import Comparison, Keys, repeated_rows
 from reid_evaluate.distances.distance_matrix import Cosine
-from reid_evaluate.reranking.nearest import smallest
+from reid_evaluate.distances.smallest import smallest
 
 _FLOATS_AT_ONCE = 1 << 24
 """Bounds the features of the first k images of as many queries as are refined together."""

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import numpy.typing as npt
 
 from reid_core.errors import ReidError, did_you_mean, name_list
 from reid_core.evaluation.saved_scores import read_scores
-from reid_core.features.feature_files import ROW_NUMBERS
+from reid_evaluate.statistics.saved import AP_ARRAYS, NEEDED, Saved, score_files
 
 Floats = npt.NDArray[np.float64]
 Values = Mapping[str, Floats]
@@ -24,48 +23,20 @@ Place = tuple[str, str]
 Difference = Callable[[Values, Values], Mapping[str, tuple[float, float, float]]]
 """``difference(a, b)`` gives (difference, low, high) by name for ``(Q,)`` values by name."""
 
-AP_ARRAYS = {"standard": "ap", "trapezoid": "ap_trapezoid"}
-"""Array per query of each definition of average precision."""
-
-NEEDED = ("ap", "first_rank", "name", "pid", "camid")
-"""Arrays per query that make saved scores those of a ranking."""
-
 USED = frozenset({*NEEDED, "ap_trapezoid", "inp"})
 """Arrays that are looked at."""
 
-NO_CHOICES = frozenset({"ap", "identical_matches", "warning", "data.model", "intervals", "rates"})
-"""Keys of a card that say what the model did or what is not compared here; both definitions of
-AP are saved anyway."""
+NO_CHOICES = frozenset({"ap", "identical_matches", "intervals", "false_rates", "data.model"})
+"""Keys of a protocol that say what the model did or what is not compared here; both definitions
+of AP are saved anyway."""
 
 SINGLE_SHOT = "single_shot_rank1"
 """``(Q,)`` share of the draws in which a query's match is first, of the protocol cuhk03."""
 
 
 @dataclass(frozen=True)
-class Saved:
-    """One evaluation of a run: what ``read_scores`` returns of its files."""
-
-    arrays: Mapping[str, npt.NDArray[Any]]
-    facts: Mapping[str, Any]
-
-    @property
-    def ap(self) -> str:
-        """Return the definition of average precision behind the mAP, ``standard`` by default."""
-        return "trapezoid" if str(self.card.get("ap")).startswith("trapezoid") else "standard"
-
-    @property
-    def card(self) -> dict[str, Any]:
-        """Return the protocol card without inner objects: their entries are ``outer.key``."""
-        return dict(_flat(self.facts.get("card", {})))
-
-    def rows(self, at: npt.NDArray[Any]) -> Saved:
-        """Return some of the queries, by position or mask."""
-        return Saved({name: array[at] for name, array in self.arrays.items()}, self.facts)
-
-
-@dataclass(frozen=True)
 class Choice:
-    """An entry of the protocol card that differs between the runs."""
+    """An entry of the protocol that differs between the runs."""
 
     key: str
     a: Any
@@ -152,8 +123,8 @@ def compare_scores(
         One entry per evaluation and target, sorted by name.
 
     Raises:
-        ReidError: Scores are missing or damaged, no evaluation is common, or the queries or
-            which of them count are not the same.
+        ReidError: Scores are missing or damaged or have no protocol, no evaluation is common,
+            or the queries or which of them count are not the same.
     """
     scores_a, scores_b = (_saved_scores(path, kind) for path in (a, b))
     results = []
@@ -168,36 +139,14 @@ def compare_scores(
 # ---- which scores -----------------------------------------------------------------------
 
 
-def score_files(run: Path, kinds: Sequence[str]) -> list[Path]:
-    """Find the saved scores of a run, or of an output_dir of ``reid evaluate``.
-
-    Args:
-        run: The folder.
-        kinds: Which scores of a run, ``"best"`` or ``"last"``; the first that there are.
-
-    Returns:
-        The files' paths without their ending, sorted.
-
-    Raises:
-        ReidError: There is no such folder, or nothing in it.
-    """
-    # As RunDirectory says, whose module waits for torch.
-    folder = run / "evaluations" if os.path.isdir(run / "evaluations") else run
-    if not os.path.isdir(folder):
-        raise ReidError(f"{run}: no such folder; name the directory of a run")
-    for kind in (*kinds, "scores"):
-        if files := sorted(folder.glob(f"{kind}-*.json")):
-            return [file.with_suffix("") for file in files]
-    raise ReidError(
-        f"{run}: no saved scores: neither {' nor '.join(f'{kind}-*.json' for kind in kinds)} in "
-        "the folder 'evaluations' of a run nor scores-*.json in an output_dir of reid evaluate"
-    )
-
-
 def _saved_scores(path: Path, kind: str) -> dict[Place, Saved]:
     """Return a run's scores of rankings by evaluation and target."""
+    try:
+        files = score_files(path, [kind])
+    except ValueError as error:
+        raise ReidError(str(error)) from None
     found = {}
-    for file in score_files(path, [kind]):
+    for file in files:
         arrays, facts = read_scores(file)
         if arrays.keys() >= set(NEEDED):
             used = {name: array for name, array in arrays.items() if name in USED}
@@ -237,6 +186,12 @@ def _compared(place: Place, a: Saved, b: Saved, difference: Difference, queries:
     Raises:
         ValueError: The scores do not belong together, or ``difference`` refuses them.
     """
+    for saved, run in ((a, "A"), (b, "B")):
+        if not saved.protocol:
+            raise ValueError(
+                f"the scores of {run} were saved without their protocol, so that they cannot be "
+                "compared; score the run again"
+            )
     if not _same_rows(a, b):
         b = b.rows(_places_of(a.arrays["name"], b.arrays["name"]))
     counted = _counted(a, b)
@@ -254,7 +209,7 @@ def _compared(place: Place, a: Saved, b: Saved, difference: Difference, queries:
         own_ap_b=b.ap,
         queries=len(counted),
         counted=int(counted.sum()),
-        choices=_choices(a.card, b.card),
+        choices=_choices(a.protocol, b.protocol),
         metrics={
             name: Change(
                 float(values_a[name].mean()),
@@ -271,7 +226,7 @@ def _compared(place: Place, a: Saved, b: Saved, difference: Difference, queries:
 
 def _same_rows(a: Saved, b: Saved) -> bool:
     """Say whether the queries of both have no names and, by pid and camera, are the same rows."""
-    return all(saved.card.get("data.names") == ROW_NUMBERS for saved in (a, b)) and all(
+    return all("query" in saved.protocol.get("made_up_names", ()) for saved in (a, b)) and all(
         np.array_equal(a.arrays[column], b.arrays[column]) for column in ("pid", "camid")
     )
 
@@ -298,9 +253,9 @@ def _places_of(names: npt.NDArray[Any], others: npt.NDArray[Any]) -> npt.NDArray
 
 
 def _counted(a: Saved, b: Saved) -> npt.NDArray[np.bool_]:
-    """Return which queries every mean is taken over, by the card of a."""
+    """Return which queries every mean is taken over, by the protocol of a."""
     has_match: npt.NDArray[np.bool_] = a.arrays["first_rank"] > 0
-    if str(a.card.get("queries_without_match")).startswith("all"):
+    if a.counts_all:
         return np.ones_like(has_match)
     differs = np.flatnonzero(has_match != (b.arrays["first_rank"] > 0))
     if len(differs):
@@ -331,14 +286,17 @@ def _values(a: Saved, b: Saved, ap_array: str) -> tuple[dict[str, Floats], dict[
 
 
 def _choices(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[Choice]:
-    """Return the entries of two cards that differ."""
-    keys = [key for key in {**a, **b} if key not in NO_CHOICES and a.get(key) != b.get(key)]
-    return [Choice(key, a.get(key), b.get(key)) for key in keys]
+    """Return the entries of two protocols that differ."""
+    flat_a, flat_b = dict(_flat(a)), dict(_flat(b))
+    keys = [key for key in {**flat_a, **flat_b} if flat_a.get(key) != flat_b.get(key)]
+    return [Choice(key, flat_a.get(key), flat_b.get(key)) for key in keys]
 
 
-def _flat(card: Mapping[str, Any], outer: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the entries of a card, those of an inner object as ``outer.key``."""
-    for key, value in card.items():
+def _flat(protocol: Mapping[str, Any], outer: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the choices of a protocol, those of an inner object as ``outer.key``."""
+    for key, value in protocol.items():
+        if f"{outer}{key}" in NO_CHOICES:
+            continue
         if isinstance(value, Mapping):
             yield from _flat(value, f"{outer}{key}.")
         else:

@@ -21,16 +21,15 @@ from reid_core.evaluation.build_evaluator import build_evaluator
 from reid_core.evaluation.evaluate_command import model_under_test, what_to_score
 from reid_core.evaluation.targets import Targets
 from reid_core.features.extraction import ModelUnderTest
-from reid_core.features.feature_files import ROW_NUMBERS, load_features
+from reid_core.features.feature_files import load_features
 from reid_core.files import user_path
 from reid_core.params.schema import EvalParams, EvaluationEntry
 from reid_evaluate.distances.comparison import Distance
 from reid_evaluate.distances.distance_matrix import Cosine
-from reid_evaluate.ranking.images import JunkRule
-from reid_evaluate.ranking.keys import Compared, compare
+from reid_evaluate.protocols.junk_rules import JUNK_RULES, JunkRule
+from reid_evaluate.ranking.keys import Keyed, compare
 from reid_evaluate.ranking.rank_queries import TIE_RULE
 from reid_evaluate.reranking.rerank_search import Trial, search
-from reid_plugins.evaluator.market_evaluate import JUNK_RULES
 from reid_plugins.toolkit.image_sets import image_set
 
 
@@ -147,8 +146,8 @@ def trials(
         sizes={"query": len(images.query), "gallery": len(images.gallery)},
     )
     try:
-        compared = _compared(images, device)
-        yield from search(compared, pairs, lambdas, distance=distance, power=power, junk_rule=rule)
+        keyed = _keyed(images, device)
+        yield from search(keyed, pairs, lambdas, distance=distance, power=power, junk_rule=rule)
     except ValueError as error:
         raise ReidError(f"tune-rerank: {error}") from error
 
@@ -255,7 +254,7 @@ def _junk_rule(images: Images) -> JunkRule:
     unknown = bool((np.concatenate([query.camids, gallery.camids]) < 0).all())
     by_camera = images.protocol.junk_rule == "cross_camera"
     rule = "exclude_self" if unknown and by_camera else images.protocol.junk_rule
-    made_up = ROW_NUMBERS in (query.meta.get("names"), gallery.meta.get("names"))
+    made_up = query.names_are_made_up or gallery.names_are_made_up
     if rule == "exclude_self" and made_up and not np.array_equal(query.names, gallery.names):
         raise ReidError(
             "tune-rerank: the features have neither cameras nor names, so that a query's own "
@@ -265,7 +264,7 @@ def _junk_rule(images: Images) -> JunkRule:
     return rule
 
 
-def _compared(images: Images, device: str) -> Compared:
+def _keyed(images: Images, device: str) -> Keyed:
     query, gallery = (
         image_set(part, images.protocol.output) for part in (images.query, images.gallery)
     )

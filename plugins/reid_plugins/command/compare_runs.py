@@ -9,6 +9,7 @@ Reference: Smucker, Allan and Carterette, CIKM 2007; Efron and Tibshirani, 1993.
 from __future__ import annotations
 
 import argparse
+import json
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -109,10 +110,14 @@ def _print(compared: Compared, confidence: float) -> None:
 
 
 def _both(choice: Choice) -> str:
-    """Return both values, of long texts that differ there the words before the colon."""
-    texts = ["-" if value is None else str(value) for value in (choice.a, choice.b)]
-    words = [text.partition(":")[0] for text in texts]
-    return " | ".join(words if words[0] != words[1] else texts)
+    """Return both values; what a run does not have is a dash."""
+    return " | ".join(_text(value) for value in (choice.a, choice.b))
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return "-"
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _print_queries(word: str, queries: list[Query]) -> None:

@@ -1,15 +1,16 @@
-"""The protocol card of ``market_evaluate``: every choice and size behind the numbers."""
+"""The protocol card of ``market_evaluate``: its protocol in words."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from reid_core.contracts import Features, NamedPart
-from reid_evaluate.ranking.rank_queries import TIE_RULE, Ranking
-from reid_plugins.evaluator.market_evaluate import JUNK_RULES, NAME, MarketParams
+from reid_core.contracts import Features
+from reid_evaluate.protocols.junk_rules import WORDS
+from reid_evaluate.ranking.rank_queries import TIE_RULE
+from reid_plugins.evaluator._market_params import NAME
 
 PROTOCOL_TEXT = {
     "market1501": "market1501: every image of the gallery",
@@ -20,13 +21,6 @@ PROTOCOL_TEXT = {
 AP_TEXT = {
     "standard": "standard: mean of the precision at each match",
     "trapezoid": "trapezoid: area under precision-recall, as the Market-1501 and Oxford code",
-}
-JUNK_TEXT = {
-    "cross_camera": "cross_camera: images of the query's pid are removed unless both cameras "
-    "are known and differ; images flagged junk are removed",
-    "exclude_self": "exclude_self: the image with the query's name is removed, a copy under "
-    "another name is not; images flagged junk are removed",
-    "none": "none: only images flagged junk are removed",
 }
 DENOMINATOR_TEXT = {
     "valid": "valid: left out of every mean",
@@ -46,86 +40,59 @@ RATES_TEXT = (
 HELD_TEXT = "; those of tpr@<rate> hold the threshold, those of dir@<rate> find it anew"
 
 
-def junk_rule(params: MarketParams) -> Any:
-    """Return the junk rule that holds."""
-    return params.junk_rule or JUNK_RULES[params.protocol]
+def card_of(protocol: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the card.
 
-
-def protocol_card(
-    splits: Mapping[str, Features],
-    ranking: Ranking,
-    params: MarketParams,
-    distance: NamedPart | None,
-    postprocess: Sequence[NamedPart],
-) -> dict[str, Any]:
-    """Return the card."""
-    query, gallery = splits["query"], splits["gallery"]
-    data = _merged_meta(query.meta, gallery.meta)
-    copies = int(ranking.copies.sum())
-    text = PROTOCOL_TEXT[params.protocol]
+    Args:
+        protocol: From ``protocol_of``, or the same as it was read from a file.
+    """
+    rule, copies, rates = (
+        protocol[key] for key in ("junk_rule", "identical_matches", "false_rates")
+    )
     return {
-        "evaluator": NAME,
-        "protocol": text.format(draws=params.single_shot_draws, seed=params.seed),
-        "ap": AP_TEXT[params.ap],
-        "junk_rule": JUNK_TEXT[junk_rule(params)],
-        "queries_without_match": DENOMINATOR_TEXT[params.denominator],
+        "evaluator": protocol["evaluator"],
+        "protocol": PROTOCOL_TEXT[protocol["protocol"]].format(**protocol.get("single_shot", {})),
+        "ap": AP_TEXT[protocol["ap"]],
+        "junk_rule": f"{rule}: {WORDS[rule]}",
+        "queries_without_match": DENOMINATOR_TEXT[protocol["denominator"]],
         "ties": TIE_RULE,
-        "distance": _spelt(distance) if distance else "cosine",
-        "output": params.output,
-        "normalization": _normalization(distance, postprocess),
-        "flip": data.get("flip", "none"),
-        "postprocessing": [_spelt(step) for step in postprocess] or "none",
-        **({"rates": RATES_TEXT} if params.false_rates else {}),
-        "intervals": (
-            f"95 % bootstrap over queries, {params.bootstrap_draws} draws, seed {params.seed}; "
-            "queries of one person are not independent, so they are rather too narrow"
-            f"{HELD_TEXT if params.false_rates else ''}"
-            if params.bootstrap_draws
-            else "none"
-        ),
-        "sizes": _sizes(query, gallery, ranking),
+        "distance": _spelt(protocol["distance"], protocol["distance_params"]),
+        "output": protocol["output"],
+        "normalization": _normalization(protocol),
+        "flip": protocol["data"].get("flip", "none"),
+        "postprocessing": [_spelt(**step) for step in protocol["postprocess"]] or "none",
+        **({"rates": RATES_TEXT} if rates else {}),
+        "intervals": _intervals(protocol),
+        "sizes": protocol["sizes"],
         "identical_matches": copies,
         **({"warning": f"{copies} {COPIES_TEXT}"} if copies else {}),
-        "data": data,
+        "data": protocol["data"] | ({"names": "row numbers"} if protocol["made_up_names"] else {}),
     }
 
 
-def _normalization(distance: NamedPart | None, postprocess: Sequence[NamedPart]) -> str:
+def _normalization(protocol: Mapping[str, Any]) -> str:
     """Say what happens to the length of the vectors."""
-    if distance is None or distance.part.normalizes:  # the default is the cosine
+    if protocol["normalization"] == "L2":
         return "L2 per image, at evaluation; a zero vector stays zero"
-    return "none by the distance; steps of post-processing may" if postprocess else "none"
+    return (
+        "none by the distance; steps of post-processing may" if protocol["postprocess"] else "none"
+    )
 
 
-def _spelt(part: NamedPart) -> str:
+def _spelt(name: str, params: Mapping[str, Any]) -> str:
     """Return a part and its params in one line."""
-    params = ", ".join(f"{name}={value}" for name, value in part.params.items())
-    return f"{part.name}({params})" if params else part.name
+    text = ", ".join(f"{key}={value}" for key, value in params.items())
+    return f"{name}({text})" if text else name
 
 
-def _sizes(query: Features, gallery: Features, ranking: Ranking) -> dict[str, int]:
-    """Count what was ranked; gallery_after is without the images flagged junk."""
-    junk = int(np.count_nonzero(gallery.junk))
-    cameras = np.unique(np.concatenate([query.camids, gallery.camids]))
-    return {
-        "query": len(query),
-        "valid_queries": int(np.count_nonzero(ranking.num_matches)),
-        "gallery_before": len(gallery),
-        "gallery_after": len(gallery) - junk,
-        "junk_images": junk,
-        "distractors": int(np.count_nonzero(np.asarray(gallery.distractor) & ~gallery.junk)),
-        "identities": len(np.unique(np.asarray(query.pids, dtype=np.str_))),
-        "cameras": int(np.count_nonzero(cameras >= 0)),
-    }
-
-
-def _merged_meta(query: Mapping[str, Any], gallery: Mapping[str, Any]) -> dict[str, Any]:
-    """Join the facts of both splits; where they differ, keep both under their split."""
-    merged: dict[str, Any] = {**query, **gallery}
-    for key in set(query) & set(gallery):
-        if query[key] != gallery[key]:
-            merged[key] = {"query": query[key], "gallery": gallery[key]}
-    return merged
+def _intervals(protocol: Mapping[str, Any]) -> str:
+    """Say what the intervals are."""
+    if protocol["intervals"] is None:
+        return "none"
+    return (
+        "95 % bootstrap over queries, {draws} draws, seed {seed}; queries of one person are not "
+        "independent, so they are rather too narrow"
+    ).format(**protocol["intervals"]) + (HELD_TEXT if protocol["false_rates"] else "")
 
 
 def no_match_message(query: Features, gallery: Features, rule: str) -> str:

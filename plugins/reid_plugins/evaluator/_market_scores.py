@@ -11,8 +11,6 @@ import torch
 
 from reid_core import ReidError
 from reid_core.contracts import Features, NamedPart, Scores
-from reid_core.features.feature_files import ROW_NUMBERS
-from reid_evaluate.protocols.single_shot import single_shot_ranks
 from reid_evaluate.ranking.ap_and_cmc import cmc
 from reid_evaluate.ranking.camera_pairs import CameraPairs
 from reid_evaluate.ranking.identification import (
@@ -20,12 +18,14 @@ from reid_evaluate.ranking.identification import (
     detection_identification_rate,
 )
 from reid_evaluate.ranking.images import ImageSet
-from reid_evaluate.ranking.keys import Compared, compare
+from reid_evaluate.ranking.keys import Keyed, compare
 from reid_evaluate.ranking.rank_queries import Ranking, rank_queries
+from reid_evaluate.ranking.single_shot import single_shot_ranks
 from reid_evaluate.ranking.verification import Verification
 from reid_evaluate.statistics.bootstrap import mean_interval
-from reid_plugins.evaluator._market_card import junk_rule, no_match_message, protocol_card
-from reid_plugins.evaluator.market_evaluate import NAME, MarketParams
+from reid_plugins.evaluator._market_card import card_of, no_match_message
+from reid_plugins.evaluator._market_params import NAME, MarketParams
+from reid_plugins.evaluator._market_protocol import protocol_of
 from reid_plugins.toolkit.image_sets import image_set
 
 Arrays = dict[str, npt.NDArray[Any]]
@@ -62,14 +62,14 @@ class MarketEvaluator:
                 missing, features cannot be ranked, or the junk rule leaves no query a match.
         """
         images = {name: self._images(splits, name) for name in self._split_names()}
-        rule = junk_rule(self.params)
+        rule = self.params.rule
         if rule == "exclude_self":
             _check_names(splits["query"], splits["gallery"])
         try:
-            compared = self._compare(images)
-            ranking, verification, tables = self._rank(compared)
+            keyed = self._compare(images)
+            ranking, verification, tables = self._rank(keyed)
             if self.params.protocol == "cuhk03":
-                tables["single_shot_ranks"] = self._single_shots(compared)
+                tables["single_shot_ranks"] = self._single_shots(keyed)
         except ValueError as error:
             raise ReidError(f"{NAME}: {error}") from error
         if not ranking.num_matches.any():
@@ -81,11 +81,13 @@ class MarketEvaluator:
         if verification:
             metrics |= self._rates(ranking, verification)
             intervals |= self._rate_intervals(ranking, verification)
+        protocol = protocol_of(splits, ranking, self.params, self.distance, self.postprocess)
         tables["cmc"] = cmc(ranking.first_rank[self._counted(ranking)], 50)
         return Scores(
             metrics=metrics,
             primary="mAP",
-            card=protocol_card(splits, ranking, self.params, self.distance, self.postprocess),
+            protocol=protocol,
+            card=card_of(protocol),
             per_query={
                 **vars(ranking),
                 "name": np.asarray(query.names, dtype=np.str_),
@@ -114,7 +116,7 @@ class MarketEvaluator:
             )
         return image_set(found, output)
 
-    def _compare(self, images: dict[str, ImageSet]) -> Compared:
+    def _compare(self, images: dict[str, ImageSet]) -> Keyed:
         extra = {name: i for name, i in images.items() if name not in ("query", "gallery")}
         return compare(
             images["query"],
@@ -127,30 +129,30 @@ class MarketEvaluator:
 
     # ---- ranking ------------------------------------------------------------------------
 
-    def _rank(self, compared: Compared) -> tuple[Ranking, Verification | None, Arrays]:
+    def _rank(self, keyed: Keyed) -> tuple[Ranking, Verification | None, Arrays]:
         """Return the ranking, the pairs at false rates if there are any, and their tables."""
-        query, gallery, rates = compared.query, compared.gallery, self.params.false_rates
+        query, gallery, rates = keyed.query, keyed.gallery, self.params.false_rates
         pairs = len(query.pids) * len(gallery.pids)
         verification = Verification(pairs, rates) if rates else None
         cameras = CameraPairs(query.camids, gallery.camids) if self.params.camera_pairs else None
         ranking = rank_queries(
-            compared,
-            junk_rule=junk_rule(self.params),
+            keyed,
+            junk_rule=self.params.rule,
             top_k=self.params.top_k,
             block_size=self.params.block_size,
             groups=cameras.groups if cameras else None,
             observers=[observer for observer in (verification, cameras) if observer],
         )
-        tables = _pair_tables(compared, verification) if verification else {}
+        tables = _pair_tables(keyed, verification) if verification else {}
         if cameras:
             table = cameras.table()
             tables |= {f"camera_pairs.{name}": array for name, array in vars(table).items()}
         return ranking, verification, tables
 
-    def _single_shots(self, compared: Compared) -> npt.NDArray[np.int64]:
+    def _single_shots(self, keyed: Keyed) -> npt.NDArray[np.int64]:
         return single_shot_ranks(
-            compared,
-            junk_rule=junk_rule(self.params),
+            keyed,
+            junk_rule=self.params.rule,
             draws=self.params.single_shot_draws,
             seed=self.params.seed,
             block_size=self.params.block_size,
@@ -210,11 +212,11 @@ def _nearest(ranking: Ranking) -> tuple[npt.NDArray[Any], npt.NDArray[Any], npt.
     return ranking.first_rank, ranking.nearest_match, ranking.nearest_wrong
 
 
-def _pair_tables(compared: Compared, verification: Verification) -> Arrays:
+def _pair_tables(keyed: Keyed, verification: Verification) -> Arrays:
     """Return histograms and thresholds in distances."""
 
     def distances(keys: Any) -> npt.NDArray[Any]:
-        values: npt.NDArray[Any] = compared.keys.values(torch.as_tensor(keys)).numpy()
+        values: npt.NDArray[Any] = keyed.keys.values(torch.as_tensor(keys)).numpy()
         return values
 
     found = verification.rates()
@@ -230,7 +232,7 @@ def _pair_tables(compared: Compared, verification: Verification) -> Arrays:
 def _check_names(query: Features, gallery: Features) -> None:
     """Refuse to look for a query's name in the gallery where each file has made up its own."""
     splits = {"query": query, "gallery": gallery}
-    made_up = [name for name, split in splits.items() if split.meta.get("names") == ROW_NUMBERS]
+    made_up = [name for name, split in splits.items() if split.names_are_made_up]
     if made_up and not np.array_equal(query.names, gallery.names):
         raise ReidError(
             f"{NAME}: junk_rule 'exclude_self' needs names, and the features of "

@@ -73,10 +73,12 @@ def classification_evaluate(splits: Mapping[str, Features], params: Classificati
         raise ReidError(f"{NAME}: {error}") from error
     classes = np.asarray(val.classes, dtype=np.str_)
     confusion = classification.confusion_matrix(targets, predicted, len(classes))
+    protocol = protocol_of(val, len(kept), len(np.unique(targets)), params)
     return Scores(
         metrics=_metrics(ranks, confusion, params),
         primary="top1",
-        card=_card(val, len(kept), len(np.unique(targets)), params),
+        protocol=protocol,
+        card=card_of(protocol),
         intervals=_intervals(ranks, predicted == targets, targets, params),
         per_query={
             "rank": ranks,
@@ -153,32 +155,47 @@ def _intervals(
     )
 
 
-def _card(
+def protocol_of(
     val: Features, counted: int, classes_seen: int, params: ClassificationParams
 ) -> dict[str, Any]:
-    """State every choice and size behind the numbers."""
+    """Return every choice and size behind the numbers as JSON values, see ``Scores``."""
+    resampled = {"draws": params.bootstrap_draws, "seed": params.seed}
     return {
         "evaluator": NAME,
-        "accuracy": "top<k>: images whose class is among the min(k, classes) largest logits",
-        "balanced": "mean accuracy of the classes that have images",
-        "ties": classification.TIE_RULE,
-        "junk_rule": "images flagged junk or distractor are left out",
+        "ties": "pessimistic",
+        "left_out": ["junk", "distractor"],
         "output": "logits",
-        "flip": val.meta.get("flip", "none"),
-        "postprocessing": "none",
-        "intervals": (
-            f"95 % bootstrap over images, {params.bootstrap_draws} draws, seed {params.seed}; "
-            "those of balanced hold the numbers of images of the classes"
-            if params.bootstrap_draws
-            else "none"
-        ),
+        "intervals": resampled if params.bootstrap_draws else None,
         "sizes": {
             "images_before": len(val),
             "images": counted,
             "classes": len(val.classes),
             "classes_with_images": classes_seen,
         },
+        "made_up_names": ["val"] if val.names_are_made_up else [],
         "data": dict(val.meta),
+    }
+
+
+def card_of(protocol: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the protocol in words."""
+    return {
+        "evaluator": protocol["evaluator"],
+        "accuracy": "top<k>: images whose class is among the min(k, classes) largest logits",
+        "balanced": "mean accuracy of the classes that have images",
+        "ties": classification.TIE_RULE,
+        "junk_rule": f"images flagged {' or '.join(protocol['left_out'])} are left out",
+        "output": protocol["output"],
+        "flip": protocol["data"].get("flip", "none"),
+        "postprocessing": "none",
+        "intervals": (
+            "95 % bootstrap over images, {draws} draws, seed {seed}; those of balanced hold the "
+            "numbers of images of the classes".format(**protocol["intervals"])
+            if protocol["intervals"]
+            else "none"
+        ),
+        "sizes": protocol["sizes"],
+        "data": protocol["data"] | ({"names": "row numbers"} if protocol["made_up_names"] else {}),
     }
 
 

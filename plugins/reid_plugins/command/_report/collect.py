@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from reid_core.errors import ReidError, did_you_mean, name_list
 from reid_core.evaluation.saved_scores import read_scores
-from reid_plugins.command._compare_runs import AP_ARRAYS, NEEDED, Saved, score_files
+from reid_evaluate.statistics.saved import AP_ARRAYS, NEEDED, Saved, score_files
 
 Array = npt.NDArray[Any]
 
@@ -93,7 +93,11 @@ def collect(run: Path, kind: str | None = None, evaluation: str | None = None) -
         ReidError: Scores are missing or damaged, or none is of that name.
     """
     kinds = (kind,) if kind else ("best", "last")
-    found = [_read(path) for path in score_files(run, kinds)]
+    try:
+        files = score_files(run, kinds)
+    except ValueError as error:
+        raise ReidError(str(error)) from None
+    found = [_read(path) for path in files]
     chosen = [e for e in found if evaluation in (None, e.facts["evaluation"])]
     if not chosen:
         names = {str(e.facts["evaluation"]) for e in found}
@@ -122,6 +126,8 @@ def _fault(found: Evaluation) -> str | None:
     for key in ("metrics", "intervals", "card"):
         if not isinstance(facts.get(key, {}), dict):
             return f"'{key}' is not an object"
+    if not isinstance(facts.get("protocol"), dict):
+        return "'protocol' is not an object"
     for name, value in facts.get("metrics", {}).items():
         if not isinstance(value, Real):
             return f"the metric '{name}' is not a number"

@@ -58,8 +58,7 @@ def ap_chart(found: Evaluation, name: str) -> Markup:
     Raises:
         LeftOut: There is no such query.
     """
-    counts_all = str(found.card.get("queries_without_match")).startswith("all")
-    values = found.precision[found.has_match | counts_all].astype(np.float64)
+    values = found.precision[found.has_match | found.counts_all].astype(np.float64)
     if not len(values):
         raise LeftOut("no query counts, so there is no AP to draw")
     counts, edges = np.histogram(values, bins=AP_BINS, range=(0, 1))
@@ -81,7 +80,7 @@ def ap_chart(found: Evaluation, name: str) -> Markup:
         chart.threshold(mean, f"mean {number(mean)}"),
     )
     without = int((~found.has_match).sum())
-    left = f" {without} without a match {'count as 0' if counts_all else 'are left out'}."
+    left = f" {without} without a match {'count as 0' if found.counts_all else 'are left out'}."
     return figure(drawing, f"{len(values)} queries.{left if without else ''}")
 
 

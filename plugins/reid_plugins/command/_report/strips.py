@@ -6,11 +6,12 @@ from collections.abc import Callable
 
 import numpy as np
 
+from reid_evaluate.protocols.junk_rules import JUNK, MATCH, WRONG
 from reid_plugins.command._report.album import Thumbnail
 from reid_plugins.command._report.collect import Evaluation, LeftOut
 from reid_plugins.command._report.markup import Markup, element
 from reid_plugins.command._report.tables import MISSING, number
-from reid_plugins.toolkit.pictures.ranked_lists import JUNK, MATCH, MAX_SHOWN, WRONG
+from reid_plugins.toolkit.pictures.ranked_lists import MAX_SHOWN
 
 SHOWN = 20
 """Queries in each direction."""

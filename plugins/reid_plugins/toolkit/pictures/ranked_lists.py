@@ -10,10 +10,8 @@ import numpy as np
 from PIL import Image
 
 from reid_core.files import atomic_path
+from reid_evaluate.protocols.junk_rules import JUNK, MATCH, WRONG
 from reid_plugins.toolkit.pictures.sheet import FRAME, GREY, Kind, Sheet
-
-WRONG, MATCH, JUNK = 0, 1, 2
-"""Codes in ``top_flags``: another identity, the query's identity, not counted."""
 
 MAX_SHOWN = 10
 """Gallery images that a row has at most."""

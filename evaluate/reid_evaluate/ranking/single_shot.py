@@ -3,7 +3,7 @@
 The protocol of CUHK03's first splits: Li et al., "DeepReID: Deep Filter Pairing Neural Network
 for Person Re-Identification", CVPR 2014.
 
-Shapes: Q queries, b queries of a block, P gallery identities.
+Shapes: Q queries, b queries of a block.
 """
 
 from __future__ import annotations
@@ -12,15 +12,16 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from reid_evaluate.ranking.images import MATCH, JunkRule, Pairing
-from reid_evaluate.ranking.keys import Compared, key_blocks
+from reid_evaluate.protocols.gallery_draws import one_of_each_identity
+from reid_evaluate.protocols.junk_rules import MATCH, JunkRule, Pairing
+from reid_evaluate.ranking.keys import Keyed, key_blocks
 from reid_evaluate.ranking.rank_queries import BLOCK_SIZE
 
 Integers = npt.NDArray[np.int64]
 
 
 def single_shot_ranks(
-    compared: Compared,
+    keyed: Keyed,
     *,
     junk_rule: JunkRule = "cross_camera",
     draws: int = 10,
@@ -33,7 +34,7 @@ def single_shot_ranks(
     for each query one of its matches. Distractors are one identity each.
 
     Args:
-        compared: Q queries and the gallery, from ``compare``.
+        keyed: Q queries and the gallery, from ``compare``.
         junk_rule: Which gallery images a query is not scored on, see ``Pairing``.
         draws: How often to draw, 1 or larger.
         seed: Of the draws, 0 or larger.
@@ -48,11 +49,11 @@ def single_shot_ranks(
     """
     if draws < 1:
         raise ValueError(f"draws must be 1 or larger, got {draws}")
-    pairing = Pairing(compared.query, compared.gallery, junk_rule)
+    pairing = Pairing(keyed.query, keyed.gallery, junk_rule)
     rng = np.random.default_rng(seed)
-    shots = _gallery_shots(compared, draws, rng)
-    ranks = np.zeros((draws, len(compared.query.pids)), dtype=np.int64)
-    for start, keys in key_blocks(compared, block_size):
+    shots = one_of_each_identity(keyed.gallery, draws, rng)
+    ranks = np.zeros((draws, len(keyed.query.pids)), dtype=np.int64)
+    for start, keys in key_blocks(keyed, block_size):
         stop = start + len(keys)
         query, image, flags = pairing.special(start, stop)
         matches = flags == MATCH
@@ -69,18 +70,3 @@ def single_shot_ranks(
             before = (wrong <= limits[draw][:, None]).sum(dim=1)
             ranks[draw, start + has] = 1 + before.cpu().numpy()
     return ranks
-
-
-def _gallery_shots(compared: Compared, draws: int, rng: np.random.Generator) -> list[Integers]:
-    """Return for each draw the gallery position of one image per identity."""
-    gallery = compared.gallery
-    alone = np.flatnonzero(gallery.distractor & ~gallery.junk)
-    usable = np.flatnonzero(~gallery.distractor & ~gallery.junk)
-    _, identity = np.unique(gallery.pids[usable], return_inverse=True)
-    order = np.argsort(identity, kind="stable")
-    number = np.bincount(identity)
-    first = np.cumsum(number) - number
-    return [
-        np.concatenate([usable[order[first + rng.integers(0, number)]], alone])
-        for _ in range(draws)
-    ]

@@ -1,0 +1,76 @@
+"""Saved scores of a ranking: where they lie, and what is looked at when they are compared."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
+
+AP_ARRAYS = {"standard": "ap", "trapezoid": "ap_trapezoid"}
+"""Array per query of each definition of average precision."""
+
+NEEDED = ("ap", "first_rank", "name", "pid", "camid")
+"""Arrays per query that make saved scores those of a ranking."""
+
+
+@dataclass(frozen=True)
+class Saved:
+    """One evaluation of a run.
+
+    Attributes:
+        arrays: ``(Q, ...)`` arrays per query by name.
+        facts: What else was saved: ``"evaluation"``, ``"target"``, ``"model"``, ``"metrics"``,
+            ``"protocol"``, ...
+    """
+
+    arrays: Mapping[str, npt.NDArray[Any]]
+    facts: Mapping[str, Any]
+
+    @property
+    def protocol(self) -> Mapping[str, Any]:
+        """Return the choices behind the scores; empty if they were not saved."""
+        found = self.facts.get("protocol")
+        return found if isinstance(found, Mapping) else {}
+
+    @property
+    def ap(self) -> str:
+        """Return the definition of average precision behind the mAP, ``standard`` by default."""
+        return "trapezoid" if self.protocol.get("ap") == "trapezoid" else "standard"
+
+    @property
+    def counts_all(self) -> bool:
+        """Return whether a query without a match counts as 0; by default it is left out."""
+        return self.protocol.get("denominator") == "all"
+
+    def rows(self, at: npt.NDArray[Any]) -> Saved:
+        """Return some of the queries, by position or mask."""
+        return Saved({name: array[at] for name, array in self.arrays.items()}, self.facts)
+
+
+def score_files(run: Path, kinds: Sequence[str]) -> list[Path]:
+    """Find the saved scores of a run, or of an output_dir of ``reid evaluate``.
+
+    Args:
+        run: The folder.
+        kinds: Which scores of a run, ``"best"`` or ``"last"``; the first that there are.
+
+    Returns:
+        The files' paths without their ending, sorted.
+
+    Raises:
+        ValueError: There is no such folder, or nothing in it.
+    """
+    folder = run / "evaluations" if os.path.isdir(run / "evaluations") else run
+    if not os.path.isdir(folder):
+        raise ValueError(f"{run}: no such folder; name the directory of a run")
+    for kind in (*kinds, "scores"):
+        if files := sorted(folder.glob(f"{kind}-*.json")):
+            return [file.with_suffix("") for file in files]
+    raise ValueError(
+        f"{run}: no saved scores: neither {' nor '.join(f'{kind}-*.json' for kind in kinds)} in "
+        "the folder 'evaluations' of a run nor scores-*.json in an output_dir of reid evaluate"
+    )

@@ -1,0 +1,71 @@
+"""The protocol of ``market_evaluate`` as data: every choice and size behind the numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from reid_core.contracts import Features, NamedPart
+from reid_evaluate.ranking.rank_queries import Ranking
+from reid_plugins.evaluator._market_params import NAME, MarketParams
+
+
+def protocol_of(
+    splits: Mapping[str, Features],
+    ranking: Ranking,
+    params: MarketParams,
+    distance: NamedPart | None,
+    postprocess: Sequence[NamedPart],
+) -> dict[str, Any]:
+    """Return the protocol as JSON values, see ``Scores``."""
+    query, gallery = splits["query"], splits["gallery"]
+    drawn = {"draws": params.single_shot_draws, "seed": params.seed}
+    resampled = {"draws": params.bootstrap_draws, "seed": params.seed}
+    return {
+        "evaluator": NAME,
+        "protocol": params.protocol,
+        **({"single_shot": drawn} if params.protocol == "cuhk03" else {}),
+        "ap": params.ap,
+        "junk_rule": params.rule,
+        "denominator": params.denominator,
+        "ties": "pessimistic",
+        "distance": distance.name if distance else "cosine",
+        "distance_params": dict(distance.params) if distance else {},
+        "output": params.output,
+        # The default distance is the cosine.
+        "normalization": "L2" if distance is None or distance.part.normalizes else "none",
+        "postprocess": [{"name": step.name, "params": dict(step.params)} for step in postprocess],
+        "false_rates": list(params.false_rates),
+        "intervals": resampled if params.bootstrap_draws else None,
+        "sizes": _sizes(query, gallery, ranking),
+        "identical_matches": int(ranking.copies.sum()),
+        "made_up_names": [name for name in ("query", "gallery") if splits[name].names_are_made_up],
+        "data": _joined(query.meta, gallery.meta),
+    }
+
+
+def _sizes(query: Features, gallery: Features, ranking: Ranking) -> dict[str, int]:
+    """Count what was ranked; gallery_after is without the images flagged junk."""
+    junk = int(np.count_nonzero(gallery.junk))
+    cameras = np.unique(np.concatenate([query.camids, gallery.camids]))
+    return {
+        "query": len(query),
+        "valid_queries": int(np.count_nonzero(ranking.num_matches)),
+        "gallery_before": len(gallery),
+        "gallery_after": len(gallery) - junk,
+        "junk_images": junk,
+        "distractors": int(np.count_nonzero(np.asarray(gallery.distractor) & ~gallery.junk)),
+        "identities": len(np.unique(np.asarray(query.pids, dtype=np.str_))),
+        "cameras": int(np.count_nonzero(cameras >= 0)),
+    }
+
+
+def _joined(query: Mapping[str, Any], gallery: Mapping[str, Any]) -> dict[str, Any]:
+    """Join the facts of both splits; where they differ, keep both under their split."""
+    merged: dict[str, Any] = {**query, **gallery}
+    for key in set(query) & set(gallery):
+        if query[key] != gallery[key]:
+            merged[key] = {"query": query[key], "gallery": gallery[key]}
+    return merged
