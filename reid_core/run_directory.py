@@ -19,9 +19,9 @@ from typing import Any
 import torch
 from filelock import FileLock, Timeout
 
+from reid_core.contracts import Translation
 from reid_core.errors import ReidError
 from reid_core.files import saving, user_path, write_json
-from reid_core.legacy import Translation
 from reid_core.params.json_file import read_json
 from reid_core.params.messages import shortened
 from reid_core.params.schema import RunParams
@@ -62,7 +62,7 @@ class RunDirectory:
         Args:
             path: The directory, from ``new_run_path``.
             params: Resolved params.
-            translation: Of a params file in the predecessor's vocabulary, to be kept.
+            translation: Of a params file in another system's vocabulary, to be kept.
 
         Raises:
             ReidError: The directory cannot be made, or another process was faster.

@@ -14,12 +14,12 @@ import torch
 from reid_core.catalog import Catalog
 from reid_core.compute.device import choose_device
 from reid_core.console import say
+from reid_core.contracts import Translation
 from reid_core.data.dataset_stores import Stores
 from reid_core.data.images import TrainingImages
 from reid_core.evaluation.during_training import Scorer
 from reid_core.files import user_path
 from reid_core.interrupt import Interrupt
-from reid_core.legacy import Translation
 from reid_core.network.weights import load_snapshot, read_weights
 from reid_core.params.schema import RunParams
 from reid_core.run_directory import (
@@ -58,7 +58,7 @@ def start_train(
         params: Resolved params.
         catalog: Offers the components.
         name: Sub-directory of the working directory; empty: the time.
-        translation: Of a params file in the predecessor's vocabulary.
+        translation: Of a params file in another system's vocabulary.
 
     Raises:
         ReidError: The params do not fit the model or the data, or the directory exists.
