@@ -166,7 +166,7 @@ def _rename(temporary: Path, path: Path) -> None:
 def _exists_already(path: Path) -> ReidError:
     return ReidError(
         f"{path}: exists already; choose another --sub_working_dir, or continue that run with: "
-        f"python train.py --operation resume_train --sub_working_dir {shlex.quote(str(path))}"
+        f"reid train --operation resume_train --sub_working_dir {shlex.quote(str(path))}"
     )
 
 
