@@ -98,7 +98,8 @@ def test_the_translation_of_another_systems_params_is_kept(params, tmp_path):
         "params": {"train": {"epochs": 7}},
         "notes": ["passes: became train.epochs"],
     }
-    assert not (RunDirectory.create(tmp_path / "y", params, None).path / "translation.json").exists()
+    other = RunDirectory.create(tmp_path / "y", params, None)
+    assert [path.name for path in other.path.iterdir()] == ["params.json"]
 
 
 def test_a_working_dir_that_is_a_file_is_named_when_the_run_is_made(params, tmp_path):

@@ -67,5 +67,5 @@ def build(params: Params, *, catalog: Catalog) -> Any:
 def reid_command() -> list[Component]:
     """Offer the subcommand."""
     return [
-        Component(name="check", build=build, summary="check a params file, all problems at once")
+        Component(name="check", build=build, summary="Check a params file, all problems at once")
     ]
