@@ -130,6 +130,17 @@ class PostprocessComponent(Component):
     first: bool = False
 
 
+@dataclass(frozen=True, kw_only=True)
+class TranslatorComponent(Component):
+    """A translator and whose params files it reads.
+
+    Attributes:
+        system: The other system, as messages name it.
+    """
+
+    system: str
+
+
 def call_build(component: Component, params: Params, owner: str = "", /, **context: Any) -> Any:
     """Build a component, passing only the context keywords that its signature names.
 

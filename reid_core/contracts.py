@@ -105,6 +105,44 @@ class Batch:
         )
 
 
+# ---- params files -----------------------------------------------------------------------
+
+ParamsKind = Literal["run", "eval"]
+"""What a params file is for: ``"run"`` params.json, ``"eval"`` eval_params.json."""
+
+
+@dataclass(frozen=True)
+class Translation:
+    """A params file of another system in our vocabulary.
+
+    Attributes:
+        params: The params as our own JSON file would hold them; they share nothing with the
+            file that they come from.
+        notes: One ``"key: what happened"`` line for every key of the old file that has no
+            effect or another meaning, or that says what the other system had in its source.
+    """
+
+    params: dict[str, Any]
+    notes: tuple[str, ...] = ()
+
+
+class Translator(Protocol):
+    """Turns the params files of one other system into ours; it never changes what it reads."""
+
+    def recognises(self, raw: Mapping[str, Any], kind: ParamsKind) -> bool:
+        """Return whether a JSON object is this system's file of that kind, right or wrong.
+
+        A file of ours is none, nor is one that only might be this system's.
+        """
+
+    def translate(self, raw: Mapping[str, Any], kind: ParamsKind, source: str) -> Translation:
+        """Return a recognised file in our vocabulary; ``source`` names it in messages.
+
+        Raises:
+            ParamsError: With all problems of the file.
+        """
+
+
 # ---- time -------------------------------------------------------------------------------
 
 

@@ -18,6 +18,7 @@ from reid_core.component import (
     EvaluatorComponent,
     LossComponent,
     PostprocessComponent,
+    TranslatorComponent,
 )
 
 GROUP = "reid_core"
@@ -156,6 +157,17 @@ def reid_command() -> list[Component]:  # type: ignore[empty-body]
     """
 
 
+@hookspec
+def reid_translator() -> list[TranslatorComponent]:  # type: ignore[empty-body]
+    """Params files of other systems in our vocabulary.
+
+    ``build(params) -> Translator``, without params: no params file can name a translator.
+    Every one is asked whether it recognises a file, as read from JSON; the one that does
+    translates it, and what it returns is checked as a file of ours. A file that two recognise is
+    refused, so recognise only what no other system's file and no file of ours can be.
+    """
+
+
 KINDS: tuple[str, ...] = (
     "backbone",
     "head",
@@ -169,6 +181,7 @@ KINDS: tuple[str, ...] = (
     "schedule",
     "objective",
     "command",
+    "translator",
 )
 """Every kind: the folder, the hook's suffix, the params key and the column of the tables."""
 
@@ -178,5 +191,6 @@ COMPONENT_TYPES: dict[str, type[Component]] = {
     "evaluator": EvaluatorComponent,
     "distance": DistanceComponent,
     "postprocess": PostprocessComponent,
+    "translator": TranslatorComponent,
 }
 """Kinds whose components declare more than a plain ``Component``."""

@@ -9,11 +9,13 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
+from reid_core.contracts import Translation
 from reid_core.errors import ReidError, shortened
 from reid_core.files import saving, user_path, write_json
 
@@ -48,7 +50,7 @@ class RunDirectory:
 
     @classmethod
     def create(
-        cls, path: Path, params: Mapping[str, Any], translation: Mapping[str, Any] | None
+        cls, path: Path, params: Mapping[str, Any], translation: Translation | None
     ) -> RunDirectory:
         """Make a new run directory with its resolved params, whole or not at all.
 
@@ -67,7 +69,7 @@ class RunDirectory:
                 temporary.chmod(0o755)
                 cls(temporary).write_params(params)
                 if translation is not None:
-                    write_json(temporary / "translation.json", translation)
+                    write_json(temporary / "translation.json", asdict(translation))
                 _rename(temporary, path)
             finally:
                 shutil.rmtree(temporary, ignore_errors=True)
@@ -159,5 +161,5 @@ def _rename(temporary: Path, path: Path) -> None:
 def _exists_already(path: Path) -> ReidError:
     return ReidError(
         f"{path}: exists already; choose another --sub_working_dir, or continue that run with: "
-        f"python train.py --operation resume_train --sub_working_dir {shlex.quote(str(path))}"
+        f"reid train --operation resume_train --sub_working_dir {shlex.quote(str(path))}"
     )

@@ -103,7 +103,7 @@ def reid_loss() -> list[LossComponent]:
             name="supcon",
             params=SupConParams,
             build=build,
-            summary="Every image picks its person's images out of the batch, by a softmax.",
+            summary="Every image picks its person's images out of the batch, by a softmax",
             reference="arXiv:2004.11362",
             role="metric",
             on="embedding",

@@ -1,4 +1,4 @@
-"""From a file's path to checked params: read, translate an older vocabulary, override, check."""
+"""From a file's path to checked params: read, translate another vocabulary, override, check."""
 
 from __future__ import annotations
 
@@ -9,22 +9,18 @@ from pathlib import Path
 
 from reid_core.catalog import Catalog
 from reid_core.console import say
+from reid_core.contracts import ParamsKind, Translation
+from reid_core.discovery import OFF_SWITCH
 from reid_core.errors import ParamsError
-from reid_core.legacy import (
-    Translation,
-    is_legacy_eval,
-    is_legacy_run,
-    translate_eval,
-    translate_run,
-)
-from reid_core.params.json_file import overridden, parse_json
+from reid_core.params.json_file import Raw, overridden, parse_json
 from reid_core.params.schema import EvalParams, RunParams
+from reid_core.params.translators import recognitions
 from reid_core.params.validation import check_eval_params, check_run_params
 
 
 @dataclass(frozen=True)
 class LoadedParams:
-    """Resolved params, and the translation that they come from, if the file was an older one."""
+    """Resolved params, and the translation that they come from, if they were another system's."""
 
     params: RunParams
     translation: Translation | None = None
@@ -42,12 +38,10 @@ def load_run_params(path: Path, catalog: Catalog, overrides: Sequence[str] = ())
         ReidError: With all problems of the file.
     """
     problems: list[str] = []
-    raw, translation = parse_json(path, problems), None
-    with _joined(path, problems):
-        if is_legacy_run(raw):
-            translation = translate_run(raw, str(path))
-            raw = translation.params
-            _say_notes(path, translation)
+    failed: list[str] = []
+    raw = parse_json(path, problems)
+    with _joined(path, problems, failed):
+        raw, translation = _in_our_vocabulary(raw, "run", path, catalog, failed)
         recorded = raw.get("plugins")
         params = check_run_params(overridden(raw, overrides, problems), catalog, str(path))
     if isinstance(recorded, dict):
@@ -60,21 +54,20 @@ def load_run_params(path: Path, catalog: Catalog, overrides: Sequence[str] = ())
 def load_eval_params(path: Path, catalog: Catalog, overrides: Sequence[str] = ()) -> EvalParams:
     """Read, translate, override and check an eval_params.json; see ``load_run_params``."""
     problems: list[str] = []
+    failed: list[str] = []
     raw = parse_json(path, problems)
-    with _joined(path, problems):
-        if is_legacy_eval(raw):
-            translation = translate_eval(raw, str(path))
-            raw = translation.params
-            _say_notes(path, translation)
+    with _joined(path, problems, failed):
+        raw, _ = _in_our_vocabulary(raw, "eval", path, catalog, failed)
         params = check_eval_params(overridden(raw, overrides, problems), catalog, str(path))
     return params
 
 
 @contextmanager
-def _joined(path: Path, problems: list[str]) -> Iterator[None]:
+def _joined(path: Path, problems: list[str], failed: list[str]) -> Iterator[None]:
     """Report the problems that were found before together with those of the block.
 
-    Of a place that has a problem already, such as a key given twice, nothing more is said.
+    Of a place that has a problem already, such as a key given twice, nothing more is said. Of
+    translators that could not be asked nothing is said when the file is right without them.
 
     Raises:
         ParamsError: There are problems.
@@ -85,10 +78,26 @@ def _joined(path: Path, problems: list[str]) -> Iterator[None]:
         places = {problem.partition(": ")[0] for problem in problems}
         problems += [p for p in error.problems if p.partition(": ")[0] not in places]
     if problems:
-        raise ParamsError(str(path), problems)
+        raise ParamsError(str(path), [*problems, *failed])
 
 
-def _say_notes(path: Path, translation: Translation) -> None:
-    say(f"{path}: written for pytorch-reid-lite; translated:")
+def _in_our_vocabulary(
+    raw: Raw, kind: ParamsKind, path: Path, catalog: Catalog, failed: list[str]
+) -> tuple[Raw, Translation | None]:
+    """Return the params, translated if they are another system's, and the translation.
+
+    Raises:
+        ParamsError: The file has problems, its translator fails, or several recognise it.
+    """
+    found = recognitions(raw, kind, catalog, failed)
+    if not found:
+        return raw, None
+    if len(found) > 1:
+        names = " and ".join(str(recognition.offer) for recognition in found)
+        advice = f"uninstall one, or keep all but the built-in plugins out with {OFF_SWITCH}=1"
+        raise ParamsError(str(path), [f"recognised by {names}; {advice}"])
+    translation = found[0].translate(raw, kind, str(path))
+    say(f"{path}: written for {found[0].system}; translated:")
     for note in translation.notes:
         say(f"  {note}")
+    return translation.params, translation

@@ -78,7 +78,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     if found != FORMAT:
         raise ReidError(
             f"{path}: not a checkpoint of this version of reid-core (expected '{FORMAT}', "
-            f"found {found!r}); weights files go to 'pretrain_snapshot' or evaluator.py"
+            f"found {found!r}); weights files go to 'pretrain_snapshot' or to reid evaluate"
         )
     return dict(content)
 

@@ -153,7 +153,7 @@ class Run:
         path = shlex.quote(str(self.directory.path))
         self.interrupt.check(
             f"stopped after step {self.state.step}; everything is saved. Continue with: "
-            f"python train.py --operation resume_train --sub_working_dir {path}"
+            f"reid train --operation resume_train --sub_working_dir {path}"
         )
 
     @contextmanager

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +12,11 @@ import torch
 from reid_core.catalog import Catalog
 from reid_core.compute.device import choose_device
 from reid_core.console import say
+from reid_core.contracts import Translation
 from reid_core.data.dataset_stores import Stores
 from reid_core.data.training_images import TrainingImages
 from reid_core.evaluation.during_training import Scorer
 from reid_core.files import user_path
-from reid_core.legacy import Translation
 from reid_core.network.weights import load_snapshot, read_weights
 from reid_core.params.json_file import read_json
 from reid_core.params.schema import RunParams
@@ -51,8 +50,7 @@ def start_train(
     check_on_meta(params, catalog)
     images, training, scorer = _prepare(params, catalog)
     _load_snapshot(training)
-    kept = None if translation is None else asdict(translation)
-    directory = RunDirectory.create(path, params.model_dump(mode="json"), kept)
+    directory = RunDirectory.create(path, params.model_dump(mode="json"), translation)
     say(f"run directory: {directory.path}")
     with directory.locked():
         _train(Run(directory, training, scorer), images, is_new=True)

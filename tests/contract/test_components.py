@@ -80,6 +80,47 @@ def test_a_reference_stands_in_the_docstring_and_networks_and_losses_have_one(co
     assert [word for word in words if word not in docstring] == []
 
 
+def style_faults(summary, reference, docstring):
+    """Yield what differs from the style of the built-in components' words."""
+    if summary[:1].islower() or summary.endswith("."):
+        yield "the summary begins with a lower-case letter or ends with a full stop"
+    paragraphs = docstring.split("\n\n")
+    at = [i for i, paragraph in enumerate(paragraphs) if "Reference:" in paragraph]
+    if at not in ([], [len(paragraphs) - 1]):
+        yield "'Reference:' stands elsewhere than in the last paragraph of the docstring"
+    elif at and not paragraphs[-1].startswith("Reference: "):
+        yield "no blank line stands before 'Reference:'"
+    elif at and re.match(r"Reference: ([A-Z]\.-?)+ ", paragraphs[-1]):
+        yield "a first name stands in the reference"
+    elif reference and not at:
+        yield "the docstring has no paragraph 'Reference:'"
+
+
+def test_the_words_of_all_built_in_components_are_of_one_style(catalog):
+    ours = [offer for offer in catalog.offers if offer.distribution == "reid-core"]
+    assert ours
+    for offer in ours:
+        component = offer.component
+        docstring = inspect.getdoc(inspect.getmodule(component.build))
+        faults = list(style_faults(component.summary, component.reference, docstring))
+        assert faults == [], offer
+
+
+@pytest.mark.parametrize(
+    ("summary", "docstring"),
+    [
+        ("words in lower case", "What.\n\nReference: Doe et al."),
+        ("Words with a stop.", "What.\n\nReference: Doe et al."),
+        ("Words", "What.\n\nMore.\nReference: Doe et al."),
+        ("Words", "What.\n\nReference: Doe et al.\n\nMore."),
+        ("Words", "What.\n\nReference: J. Doe et al."),
+        ("Words", "What, as Doe et al. do."),
+    ],
+)
+def test_the_search_for_another_style_finds_it(summary, docstring):
+    assert len(list(style_faults(summary, "Doe et al.", docstring))) == 1
+
+
 # ---- params -----------------------------------------------------------------------------
 
 

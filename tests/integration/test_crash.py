@@ -57,7 +57,7 @@ def test_a_signal_finishes_the_step_saves_and_says_how_to_resume(tool, reference
     assert "stopping after this step; once more stops at once" in output
     done = work.metrics()[-1]["step"]
     assert (
-        f"stopped after step {done}; everything is saved. Continue with: python train.py "
+        f"stopped after step {done}; everything is saved. Continue with: reid train "
         f"--operation resume_train --sub_working_dir {work.run}" in output
     )
     assert not (work.run / "weights" / "last.safetensors").exists()

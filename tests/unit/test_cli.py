@@ -402,7 +402,7 @@ def test_check_knows_eval_params_that_lack_their_source(answer, tmp_path):
 
 
 def test_check_translates_a_run_of_the_predecessor(answer):
-    path = ROOT / "tests" / "unit" / "legacy_params.json"
+    path = ROOT / "tests" / "unit" / "reid_lite_params.json"
     status, out, err = answer("check", path)
     assert (status, err) == (0, "")
     assert out.startswith(f"{path}: written for pytorch-reid-lite; translated:\n")
@@ -410,7 +410,7 @@ def test_check_translates_a_run_of_the_predecessor(answer):
 
 
 def test_check_translates_an_evaluation_of_the_predecessor_that_lacks_only_its_data(answer):
-    path = ROOT / "tests" / "unit" / "legacy_eval_params.json"
+    path = ROOT / "tests" / "unit" / "reid_lite_eval_params.json"
     status, out, err = answer("check", path)
     assert (status, err) == (
         2,

@@ -519,7 +519,7 @@ def test_problems_of_eval_params_are_reported_together(file, catalog):
 
 
 def test_problems_of_an_older_file_are_reported_together(file, catalog):
-    old = json.loads((Path(__file__).parent / "legacy_params.json").read_text())
+    old = json.loads((Path(__file__).parent / "reid_lite_params.json").read_text())
     text = json.dumps({**old, "optimizer": "rmsprop", "weight_decay": "@"})
     path = file(text.replace('"@"', 'NaN, "img_h": 384'))
     assert problems_of_loading(load_run_params, path, catalog) == [

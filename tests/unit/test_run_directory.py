@@ -1,11 +1,13 @@
 """The folder of a run: which names it may have, and who may use it."""
 
+import json
 import shlex
 from pathlib import Path
 
 import pytest
 
 from reid_core import ReidError
+from reid_core.contracts import Translation
 from reid_core.params.json_file import read_json
 from reid_core.params.validation import check_run_params
 from reid_core.run_directory import RunDirectory, new_run_path
@@ -83,11 +85,22 @@ def test_two_starts_with_one_name_leave_one_run(params):
     assert str(caught.value) == message(params.working_dir, "same")
     assert str(caught.value) == (
         f"{one}: exists already; choose another --sub_working_dir, or continue that run with: "
-        f"python train.py --operation resume_train --sub_working_dir '{one}'"
+        f"reid train --operation resume_train --sub_working_dir '{one}'"
     )
     assert shlex.split(str(caught.value).partition("with: ")[2])[-1] == str(one)
     assert (one / "params.json").stat().st_mtime_ns == before
     assert [path.name for path in one.parent.iterdir()] == ["same"]
+
+
+def test_the_translation_of_another_systems_params_is_kept(params, tmp_path):
+    translation = Translation({"train": {"epochs": 7}}, ("passes: became train.epochs",))
+    run = RunDirectory.create(tmp_path / "x", params.model_dump(mode="json"), translation)
+    assert json.loads((run.path / "translation.json").read_text(encoding="utf-8")) == {
+        "params": {"train": {"epochs": 7}},
+        "notes": ["passes: became train.epochs"],
+    }
+    other = RunDirectory.create(tmp_path / "y", params, None)
+    assert [path.name for path in other.path.iterdir()] == ["params.json"]
 
 
 def test_a_working_dir_that_is_a_file_is_named_when_the_run_is_made(params, tmp_path):

@@ -2,8 +2,9 @@
 
 Cameras differ in light and colour balance; the identity does not. The four changes come in a
 random order, with the same arithmetic as torchvision's ``ColorJitter``.
-Reference: A. Krizhevsky, I. Sutskever, G. Hinton, ImageNet Classification with Deep
-Convolutional Neural Networks, NIPS 2012, section 4.1 (colour changes that keep the object).
+
+Reference: Krizhevsky et al., "ImageNet Classification with Deep Convolutional Neural Networks",
+NIPS 2012, section 4.1 (colour changes that keep the object).
 """
 
 from __future__ import annotations
@@ -99,7 +100,7 @@ def reid_augmentation() -> list[AugmentationComponent]:
             params=ColorJitterParams,
             build=build,
             stage="pil",
-            summary="random brightness, contrast, saturation and hue",
+            summary="Random brightness, contrast, saturation and hue",
             reference="Krizhevsky et al., NIPS 2012",
         )
     ]

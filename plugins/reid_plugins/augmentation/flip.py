@@ -1,8 +1,9 @@
 """Mirror the image left to right with a probability.
 
 A person seen from the left and from the right is the same person.
-Reference: H. Luo et al., Bag of Tricks and A Strong Baseline for Deep Person
-Re-identification, arXiv:1903.07071, section 2.
+
+Reference: Luo et al., "Bag of Tricks and A Strong Baseline for Deep Person
+Re-identification", arXiv:1903.07071, section 2.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ def reid_augmentation() -> list[AugmentationComponent]:
             params=FlipParams,
             build=build,
             stage="pil",
-            summary="mirror left to right with probability p",
+            summary="Mirror left to right with probability p",
             reference="arXiv:1903.07071",
         )
     ]

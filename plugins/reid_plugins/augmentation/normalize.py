@@ -2,7 +2,8 @@
 
 The network's first weights expect inputs around 0 with unit variance; the defaults are those
 of the ImageNet weights that backbones start from.
-Reference: K. He et al., Deep Residual Learning for Image Recognition, arXiv:1512.03385.
+
+Reference: He et al., "Deep Residual Learning for Image Recognition", arXiv:1512.03385.
 """
 
 from __future__ import annotations

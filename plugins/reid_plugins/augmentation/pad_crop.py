@@ -2,8 +2,9 @@
 
 It makes up for detectors that do not centre the person. The size stays as it was, so the
 operation can stand before or after ``resize``; usually it stands after, in pixels of the input.
-Reference: H. Luo et al., Bag of Tricks and A Strong Baseline for Deep Person
-Re-identification, arXiv:1903.07071, section 2 (10 pixels).
+
+Reference: Luo et al., "Bag of Tricks and A Strong Baseline for Deep Person
+Re-identification", arXiv:1903.07071, section 2 (10 pixels).
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ def reid_augmentation() -> list[AugmentationComponent]:
             params=PadCropParams,
             build=build,
             stage="pil",
-            summary="pad with black, crop the old size at a random place",
+            summary="Pad with black, crop the old size at a random place",
             reference="arXiv:1903.07071",
         )
     ]

@@ -4,7 +4,8 @@ It works on the tensor and stands where the list puts it. Before ``normalize`` (
 fits this) the fill is a colour: ``mean`` is ImageNet's mean colour, ``zero`` is black. After
 ``normalize`` the fill is in units of the standard deviation: there ``zero`` is the mean colour,
 ``noise`` looks like any image, and ``mean`` gives the value that reid-strong-baseline writes.
-Reference: Z. Zhong et al., Random Erasing Data Augmentation, arXiv:1708.04896, algorithm 1.
+
+Reference: Zhong et al., "Random Erasing Data Augmentation", arXiv:1708.04896, algorithm 1.
 """
 
 from __future__ import annotations
@@ -136,7 +137,7 @@ def reid_augmentation() -> list[AugmentationComponent]:
             params=RandomErasingParams,
             build=build,
             stage="tensor",
-            summary="overwrite a random rectangle with the mean colour, zero or noise",
+            summary="Overwrite a random rectangle with the mean colour, zero or noise",
             reference="arXiv:1708.04896",
         )
     ]

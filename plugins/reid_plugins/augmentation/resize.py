@@ -3,8 +3,9 @@
 The whole image is stretched; people are cropped to their box already, so the aspect ratio
 changes little. Pillow averages over all source pixels when it shrinks (antialiasing), with
 either interpolation; there is no way to switch that off.
-Reference: H. Luo et al., Bag of Tricks and A Strong Baseline for Deep Person
-Re-identification, arXiv:1903.07071, section 2 (256 x 128 pixels).
+
+Reference: Luo et al., "Bag of Tricks and A Strong Baseline for Deep Person
+Re-identification", arXiv:1903.07071, section 2 (256 x 128 pixels).
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ def reid_augmentation() -> list[AugmentationComponent]:
             build=build,
             stage="pil",
             at_test=True,
-            summary="resize to height x width, antialiased",
+            summary="Resize to height x width, antialiased",
             reference="arXiv:1903.07071",
         )
     ]

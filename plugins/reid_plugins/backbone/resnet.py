@@ -59,7 +59,7 @@ def component(name: str) -> Component:
         name=name,
         params=ResNetParams,
         build=build,
-        summary=f"Residual network of {name.removeprefix('resnet')} layers, from torchvision.",
+        summary=f"Residual network of {name.removeprefix('resnet')} layers, from torchvision",
         reference="arXiv:1512.03385",
     )
 

@@ -8,9 +8,9 @@ from typing import Any
 
 from reid_core import Component, Params, hookimpl
 from reid_core.catalog import Catalog
-from reid_core.legacy import is_legacy_eval, is_legacy_run
-from reid_core.params.json_file import parse_json
+from reid_core.params.json_file import Raw, parse_json
 from reid_core.params.load import load_eval_params, load_run_params
+from reid_core.params.translators import recognitions
 
 
 class CheckCommand:
@@ -35,7 +35,7 @@ class CheckCommand:
     def run(self, args: argparse.Namespace) -> None:
         """Check and say what the file stands for."""
         raw = parse_json(args.params, [])  # loading reads it again and reports what is wrong
-        if not is_legacy_run(raw) and (is_legacy_eval(raw) or _is_eval(raw)):
+        if self._is_eval(raw):
             load_eval_params(args.params, self.catalog, args.set)
             print(f"{args.params}: right (eval_params)")
             return
@@ -49,11 +49,13 @@ class CheckCommand:
         used = ", ".join(f"{name} {version}" for name, version in params.plugins.items())
         print(f"{args.params}: right: {params.backbone.name}, {heads}, {losses} ({used})")
 
-
-def _is_eval(raw: dict[str, Any]) -> bool:
-    """Return whether an object is meant as eval_params.json, also where its source is missing."""
-    sources = ("run", "weights", "features")
-    return any(key in raw for key in sources) or ("targets" in raw and "data" not in raw)
+    def _is_eval(self, raw: Raw) -> bool:
+        """Return whether an object is meant as eval_params.json, also where it lacks its source."""
+        if recognitions(raw, "run", self.catalog, []):
+            return False
+        sources = ("run", "weights", "features")
+        ours = any(key in raw for key in sources) or ("targets" in raw and "data" not in raw)
+        return ours or bool(recognitions(raw, "eval", self.catalog, []))
 
 
 def build(params: Params, *, catalog: Catalog) -> Any:
@@ -65,5 +67,5 @@ def build(params: Params, *, catalog: Catalog) -> Any:
 def reid_command() -> list[Component]:
     """Offer the subcommand."""
     return [
-        Component(name="check", build=build, summary="check a params file, all problems at once")
+        Component(name="check", build=build, summary="Check a params file, all problems at once")
     ]

@@ -155,7 +155,7 @@ def reid_command() -> list[Component]:
         Component(
             name="compare-runs",
             build=build,
-            summary="differences of two runs' scores with intervals, and the queries behind them",
+            summary="Differences of two runs' scores with intervals, and the queries behind them",
             reference="Smucker et al., CIKM 2007",
         )
     ]

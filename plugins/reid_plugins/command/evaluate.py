@@ -47,6 +47,6 @@ def reid_command() -> list[Component]:
     """Offer the subcommand."""
     return [
         Component(
-            name="evaluate", build=build, summary="score a run, a weights file or saved features"
+            name="evaluate", build=build, summary="Score a run, a weights file or saved features"
         )
     ]

@@ -119,4 +119,4 @@ def build(params: Params, *, catalog: Catalog) -> Any:
 @hookimpl
 def reid_command() -> list[Component]:
     """Offer the subcommand."""
-    return [Component(name="pack", build=build, summary="pack datasets into stores, or verify one")]
+    return [Component(name="pack", build=build, summary="Pack datasets into stores, or verify one")]

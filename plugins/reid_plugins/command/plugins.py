@@ -53,4 +53,4 @@ def build(params: Params, *, catalog: Catalog) -> Any:
 @hookimpl
 def reid_command() -> list[Component]:
     """Offer the subcommand."""
-    return [Component(name="plugins", build=build, summary="list what every plugin offers")]
+    return [Component(name="plugins", build=build, summary="List what every plugin offers")]

@@ -59,4 +59,4 @@ def build(params: Params, *, catalog: Catalog) -> Any:
 @hookimpl
 def reid_command() -> list[Component]:
     """Offer the subcommand."""
-    return [Component(name="report", build=build, summary="write a page about a run's scores")]
+    return [Component(name="report", build=build, summary="Write a page about a run's scores")]

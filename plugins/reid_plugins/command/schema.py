@@ -37,5 +37,5 @@ def build(params: Params, *, catalog: Catalog) -> Any:
 def reid_command() -> list[Component]:
     """Offer the subcommand."""
     return [
-        Component(name="schema", build=build, summary="print the JSON Schema of the params files")
+        Component(name="schema", build=build, summary="Print the JSON Schema of the params files")
     ]

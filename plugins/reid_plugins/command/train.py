@@ -127,4 +127,4 @@ def build(params: Params, *, catalog: Catalog) -> Any:
 @hookimpl
 def reid_command() -> list[Component]:
     """Offer the subcommand."""
-    return [Component(name="train", build=build, summary="train a model from a params file")]
+    return [Component(name="train", build=build, summary="Train a model from a params file")]

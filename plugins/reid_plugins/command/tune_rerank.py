@@ -163,7 +163,7 @@ def reid_command() -> list[Component]:
         Component(
             name="tune-rerank",
             build=build,
-            summary="search the parameters of k-reciprocal re-ranking on validation images",
+            summary="Search the parameters of k-reciprocal re-ranking on validation images",
             reference="arXiv:1701.08398",
         )
     ]

@@ -2,6 +2,7 @@
 
 ``root/train/anna/1.jpg`` is an image of identity 'anna'. A root that holds the identities'
 folders directly is train alone. A share of each identity's training images can be moved to val.
+
 Reference: the layout of torchvision's ImageFolder, with re-ID's splits above it.
 """
 
@@ -130,6 +131,6 @@ def reid_dataset() -> list[Component]:
             name="image_folder",
             params=ImageFolderParams,
             build=build,
-            summary="one folder per identity, in one folder per split",
+            summary="One folder per identity, in one folder per split",
         )
     ]

@@ -2,6 +2,7 @@
 
 The file has the columns path, pid, split and, if wanted, camid, junk, distractor. It fits
 datasets that no reader knows: write the list once instead of moving the files.
+
 Reference: RFC 4180 (the CSV format); UTF-8, with or without a byte order mark.
 """
 
@@ -161,6 +162,6 @@ def reid_dataset() -> list[Component]:
             name="manifest",
             params=ManifestParams,
             build=build,
-            summary="images, identities, cameras and splits from a CSV file",
+            summary="Images, identities, cameras and splits from a CSV file",
         )
     ]

@@ -4,7 +4,8 @@
 demand ``gt_bbox`` is multi_query. A name such as ``0002_c1s1_000451_03.jpg`` is identity 0002,
 camera 1, and so is ``0002_c1_f0044158.jpg`` of DukeMTMC-reID; identity -1 is junk, identity 0 a
 distractor. Unlike most readers, junk is kept and marked, so that the evaluator decides.
-Reference: L. Zheng et al., Scalable Person Re-identification: A Benchmark, ICCV 2015.
+
+Reference: Zheng et al., "Scalable Person Re-identification: A Benchmark", ICCV 2015.
 """
 
 from __future__ import annotations

@@ -120,6 +120,6 @@ def reid_dataset() -> list[Component]:
             name="synthetic_market",
             params=SyntheticMarketParams,
             build=build,
-            summary="drawn people under several cameras, made on the spot from a seed",
+            summary="Drawn people under several cameras, made on the spot from a seed",
         )
     ]

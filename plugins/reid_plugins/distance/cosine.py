@@ -1,6 +1,7 @@
 """1 - the cosine of the angle between two vectors.
 
 The vectors are L2-normalised; one of zeros stays zero and has distance 1 from all.
+
 Reference: the test distance of most re-identification systems, e.g. Zheng et al., "Scalable
 Person Re-identification: A Benchmark", ICCV 2015.
 """

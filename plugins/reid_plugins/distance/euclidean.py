@@ -2,6 +2,7 @@
 
 Both give the same ranking; they differ in the distances that are stored, in thresholds, and
 in what re-ranking makes of them.
+
 Reference: Luo et al., "Bag of Tricks and A Strong Baseline for Deep Person
 Re-identification", arXiv:1903.07071 (squared).
 """
@@ -42,7 +43,7 @@ def reid_distance() -> list[DistanceComponent]:
         DistanceComponent(
             name="squared_euclidean",
             build=build_squared,
-            summary="squared Euclidean distance of the vectors as they come",
+            summary="Squared Euclidean distance of the vectors as they come",
             reference="Luo et al., arXiv:1903.07071",
         ),
     ]

@@ -2,6 +2,7 @@
 
 ``2 asin(chord / 2) - factor * uc``: the uncertainty is that of the head `uncertain`. That of
 the query, the same for its whole gallery, is left out.
+
 Reference: Huang et al., "Norm-Aware Margin Assignment for Person Re-Identification" (NAMA),
 2022: ``TEST.NORM_K`` of its code, where it is usually 0.
 """
@@ -45,7 +46,7 @@ def reid_distance() -> list[DistanceComponent]:
             name="uncertain",
             params=UncertainDistanceParams,
             build=build,
-            summary="angle less a part of the gallery image's uncertainty (head 'uncertain')",
+            summary="Angle less a part of the gallery image's uncertainty (head 'uncertain')",
             reference="Huang et al., Norm-Aware Margin Assignment, 2022",
             aux=("uc",),
         )

@@ -212,7 +212,7 @@ def reid_evaluator() -> list[EvaluatorComponent]:
             name=NAME,
             build=build,
             params=ClassificationParams,
-            summary="top-k and balanced accuracy of the classifier on a val split",
+            summary="Top-k and balanced accuracy of the classifier on a val split",
             splits=("val",),
             outputs=("logits",),
         )

@@ -38,7 +38,7 @@ def reid_evaluator() -> list[EvaluatorComponent]:
             name=NAME,
             build=build,
             params=MarketParams,
-            summary="mAP, mINP and CMC of queries against a gallery (Market-1501 protocol)",
+            summary="CMC, mAP and mINP of queries against a gallery (Market-1501 protocol)",
             reference="Zheng et al., ICCV 2015",
             splits=("query", "gallery"),
             outputs=("embedding", "feature"),

@@ -67,7 +67,7 @@ def reid_head() -> list[Component]:
             name="global",
             params=GlobalParams,
             build=build,
-            summary="Pooled map, optional linear layer, BN neck: one branch 'global'.",
+            summary="Pooled map, optional linear layer, BN neck: one branch 'global'",
             reference="arXiv:1903.07071",
         )
     ]

@@ -72,7 +72,7 @@ def reid_head() -> list[Component]:
             name="pcb",
             params=PCBParams,
             build=build,
-            summary="Stripes with a classifier each: branches 'stripe_<i>', 'parts', 'global'.",
+            summary="Stripes with a classifier each: branches 'stripe_<i>', 'parts', 'global'",
             reference="arXiv:1711.09349",
         )
     ]

@@ -64,7 +64,7 @@ def reid_head() -> list[Component]:
             name="spectral",
             params=SpectralParams,
             build=build,
-            summary="Head 'global' and its batch-transformed copy: 'global', 'spectral'.",
+            summary="Head 'global' and its batch-transformed copy: 'global', 'spectral'",
             reference="arXiv:1811.11405",
         )
     ]

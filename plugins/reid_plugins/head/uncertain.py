@@ -99,7 +99,7 @@ def reid_head() -> list[Component]:
             name="uncertain",
             params=UncertainParams,
             build=build,
-            summary="Head 'global' and the uncertainty 'uc' of each image, from its norm.",
+            summary="Head 'global' and the uncertainty 'uc' of each image, from its norm",
             reference="Huang et al., Norm-Aware Margin Assignment, 2022",
         )
     ]

@@ -90,7 +90,7 @@ def reid_loss() -> list[LossComponent]:
             name="am_softmax",
             params=AMSoftmaxParams,
             build=build,
-            summary="CosFace: cross entropy over scaled cosines with an additive margin.",
+            summary="CosFace: cross entropy over scaled cosines with an additive margin",
             reference="arXiv:1801.05599",
             role="id",
             on="embedding",

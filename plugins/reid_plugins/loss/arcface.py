@@ -91,7 +91,7 @@ def reid_loss() -> list[LossComponent]:
             name="arcface",
             params=ArcFaceParams,
             build=build,
-            summary="Cross entropy over scaled cosines with a margin on the angle.",
+            summary="Cross entropy over scaled cosines with a margin on the angle",
             reference="arXiv:1801.07698",
             role="id",
             on="embedding",

@@ -49,7 +49,7 @@ def reid_loss() -> list[LossComponent]:
             name="center",
             params=CenterParams,
             build=build,
-            summary="Squared distance of every image to the moving center of its identity.",
+            summary="Squared distance of every image to the moving center of its identity",
             reference="Wen et al., ECCV 2016",
             role="metric",
             on="feature",

@@ -125,7 +125,7 @@ def reid_loss() -> list[LossComponent]:
             name="circle",
             params=CircleParams,
             build=build,
-            summary="Cosines of pairs, each weighted by how far it is from its goal.",
+            summary="Cosines of pairs, each weighted by how far it is from its goal",
             reference="arXiv:2002.10857",
             role="metric",
             on="embedding",

@@ -83,7 +83,7 @@ def reid_loss() -> list[LossComponent]:
             name="circle_softmax",
             params=CircleSoftmaxParams,
             build=build,
-            summary="Circle loss over classes: cosines weighted by distance from their goal.",
+            summary="Circle loss over classes: cosines weighted by distance from their goal",
             reference="arXiv:2002.10857",
             role="id",
             on="embedding",

@@ -88,7 +88,7 @@ def reid_loss() -> list[LossComponent]:
             name="contrastive",
             params=ContrastiveParams,
             build=build,
-            summary="Distances of positive pairs, and of negative pairs within a margin.",
+            summary="Distances of positive pairs, and of negative pairs within a margin",
             reference="Hadsell et al., CVPR 2006",
             role="metric",
             on="embedding",

@@ -72,7 +72,7 @@ def reid_loss() -> list[LossComponent]:
             name="focal",
             params=FocalParams,
             build=build,
-            summary="Cross entropy in which images that are already right count less.",
+            summary="Cross entropy in which images that are already right count less",
             reference="arXiv:1708.02002",
             role="id",
             on="embedding",

@@ -107,7 +107,7 @@ def reid_loss() -> list[LossComponent]:
             name="instance",
             params=InstanceParams,
             build=build,
-            summary="Every image or identity of the batch is kept apart from all others.",
+            summary="Every image or identity of the batch is kept apart from all others",
             reference="arXiv:1711.05535",
             role="metric",
             on="embedding",

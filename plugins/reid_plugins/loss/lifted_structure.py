@@ -82,7 +82,7 @@ def reid_loss() -> list[LossComponent]:
             name="lifted_structure",
             params=LiftedStructureParams,
             build=build,
-            summary="Smooth maximum of positive and minimum of negative distances per anchor.",
+            summary="Smooth maximum of positive and minimum of negative distances per anchor",
             reference="arXiv:1703.07737",
             role="metric",
             on="embedding",

@@ -91,7 +91,7 @@ def reid_loss() -> list[LossComponent]:
             name="metric_learning",
             params=MetricLearningParams,
             build=build,
-            summary="Any loss and miner of the library pytorch-metric-learning, by its name.",
+            summary="Any loss and miner of the library pytorch-metric-learning, by its name",
             reference="arXiv:2008.09164",
             role="metric",
             on="embedding",

@@ -115,7 +115,7 @@ def reid_loss() -> list[LossComponent]:
             name="multi_similarity",
             params=MultiSimilarityParams,
             build=build,
-            summary="Cosines of informative pairs, the hard ones counting most.",
+            summary="Cosines of informative pairs, the hard ones counting most",
             reference="arXiv:1904.06627",
             role="metric",
             on="embedding",

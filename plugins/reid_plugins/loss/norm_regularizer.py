@@ -100,7 +100,7 @@ def reid_loss() -> list[LossComponent]:
             name="norm_regularizer",
             params=NormRegularizerParams,
             build=build,
-            summary="Pushes the norms of features up, to the end of a range.",
+            summary="Pushes the norms of features up, to the end of a range",
             reference="arXiv:2103.06795",
             role="metric",
             on="feature",

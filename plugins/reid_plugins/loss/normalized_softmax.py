@@ -50,7 +50,7 @@ def reid_loss() -> list[LossComponent]:
             name="normalized_softmax",
             params=NormalizedSoftmaxParams,
             build=build,
-            summary="NormFace: cross entropy over scaled cosines.",
+            summary="NormFace: cross entropy over scaled cosines",
             reference="arXiv:1704.06369",
             role="id",
             on="embedding",

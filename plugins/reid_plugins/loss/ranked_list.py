@@ -142,7 +142,7 @@ def reid_loss() -> list[LossComponent]:
             name="ranked_list",
             params=RankedListParams,
             build=build,
-            summary="Positive pairs within a radius, negative pairs beyond a boundary.",
+            summary="Positive pairs within a radius, negative pairs beyond a boundary",
             reference="arXiv:1903.03238",
             role="metric",
             on="embedding",

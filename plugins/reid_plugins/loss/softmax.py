@@ -84,7 +84,7 @@ def reid_loss() -> list[LossComponent]:
             name="softmax",
             params=SoftmaxParams,
             build=build,
-            summary="Cross entropy over identities with label smoothing.",
+            summary="Cross entropy over identities with label smoothing",
             reference="arXiv:1512.00567",
             role="id",
             on="embedding",

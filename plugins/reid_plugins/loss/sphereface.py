@@ -93,7 +93,7 @@ def reid_loss() -> list[LossComponent]:
             name="sphereface",
             params=SphereFaceParams,
             build=build,
-            summary="Cross entropy over cosines with a multiple of the angle.",
+            summary="Cross entropy over cosines with a multiple of the angle",
             reference="arXiv:1704.08063",
             role="id",
             on="embedding",

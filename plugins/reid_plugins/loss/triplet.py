@@ -106,7 +106,7 @@ def reid_loss() -> list[LossComponent]:
             name="triplet",
             params=TripletParams,
             build=build,
-            summary="Hardest or weighted triplets with a margin or the soft margin.",
+            summary="Hardest or weighted triplets with a margin or the soft margin",
             reference="arXiv:1703.07737",
             role="metric",
             on="feature",

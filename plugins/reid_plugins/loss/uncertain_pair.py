@@ -87,7 +87,7 @@ def reid_loss() -> list[LossComponent]:
             name=NAME,
             params=UncertainPairParams,
             build=build,
-            summary="All pairs of a batch, with a margin by the uncertainty of each image.",
+            summary="All pairs of a batch, with a margin by the uncertainty of each image",
             reference="Huang et al., Norm-Aware Margin Assignment, 2022",
             role="metric",
             on="feature",

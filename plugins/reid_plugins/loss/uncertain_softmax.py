@@ -120,7 +120,7 @@ def reid_loss() -> list[LossComponent]:
             name=NAME,
             params=UncertainSoftmaxParams,
             build=build,
-            summary="Cross entropy over angles, with a margin by the uncertainty of each image.",
+            summary="Cross entropy over angles, with a margin by the uncertainty of each image",
             reference="Huang et al., Norm-Aware Margin Assignment, 2022",
             role="id",
             on="embedding",

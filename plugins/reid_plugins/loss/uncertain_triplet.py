@@ -89,7 +89,7 @@ def reid_loss() -> list[LossComponent]:
             name=NAME,
             params=UncertainTripletParams,
             build=build,
-            summary="Batch-hard triplets, with a margin by the uncertainty of each image.",
+            summary="Batch-hard triplets, with a margin by the uncertainty of each image",
             reference="Huang et al., Norm-Aware Margin Assignment, 2022",
             role="metric",
             on="feature",

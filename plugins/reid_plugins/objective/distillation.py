@@ -128,7 +128,7 @@ def reid_objective() -> list[Component]:
             name="distillation",
             params=DistillationParams,
             build=build,
-            summary="a trained teacher's logits, features or relations, for the student to match",
+            summary="A trained teacher's logits, features or relations, for the student to match",
             reference="arXiv:1503.02531",
         )
     ]

@@ -22,6 +22,6 @@ def reid_objective() -> list[Component]:
         Component(
             name="supervised",
             build=build,
-            summary="the weighted losses of the params' loss list",
+            summary="The weighted losses of the params' loss list",
         )
     ]

@@ -6,7 +6,8 @@ among those that may be taken, the least used of the epoch come first. So images
 under one camera are used equally often, give or take one. Identities walk through shuffled rounds,
 as in ``class_balanced``, and ``small_ids`` is the same. Unknown cameras (-1) are never taken
 for other ones.
-Reference: L. He et al., FastReID: A Pytorch Toolbox for General Instance Re-identification,
+
+Reference: He et al., "FastReID: A Pytorch Toolbox for General Instance Re-identification",
 arXiv:2006.02631 (the balanced identity sampler of its code).
 """
 

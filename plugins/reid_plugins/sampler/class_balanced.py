@@ -5,8 +5,9 @@ K images of each. Both walk through shuffled rounds: everything is used once bef
 is used again, so identities and the images of an identity come up equally often. With
 ``epoch: identities`` no identity is visited twice in an epoch. ``small_ids`` says whether
 the images of an identity with fewer than K are repeated or left out.
-Reference: A. Hermans, L. Beyer, B. Leibe, In Defense of the Triplet Loss for Person
-Re-Identification, arXiv:1703.07737, section 2 (PK batches).
+
+Reference: Hermans et al., "In Defense of the Triplet Loss for Person Re-Identification",
+arXiv:1703.07737, section 2 (PK batches).
 """
 
 from __future__ import annotations

@@ -5,7 +5,8 @@ has its share of the P identities in every batch, equal or given; within a datas
 their images walk through shuffled rounds, as in ``class_balanced``, so small datasets come round
 more often; ``small_ids`` is the same. The datasets alternate within a batch, so
 that processes share them too.
-Reference: L. He et al., FastReID: A Pytorch Toolbox for General Instance Re-identification,
+
+Reference: He et al., "FastReID: A Pytorch Toolbox for General Instance Re-identification",
 arXiv:2006.02631 (the set re-weighting sampler of its code).
 """
 

@@ -2,8 +2,9 @@
 
 Every epoch is one random permutation of the images, cut into batches. It suits losses that
 need no pairs within a batch, such as softmax.
-Reference: H. Luo et al., Bag of Tricks and A Strong Baseline for Deep Person
-Re-identification, arXiv:1903.07071 (the classification baseline without P x K batches).
+
+Reference: Luo et al., "Bag of Tricks and A Strong Baseline for Deep Person
+Re-identification", arXiv:1903.07071 (the classification baseline without P x K batches).
 """
 
 from __future__ import annotations
@@ -91,7 +92,7 @@ def reid_sampler() -> list[Component]:
             name="random",
             params=RandomOrderParams,
             build=build,
-            summary="all images in a new random order each epoch",
+            summary="All images in a new random order each epoch",
             reference="arXiv:1903.07071",
         )
     ]

@@ -10,7 +10,8 @@ identity weighs as much as its images together and is drawn with replacement fro
 batch, but not twice in one; its images are drawn by their weights, none twice before
 all are there; ``small_ids`` is as in ``class_balanced``. Both visit a given identity by chance,
 not once a round.
-Reference: L. He et al., FastReID: A Pytorch Toolbox for General Instance Re-identification,
+
+Reference: He et al., "FastReID: A Pytorch Toolbox for General Instance Re-identification",
 arXiv:2006.02631 (the imbalanced dataset sampler of its code: powers 1 and 0 on images).
 """
 
@@ -184,7 +185,7 @@ def reid_sampler() -> list[Component]:
             name="weighted_images",
             params=WeightedImagesParams,
             build=build_images,
-            summary="images drawn with replacement by inverse frequency to a power",
+            summary="Images drawn with replacement by inverse frequency to a power",
             reference="arXiv:2006.02631",
         ),
     ]

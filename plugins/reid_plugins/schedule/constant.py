@@ -1,7 +1,8 @@
 """The same rate all the time, after the warm-up.
 
 It is what short trials and fine-tuning start from.
-Reference: P. Goyal et al., Accurate, Large Minibatch SGD, arXiv:1706.02677, section 2.2
+
+Reference: Goyal et al., "Accurate, Large Minibatch SGD", arXiv:1706.02677, section 2.2
 (the warm-up).
 """
 
@@ -39,7 +40,7 @@ def reid_schedule() -> list[Component]:
             name="constant",
             params=ConstantParams,
             build=build,
-            summary="one rate, after an optional warm-up",
+            summary="One rate, after an optional warm-up",
             reference="arXiv:1706.02677",
         )
     ]

@@ -3,7 +3,8 @@
 factor(t) = f + (1 - f) (1 + cos(pi u)) / 2, where u runs from 0 at the end of the warm-up to 1
 at the end of the training. With ``per: epoch`` the last epoch still lies one epoch before the
 end, so its factor is a little above f, as in torch's ``CosineAnnealingLR``.
-Reference: I. Loshchilov, F. Hutter, SGDR: Stochastic Gradient Descent with Warm Restarts,
+
+Reference: Loshchilov and Hutter, "SGDR: Stochastic Gradient Descent with Warm Restarts",
 arXiv:1608.03983, equation 5 (a single period).
 """
 
@@ -60,7 +61,7 @@ def reid_schedule() -> list[Component]:
             name="cosine",
             params=CosineParams,
             build=build,
-            summary="half a cosine down to final_factor, after an optional warm-up",
+            summary="Half a cosine down to final_factor, after an optional warm-up",
             reference="arXiv:1608.03983",
         )
     ]

@@ -7,8 +7,9 @@ Unlike the published runs of reid-strong-baseline, whose first epoch used t = 1 
 change in torch, the first epoch is t = 0. The rule of pytorch-reid-lite, (t + 1) / V in the
 warm-up and milestones counted from V on, is ``warmup_epochs`` V - 1, ``warmup_factor`` 1 / V and
 V added to each milestone, counted from the start.
-Reference: H. Luo et al., Bag of Tricks and A Strong Baseline for Deep Person
-Re-identification, arXiv:1903.07071, section 3.1.
+
+Reference: Luo et al., "Bag of Tricks and A Strong Baseline for Deep Person
+Re-identification", arXiv:1903.07071, section 3.1.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ def reid_schedule() -> list[Component]:
             name="multi_step",
             params=MultiStepParams,
             build=build,
-            summary="the rate drops by gamma at each milestone, after an optional warm-up",
+            summary="The rate drops by gamma at each milestone, after an optional warm-up",
             reference="arXiv:1903.07071",
         )
     ]

@@ -6,9 +6,10 @@ and the count begins anew; the product never falls below ``min_factor``. Every c
 the whole history again, and through nothing else: a resumed run has the rates of an uninterrupted
 one. It sees only evaluations within the training: a run without any (``train.evaluate_every`` 0)
 is refused.
-The rule is that of torch's ``ReduceLROnPlateau`` (mode max, absolute threshold); dividing the rate
-when the score stops rising is what K. He et al. do, Deep Residual Learning, arXiv:1512.03385,
-section 3.4.
+The rule is that of torch's ``ReduceLROnPlateau`` (mode max, absolute threshold).
+
+Reference: He et al., "Deep Residual Learning for Image Recognition", arXiv:1512.03385, section 3.4
+(the rate is divided when the score stops rising).
 """
 
 from __future__ import annotations
@@ -90,7 +91,7 @@ def reid_schedule() -> list[Component]:
             name="plateau",
             params=PlateauParams,
             build=build,
-            summary="the rate drops when the score stops rising, after an optional warm-up",
+            summary="The rate drops when the score stops rising, after an optional warm-up",
             reference="arXiv:1512.03385",
         )
     ]

@@ -3,7 +3,8 @@
 factor(t) = f + (1 - f) (1 - u) ** power, where u runs from 0 at the end of the warm-up to 1 at the
 end of the training; power 1 is a straight line. With ``per: epoch`` the last epoch still lies one
 epoch before the end, so its factor is a little above f.
-Reference: L.-C. Chen et al., DeepLab, arXiv:1606.00915, section 4.1 (the "poly" policy, power 0.9).
+
+Reference: Chen et al., "DeepLab", arXiv:1606.00915, section 4.1 (the "poly" policy, power 0.9).
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ def reid_schedule() -> list[Component]:
             name="poly",
             params=PolyParams,
             build=build,
-            summary="a power of the time left, down to final_factor, after an optional warm-up",
+            summary="A power of the time left, down to final_factor, after an optional warm-up",
             reference="arXiv:1606.00915",
         )
     ]

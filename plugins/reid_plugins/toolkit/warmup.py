@@ -1,6 +1,6 @@
 """What schedules share: the time, the first epochs with small rates, and the fraction done after.
 
-Reference: P. Goyal et al., Accurate, Large Minibatch SGD, arXiv:1706.02677, section 2.2
+Reference: Goyal et al., "Accurate, Large Minibatch SGD", arXiv:1706.02677, section 2.2
 (constant and gradual warm-up).
 """
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from reid_core.legacy.keys import BACKBONES
-from reid_core.legacy.reading import Json, Reading
+from reid_plugins.translator._reid_lite.keys import BACKBONES
+from reid_plugins.translator._reid_lite.reading import Json, Reading
 
 
 def backbone(r: Reading) -> Json:

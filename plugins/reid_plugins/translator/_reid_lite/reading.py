@@ -1,7 +1,4 @@
-"""Read a file in the predecessor's vocabulary against a table of its keys.
-
-``keys`` holds the tables; the other modules turn the values into ours.
-"""
+"""Read a file in the predecessor's vocabulary against a table of its keys."""
 
 from __future__ import annotations
 
@@ -11,23 +8,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from reid_core.contracts import Translation
 from reid_core.errors import ParamsError, did_you_mean
 
 Json = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Translation:
-    """A file of the predecessor in our vocabulary.
-
-    Attributes:
-        params: The params as our own JSON file would hold them.
-        notes: One ``"key: what happened"`` line for every key of the old file that has no
-            effect or another meaning, or that says what the predecessor had in its source.
-    """
-
-    params: Json
-    notes: list[str]
 
 
 # ---- what a value may be ----------------------------------------------------------------
@@ -125,7 +109,8 @@ class Reading:
     """The values of one file by dotted key, and everything there is to say about them.
 
     Attributes:
-        notes: See ``Translation``.
+        notes: ``"key: what happened"`` lines: one for every key that has no effect or another
+            meaning, or that says what the predecessor had in its source.
         problems: ``"key: what is wrong; what to do"`` lines.
     """
 
@@ -183,7 +168,7 @@ class Reading:
         if self.problems:
             raise ParamsError(source, self.problems)
         # A copy, because it holds parts of the file and of our tables.
-        return Translation(copy.deepcopy(translated), self.notes)
+        return Translation(copy.deepcopy(translated), tuple(self.notes))
 
     def _problem(self, name: str, text: str) -> None:
         self._wrong.add(name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import PurePosixPath
 
-from reid_core.legacy.reading import Json, Reading
+from reid_plugins.translator._reid_lite.reading import Json, Reading
 
 ERASING = {"p": 0.6, "area": [0.02, 0.1], "aspect": [0.3, 3.33], "fill": "zero"}
 """The predecessor's random erasing: before normalisation, so that zero is black."""

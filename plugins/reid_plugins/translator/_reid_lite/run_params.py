@@ -1,29 +1,28 @@
-"""Translate the predecessor's params.json (pytorch-reid-lite) into ours.
-
-A translated run does what the predecessor did with the same file. Where it did something
-else than the file says, or had a choice in its source, a note says so. A feature that we
-do not have is an error, unless the file switches it off.
-"""
+"""Translate the predecessor's params.json (pytorch-reid-lite) into ours."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from reid_core.legacy.data import augmentation, data, sampler
-from reid_core.legacy.eval import is_legacy_eval, market_evaluate, translate_eval
-from reid_core.legacy.keys import OPTIMIZERS, RUN_EXPLAINED, RUN_KEYS, RUN_ONLY
-from reid_core.legacy.losses import classifier, losses
-from reid_core.legacy.model import backbone, head
-from reid_core.legacy.reading import Json, Reading, Translation
-
-__all__ = ["Translation", "is_legacy_eval", "is_legacy_run", "translate_eval", "translate_run"]
+from reid_core.contracts import Translation
+from reid_plugins.translator._reid_lite.data import augmentation, data, sampler
+from reid_plugins.translator._reid_lite.eval_params import market_evaluate
+from reid_plugins.translator._reid_lite.keys import (
+    OPTIMIZERS,
+    RUN_EXPLAINED,
+    RUN_KEYS,
+    RUN_ONLY,
+)
+from reid_plugins.translator._reid_lite.losses import classifier, losses
+from reid_plugins.translator._reid_lite.model import backbone, head
+from reid_plugins.translator._reid_lite.reading import Json, Reading
 
 OURS = frozenset({"data", "backbone", "head"})
 """Sections that every params.json of ours has."""
 
 
-def is_legacy_run(raw: Mapping[str, Any]) -> bool:
+def is_run(raw: Mapping[str, Any]) -> bool:
     """Return whether a JSON object is a params.json of the predecessor."""
     return bool(RUN_ONLY & raw.keys()) and not OURS & raw.keys()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from reid_core.legacy.reading import Json, Reading
+from reid_plugins.translator._reid_lite.reading import Json, Reading
 
 MARGIN = "asoftmax_params.margin"
 STEP = "asoftmax_params.step"

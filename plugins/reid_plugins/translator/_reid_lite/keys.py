@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from reid_core.legacy.reading import (
+from reid_plugins.translator._reid_lite.reading import (
     ANYTHING,
     COUNT,
     COUNTS,

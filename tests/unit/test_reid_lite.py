@@ -13,15 +13,16 @@ from reid_core.contracts import BranchSpec, Features, LossInput, Progress
 from reid_core.discovery import load_catalog
 from reid_core.errors import ParamsError
 from reid_core.evaluation.run_evaluators import evaluate, features_from_files
-from reid_core.legacy import is_legacy_eval, is_legacy_run, translate_eval, translate_run
-from reid_core.legacy.keys import EVAL_KEYS, EVAL_ONLY, RUN_KEYS, RUN_ONLY
-from reid_core.legacy.reading import ANYTHING, FLAG, OBJECT, REQUIRED, TEXT
 from reid_core.params.json_file import apply_overrides
 from reid_core.params.validation import check_eval_params, check_run_params
 from reid_core.training.assembly import check_on_meta
+from reid_plugins.translator._reid_lite.eval_params import is_eval, translate_eval
+from reid_plugins.translator._reid_lite.keys import EVAL_KEYS, EVAL_ONLY, RUN_KEYS, RUN_ONLY
+from reid_plugins.translator._reid_lite.reading import ANYTHING, FLAG, OBJECT, REQUIRED, TEXT
+from reid_plugins.translator._reid_lite.run_params import is_run, translate_run
 
-SHIPPED = json.loads((Path(__file__).parent / "legacy_params.json").read_text())
-SHIPPED_EVAL = json.loads((Path(__file__).parent / "legacy_eval_params.json").read_text())
+SHIPPED = json.loads((Path(__file__).parent / "reid_lite_params.json").read_text())
+SHIPPED_EVAL = json.loads((Path(__file__).parent / "reid_lite_eval_params.json").read_text())
 NOT_SHIPPED = {
     "data_augmentation.colour_jiterring",
     "gan_params.train_loop",
@@ -841,7 +842,7 @@ def test_the_evaluation_is_one_of_ours():
     assert params.targets is not None
     assert list(params.targets) == ["market"]
     assert params.evaluation is not None
-    assert params.evaluation[0].params["ap"] == "trapezoid"
+    assert params.evaluation[0].params.ap == "trapezoid"
 
 
 def test_missing_targets_can_be_given_as_an_override():
@@ -942,23 +943,23 @@ def test_the_evaluation_gives_the_predecessors_scores(temperature, images):
 
 
 def test_files_of_the_predecessor_are_recognised():
-    assert is_legacy_run(SHIPPED)
-    assert is_legacy_run({"batches_dir": "x"})
-    assert is_legacy_eval(SHIPPED_EVAL)
-    assert is_legacy_eval({"model_path": "x", "targets": {}})
+    assert is_run(SHIPPED)
+    assert is_run({"batches_dir": "x"})
+    assert is_eval(SHIPPED_EVAL)
+    assert is_eval({"model_path": "x", "targets": {}})
 
 
 def test_each_of_the_predecessors_files_is_recognised_as_what_it_is():
-    assert not is_legacy_eval(SHIPPED)
-    assert not is_legacy_run(SHIPPED_EVAL)
+    assert not is_eval(SHIPPED)
+    assert not is_run(SHIPPED_EVAL)
     of_runs = {name.split(".")[0] for name in RUN_KEYS}
     assert not EVAL_ONLY & of_runs
     assert not RUN_ONLY & EVAL_KEYS.keys()
 
 
 def test_our_files_are_not_taken_for_the_predecessors():
-    assert not is_legacy_run(run().params)
-    assert not is_legacy_run({})
-    assert not is_legacy_run({"data": {}, "backbone": {}, "parallels": [0, 1]})
-    assert not is_legacy_eval(evaluation().params)
-    assert not is_legacy_eval({"run": "runs/a", "batch_size": 4})
+    assert not is_run(run().params)
+    assert not is_run({})
+    assert not is_run({"data": {}, "backbone": {}, "parallels": [0, 1]})
+    assert not is_eval(evaluation().params)
+    assert not is_eval({"run": "runs/a", "batch_size": 4})

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from reid_core.legacy.keys import EVAL_KEYS, EVAL_ONLY
-from reid_core.legacy.reading import Json, Reading, Translation
+from reid_core.contracts import Translation
+from reid_plugins.translator._reid_lite.keys import EVAL_KEYS, EVAL_ONLY
+from reid_plugins.translator._reid_lite.reading import Json, Reading
 
 OURS = frozenset({"run", "weights", "features"})
 """Keys of which every eval_params.json of ours has one."""
@@ -34,7 +35,7 @@ def market_evaluate(refinement: float = 0) -> Json:
     return entry
 
 
-def is_legacy_eval(raw: Mapping[str, Any]) -> bool:
+def is_eval(raw: Mapping[str, Any]) -> bool:
     """Return whether a JSON object is an eval_params.json of the predecessor."""
     return bool(EVAL_ONLY & raw.keys()) and not OURS & raw.keys()
 

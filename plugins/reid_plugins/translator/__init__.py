@@ -1,0 +1,1 @@
+"""Translators: params files of other systems in our vocabulary."""
