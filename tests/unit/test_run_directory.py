@@ -99,7 +99,7 @@ def test_the_translation_of_another_systems_params_is_kept(params, tmp_path):
         "params": {"train": {"epochs": 7}},
         "notes": ["passes: became train.epochs"],
     }
-    other = RunDirectory.create(tmp_path / "y", params, None)
+    other = RunDirectory.create(tmp_path / "y", params.model_dump(mode="json"), None)
     assert [path.name for path in other.path.iterdir()] == ["params.json"]
 
 
