@@ -43,7 +43,7 @@ def module(raw, catalog):
 def built(raw, catalog, seed=0):
     """Build model and objectives as a run does."""
     params = check_run_params(raw, catalog, "params.json")
-    preprocessing = Preprocessing.of(params.augmentation, catalog)
+    preprocessing = Preprocessing.of(params.augmentation)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         module, _ = build_module(
@@ -109,7 +109,7 @@ def test_shapes_alone_are_built_without_reading_a_file(raw, catalog, tmp_path):
 def test_building_draws_no_more_random_numbers_than_the_model(raw, catalog, tiny_params):
     def state_after(params):
         checked = check_run_params(params, catalog, "params.json")
-        preprocessing = Preprocessing.of(checked.augmentation, catalog)
+        preprocessing = Preprocessing.of(checked.augmentation)
         with torch.random.fork_rng():
             torch.manual_seed(0)
             build_module(checked, catalog, PIDS, classes=CLASSES, preprocessing=preprocessing)
