@@ -12,6 +12,7 @@ from reid_core.component import (
     LossComponent,
     Params,
     PostprocessComponent,
+    ScheduleComponent,
 )
 from reid_core.errors import ReidError
 from reid_core.hookspecs import hookimpl
@@ -25,5 +26,6 @@ __all__ = [
     "Params",
     "PostprocessComponent",
     "ReidError",
+    "ScheduleComponent",
     "hookimpl",
 ]

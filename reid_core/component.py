@@ -83,6 +83,17 @@ class AugmentationComponent(Component):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ScheduleComponent(Component):
+    """A schedule and whether it follows the scores of the training.
+
+    Attributes:
+        reads_scores: It looks at the history; a training that is never scored refuses it.
+    """
+
+    reads_scores: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class EvaluatorComponent(Component):
     """An evaluator and the arrays that it reads.
 

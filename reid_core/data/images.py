@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from reid_core.catalog import Catalog
 from reid_core.component import AugmentationComponent
-from reid_core.contracts import Batch
+from reid_core.contracts import Augmentation, Batch, BatchSampler
 from reid_core.data.store import Store
 from reid_core.errors import ReidError, name_list
 from reid_core.params.schema import Entry
@@ -40,7 +40,7 @@ class Pipeline:
 
     def __init__(self, catalog: Catalog, entries: Sequence[Entry], *, training: bool) -> None:
         """Build the operations of the params' ``augmentation`` section."""
-        self.operations = [
+        self.operations: list[tuple[AugmentationComponent, Augmentation]] = [
             (component, build(catalog, "augmentation", entry))
             for entry in entries
             for component in [
@@ -217,7 +217,7 @@ class _EvaluationSet(Dataset[Any]):
 class EpochBatches:
     """The batches of one epoch from a given position on, so that a resumed run skips fast."""
 
-    def __init__(self, sampler: Any) -> None:
+    def __init__(self, sampler: BatchSampler) -> None:
         """Wrap a sampler plugin's batch sampler."""
         self.sampler = sampler
         self.start = 0

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any, cast
-
-from pydantic import PydanticUndefinedAnnotation, PydanticUserError, ValidationError
 
 from reid_core.catalog import Catalog
 from reid_core.component import (
     AugmentationComponent,
     EvaluatorComponent,
     PostprocessComponent,
-    call_build,
+    ScheduleComponent,
 )
-from reid_core.contracts import Progress
 from reid_core.errors import ReidError, did_you_mean
-from reid_core.params.messages import read_params
 from reid_core.params.schema import DataParams, Entry, EvaluationEntry, TrainParams
 
 
@@ -94,7 +90,7 @@ def _score_checks(sections: Mapping[str, Any], catalog: Catalog) -> Iterator[str
     schedule: Entry = sections["schedule"]
     if train.evaluate_every and sections["evaluation"]:
         return
-    if _reads_scores(schedule, train.epochs, catalog):
+    if _reads_scores(schedule, catalog):
         key, remedy = (
             ("train.evaluate_every", "set it to 1 or more")
             if sections["evaluation"]
@@ -106,30 +102,12 @@ def _score_checks(sections: Mapping[str, Any], catalog: Catalog) -> Iterator[str
         )
 
 
-class _WatchedScores(Sequence[tuple[int, float]]):
-    """A history without scores that notes whether anybody looks."""
-
-    seen = False
-
-    def __getitem__(self, at: Any) -> Any:
-        self.seen = True
-        return [][at]
-
-    def __len__(self) -> int:
-        self.seen = True
-        return 0
-
-
-def _reads_scores(entry: Entry, epochs: int, catalog: Catalog) -> bool:
-    """Return whether a schedule looks at the history: it is asked for its first and last rate."""
-    history = _WatchedScores()
-    reported = (ReidError, ValidationError, PydanticUserError, PydanticUndefinedAnnotation)
-    with suppress(*reported):
-        component = catalog.component("schedule", entry.name)
-        factor = call_build(component, read_params(component.params, entry.params))
-        for epoch in (0, epochs - 1):
-            factor(Progress(epoch, epochs, step=epoch, steps_per_epoch=1), history)
-    return history.seen
+def _reads_scores(entry: Entry, catalog: Catalog) -> bool:
+    """Return whether a schedule follows scores; False if its name has been reported."""
+    try:
+        return cast(ScheduleComponent, catalog.component("schedule", entry.name)).reads_scores
+    except ReidError:
+        return False
 
 
 def _stage(catalog: Catalog, entry: Entry) -> str | None:

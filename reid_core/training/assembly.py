@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import torch
 
 from reid_core.catalog import Catalog
 from reid_core.component import DistanceComponent, LossComponent
-from reid_core.contracts import Progress
-from reid_core.data.images import EpochBatches, Pipeline, TrainingImages, training_loader
+from reid_core.contracts import Batch, BatchSampler, Classes, Preprocessing, Progress, Schedule
+from reid_core.data.images import EpochBatches, Loader, Pipeline, TrainingImages, training_loader
+from reid_core.data.preprocessing import MeasuredPreprocessing
 from reid_core.errors import ReidError, name_list
 from reid_core.network.model import build_model
-from reid_core.network.trained_model import Preprocessing, load_trained
+from reid_core.network.trained_model import load_trained
 from reid_core.params.schema import LossWarmup, RunParams, numbered_names
 from reid_core.params.validation import build
 from reid_core.training.freezing import Freezing
@@ -39,13 +40,13 @@ class Parts:
     losses: WeightedLosses
     groups: dict[GroupSettings, list[Named]]
     optimizer: torch.optim.Optimizer
-    schedule: Any
-    loader: Any
+    schedule: Schedule
+    loader: Loader[Batch]
     batches: EpochBatches
     device: torch.device
     state: TrainState
     start: Progress
-    classes: tuple[tuple[str, str], ...]
+    classes: Classes
     images_per_step: int
     freezing: Freezing
     loss_warmup: LossWarmup | None
@@ -77,7 +78,7 @@ def build_module(
     catalog: Catalog,
     num_pids: int,
     *,
-    classes: tuple[tuple[str, str], ...] = (),
+    classes: Classes = (),
     preprocessing: Preprocessing | None = None,
 ) -> tuple[TrainingModule, WeightedLosses]:
     """Build model, losses and objectives.
@@ -129,7 +130,7 @@ def build_parts(
         catalog,
         len(images.classes),
         classes=images.classes,
-        preprocessing=Preprocessing.of(params.augmentation, catalog),
+        preprocessing=MeasuredPreprocessing.of(params.augmentation, catalog),
     )
     images_per_step = _check_batches(batches, images, losses)
     module.to(device)
@@ -222,8 +223,8 @@ def describe(params: RunParams, parts: Parts, images: TrainingImages) -> list[st
     ]
 
 
-def _sampler(params: RunParams, catalog: Catalog, images: TrainingImages) -> Any:
-    return build(
+def _sampler(params: RunParams, catalog: Catalog, images: TrainingImages) -> BatchSampler:
+    sampler: BatchSampler = build(
         catalog,
         "sampler",
         params.sampler,
@@ -234,6 +235,7 @@ def _sampler(params: RunParams, catalog: Catalog, images: TrainingImages) -> Any
         rank=0,
         world_size=1,
     )
+    return sampler
 
 
 def _check_batches(batches: EpochBatches, images: TrainingImages, losses: WeightedLosses) -> int:

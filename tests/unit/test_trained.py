@@ -11,7 +11,8 @@ import torch
 from safetensors.torch import save_file
 
 from reid_core import AugmentationComponent, ReidError, hookimpl
-from reid_core.network.trained_model import COLOURS, Preprocessing, load_trained, weights_of
+from reid_core.data.preprocessing import COLOURS, MeasuredPreprocessing
+from reid_core.network.trained_model import load_trained, weights_of
 from reid_core.network.weights import save_weights
 from reid_core.params.validation import check_run_params
 from reid_core.run_directory import RunDirectory
@@ -36,7 +37,9 @@ def checked(tiny_params, tiny_catalog):
 @pytest.fixture
 def preprocessing_of(checked, catalog):
     """A function that measures the preprocessing of augmentation entries."""
-    return lambda *entries: Preprocessing.of(checked(augmentation=[*entries]).augmentation, catalog)
+    return lambda *entries: MeasuredPreprocessing.of(
+        checked(augmentation=[*entries]).augmentation, catalog
+    )
 
 
 @pytest.fixture
@@ -164,8 +167,8 @@ def test_an_operation_that_swaps_channels_is_noticed(checked, catalog_with):
     catalog = catalog_with(Plugin())
     entries = checked(augmentation=[RESIZE, NORMALIZE]).augmentation
     swap = entries[0].model_copy(update={"name": "bgr", "params": {}})
-    swapped = Preprocessing.of([entries[0], swap, entries[1]], catalog)
-    assert not swapped.same_colours(Preprocessing.of(entries, catalog))
+    swapped = MeasuredPreprocessing.of([entries[0], swap, entries[1]], catalog)
+    assert not swapped.same_colours(MeasuredPreprocessing.of(entries, catalog))
     assert "bgr {}" in swapped.operations
 
 

@@ -17,6 +17,7 @@ from pydantic import Field
 
 from reid_core import LossComponent, Params, hookimpl
 from reid_core.contracts import LossInput, LossOutput
+from reid_plugins.toolkit.accuracy import accuracy
 from reid_plugins.toolkit.margin_logits import (
     Scale,
     cosine_monitors,
@@ -77,7 +78,8 @@ def build(params: AMSoftmaxParams) -> Callable[[LossInput], LossOutput]:
             # The published results multiply by the length beside the number.
             own = own * factor(x.features, "norm")
         value = margin_cross_entropy(cosine, own, x.pids, scale)
-        return LossOutput(value, cosine_monitors(cosine, x.pids, margin=margin))
+        monitors = cosine_monitors(cosine, x.pids, margin=margin)
+        return LossOutput(value, monitors, accuracy(cosine, x.pids))
 
     return loss
 

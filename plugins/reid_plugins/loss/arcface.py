@@ -17,6 +17,7 @@ from pydantic import Field
 
 from reid_core import LossComponent, Params, hookimpl
 from reid_core.contracts import LossInput, LossOutput
+from reid_plugins.toolkit.accuracy import accuracy
 from reid_plugins.toolkit.margin_logits import (
     cosine_monitors,
     cosine_similarity,
@@ -78,7 +79,8 @@ def build(params: ArcFaceParams) -> Callable[[LossInput], LossOutput]:
         cosine = cosine_similarity(x.features, x.weight)
         own = arc_target(own_cosine(cosine, x.pids), margin, params.beyond)
         value = margin_cross_entropy(cosine, own, x.pids, params.scale)
-        return LossOutput(value, cosine_monitors(cosine, x.pids, margin=margin))
+        monitors = cosine_monitors(cosine, x.pids, margin=margin)
+        return LossOutput(value, monitors, accuracy(cosine, x.pids))
 
     return loss
 

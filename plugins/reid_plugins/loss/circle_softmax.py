@@ -16,6 +16,7 @@ from pydantic import Field
 
 from reid_core import LossComponent, Params, hookimpl
 from reid_core.contracts import LossInput, LossOutput
+from reid_plugins.toolkit.accuracy import accuracy
 from reid_plugins.toolkit.margin_logits import (
     cosine_monitors,
     cosine_similarity,
@@ -70,7 +71,8 @@ def build(params: CircleSoftmaxParams) -> Callable[[LossInput], LossOutput]:
         cosine = cosine_similarity(x.features, x.weight)
         others, own = circle_terms(cosine, own_cosine(cosine, x.pids), margin)
         value = margin_cross_entropy(others, own, x.pids, params.scale)
-        return LossOutput(value, cosine_monitors(cosine, x.pids, margin=margin))
+        monitors = cosine_monitors(cosine, x.pids, margin=margin)
+        return LossOutput(value, monitors, accuracy(cosine, x.pids))
 
     return loss
 

@@ -55,11 +55,11 @@ def build(params: FocalParams) -> Callable[[LossInput], LossOutput]:
 
         assert x.logits is not None, "declared in needs"
         log_p = -F.cross_entropy(x.logits, x.pids, reduction="none")  # (B,)
-        monitors = {
-            "accuracy": accuracy(x.logits, x.pids),
-            "probability": log_p.detach().exp().mean(),
-        }
-        return LossOutput(focal_terms(log_p, params.gamma).mean(), monitors)
+        return LossOutput(
+            focal_terms(log_p, params.gamma).mean(),
+            {"probability": log_p.detach().exp().mean()},
+            accuracy(x.logits, x.pids),
+        )
 
     return loss
 

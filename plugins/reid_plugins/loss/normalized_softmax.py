@@ -15,6 +15,7 @@ from pydantic import Field
 
 from reid_core import LossComponent, Params, hookimpl
 from reid_core.contracts import LossInput, LossOutput
+from reid_plugins.toolkit.accuracy import accuracy
 from reid_plugins.toolkit.margin_logits import cosine_monitors, cosine_similarity
 
 
@@ -37,7 +38,8 @@ def build(params: NormalizedSoftmaxParams) -> Callable[[LossInput], LossOutput]:
         assert x.weight is not None, "declared in needs"
         cosine = cosine_similarity(x.features, x.weight)  # (B, num_pids)
         value = F.cross_entropy(params.scale * cosine, x.pids)
-        return LossOutput(value, cosine_monitors(cosine, x.pids))
+        monitors = cosine_monitors(cosine, x.pids)
+        return LossOutput(value, monitors, accuracy(cosine, x.pids))
 
     return loss
 

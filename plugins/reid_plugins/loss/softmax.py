@@ -71,7 +71,7 @@ def build(params: SoftmaxParams) -> Callable[[LossInput], LossOutput]:
         if params.smoothing == "others":
             share = uniform_share(share, x.logits.shape[1])
         value = smoothed_cross_entropy(x.logits, x.pids, share)
-        return LossOutput(value, {"accuracy": accuracy(x.logits, x.pids)})
+        return LossOutput(value, accuracy=accuracy(x.logits, x.pids))
 
     return loss
 

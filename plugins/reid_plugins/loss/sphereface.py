@@ -18,6 +18,7 @@ from pydantic import Field
 
 from reid_core import LossComponent, Params, hookimpl
 from reid_core.contracts import LossInput, LossOutput
+from reid_plugins.toolkit.accuracy import accuracy
 from reid_plugins.toolkit.margin_logits import (
     Scale,
     cosine_monitors,
@@ -80,7 +81,8 @@ def build(params: SphereFaceParams) -> Callable[[LossInput], LossOutput]:
         plain = own_cosine(cosine, x.pids)
         own = (1 - strength) * plain + strength * sphere_target(plain, params.margin)
         value = margin_cross_entropy(cosine, own, x.pids, factor(x.features, params.scale))
-        return LossOutput(value, cosine_monitors(cosine, x.pids, strength=strength))
+        monitors = cosine_monitors(cosine, x.pids, strength=strength)
+        return LossOutput(value, monitors, accuracy(cosine, x.pids))
 
     return loss
 

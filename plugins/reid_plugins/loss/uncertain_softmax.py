@@ -19,6 +19,7 @@ from pydantic import Field
 
 from reid_core import LossComponent, hookimpl
 from reid_core.contracts import LossInput, LossOutput
+from reid_plugins.toolkit.accuracy import accuracy
 from reid_plugins.toolkit.margin_logits import (
     cosine_monitors,
     cosine_similarity,
@@ -107,7 +108,7 @@ def build(params: UncertainSoftmaxParams) -> Callable[[LossInput], LossOutput]:
         others, own = uncertain_values(cosine, x.pids, uc, params.metric, params.margin)
         value = margin_cross_entropy(others, own, x.pids, params.scale)
         monitors = {**cosine_monitors(cosine, x.pids), **uncertainty_monitors(uc)}
-        return LossOutput(value, monitors)
+        return LossOutput(value, monitors, accuracy(cosine, x.pids))
 
     return loss
 

@@ -10,21 +10,18 @@ arXiv:1608.03983, equation 5 (a single period).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
 from functools import partial
 
 from pydantic import Field
 
-from reid_core import Component, hookimpl
-from reid_core.contracts import Progress
+from reid_core import ScheduleComponent, hookimpl
+from reid_core.contracts import History, Progress, Schedule
 from reid_plugins.toolkit.warmup import (
     WarmupParams,
     fraction_after_warmup,
     time_of,
     warmup_factor,
 )
-
-History = Sequence[tuple[int, float]]
 
 
 class CosineParams(WarmupParams):
@@ -47,16 +44,16 @@ def factor(progress: Progress, history: History, *, params: CosineParams) -> flo
     return warmup_factor(time, params) * cosine_factor(done, params.final_factor)
 
 
-def build(params: CosineParams) -> Callable[[Progress, History], float]:
-    """Return ``callable(progress, history)``."""
+def build(params: CosineParams) -> Schedule:
+    """Return the schedule; it can be pickled."""
     return partial(factor, params=params)
 
 
 @hookimpl
-def reid_schedule() -> list[Component]:
+def reid_schedule() -> list[ScheduleComponent]:
     """Offer ``cosine``."""
     return [
-        Component(
+        ScheduleComponent(
             name="cosine",
             params=CosineParams,
             build=build,

@@ -14,16 +14,14 @@ section 3.4.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from functools import partial
 
 from pydantic import Field
 
-from reid_core import Component, hookimpl
-from reid_core.contracts import Progress
+from reid_core import ScheduleComponent, hookimpl
+from reid_core.contracts import History, Progress, Schedule
 from reid_plugins.toolkit.warmup import WarmupParams, time_of, warmup_factor
-
-History = Sequence[tuple[int, float]]
 
 
 class PlateauParams(WarmupParams):
@@ -77,20 +75,21 @@ def factor(progress: Progress, history: History, *, params: PlateauParams) -> fl
     )
 
 
-def build(params: PlateauParams) -> Callable[[Progress, History], float]:
-    """Return ``callable(progress, history)``."""
+def build(params: PlateauParams) -> Schedule:
+    """Return the schedule; it can be pickled."""
     return partial(factor, params=params)
 
 
 @hookimpl
-def reid_schedule() -> list[Component]:
+def reid_schedule() -> list[ScheduleComponent]:
     """Offer ``plateau``."""
     return [
-        Component(
+        ScheduleComponent(
             name="plateau",
             params=PlateauParams,
             build=build,
             summary="the rate drops when the score stops rising, after an optional warm-up",
             reference="arXiv:1512.03385",
+            reads_scores=True,
         )
     ]

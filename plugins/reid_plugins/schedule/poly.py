@@ -9,21 +9,18 @@ Reference: L.-C. Chen et al., DeepLab, arXiv:1606.00915, section 4.1 (the "poly"
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
 from functools import partial
 
 from pydantic import Field
 
-from reid_core import Component, hookimpl
-from reid_core.contracts import Progress
+from reid_core import ScheduleComponent, hookimpl
+from reid_core.contracts import History, Progress, Schedule
 from reid_plugins.toolkit.warmup import (
     WarmupParams,
     fraction_after_warmup,
     time_of,
     warmup_factor,
 )
-
-History = Sequence[tuple[int, float]]
 
 
 class PolyParams(WarmupParams):
@@ -49,16 +46,16 @@ def factor(progress: Progress, history: History, *, params: PolyParams) -> float
     return warmup_factor(time, params) * poly_factor(done, params.power, params.final_factor)
 
 
-def build(params: PolyParams) -> Callable[[Progress, History], float]:
-    """Return ``callable(progress, history)``."""
+def build(params: PolyParams) -> Schedule:
+    """Return the schedule; it can be pickled."""
     return partial(factor, params=params)
 
 
 @hookimpl
-def reid_schedule() -> list[Component]:
+def reid_schedule() -> list[ScheduleComponent]:
     """Offer ``poly``."""
     return [
-        Component(
+        ScheduleComponent(
             name="poly",
             params=PolyParams,
             build=build,

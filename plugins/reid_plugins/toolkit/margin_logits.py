@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from reid_plugins.toolkit.accuracy import accuracy
-
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -87,12 +85,10 @@ def cosine_monitors(cosine: Tensor, pids: Tensor, **settings: float) -> dict[str
         **settings: What a schedule gives this step, such as its margin.
 
     Returns:
-        ``accuracy`` of the plain cosines, ``own_cosine``, the mean cosine to the right
-        identity, and the settings.
+        ``own_cosine``, the mean cosine to the right identity, and the settings.
     """
     plain = cosine.detach()
     return {
-        "accuracy": accuracy(plain, pids),
         "own_cosine": own_cosine(plain, pids).mean(),
         # Filled on the device: a copy from the host could make it wait.
         **{name: plain.new_full((), value) for name, value in settings.items()},
