@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any, cast
 
+from pydantic import PydanticUndefinedAnnotation, PydanticUserError, ValidationError
+
 from reid_core.catalog import Catalog
 from reid_core.component import (
     AugmentationComponent,
@@ -14,6 +16,7 @@ from reid_core.component import (
     ScheduleComponent,
 )
 from reid_core.errors import ReidError, did_you_mean
+from reid_core.params.messages import read_params
 from reid_core.params.schema import DataParams, Entry, EvaluationEntry, TrainParams
 
 
@@ -103,11 +106,13 @@ def _score_checks(sections: Mapping[str, Any], catalog: Catalog) -> Iterator[str
 
 
 def _reads_scores(entry: Entry, catalog: Catalog) -> bool:
-    """Return whether a schedule follows scores; False if its name has been reported."""
-    try:
-        return cast(ScheduleComponent, catalog.component("schedule", entry.name)).reads_scores
-    except ReidError:
-        return False
+    """Return whether a schedule follows scores; False if its entry has been reported."""
+    reported = (ReidError, ValidationError, PydanticUserError, PydanticUndefinedAnnotation)
+    with suppress(*reported):
+        component = cast(ScheduleComponent, catalog.component("schedule", entry.name))
+        read_params(component.params, entry.params)
+        return component.reads_scores
+    return False
 
 
 def _stage(catalog: Catalog, entry: Entry) -> str | None:
