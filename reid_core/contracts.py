@@ -1,7 +1,8 @@
 """What plugins build and the records that they hand to each other; loads no torch.
 
 Every kind has a Protocol here that says what its ``build`` returns; a dataset's returns a
-``Listing``. A class need not name its Protocol: to have the members is enough.
+``Listing``, and ``Distance`` and ``Postprocess`` are those of ``reid_evaluate``. A class need not
+name its Protocol: to have the members is enough.
 
 Shapes: B images in a batch, C/h/w a feature map, d the size of a branch, D of the whole
 embedding, N images of a split.
@@ -22,8 +23,9 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
-    from reid_evaluate.distances.comparison import Comparison
+    # These two are written there, because numbers know nothing of plugins.
     from reid_evaluate.distances.comparison import Distance as Distance
+    from reid_evaluate.distances.comparison import Postprocess as Postprocess
 
 UNKNOWN_CAMERA = -1
 """The camid of an image whose camera is not known."""
@@ -533,17 +535,6 @@ class Evaluator(Protocol):
 
         Raises:
             ReidError: They cannot be scored, such as a query without any gallery image.
-        """
-
-
-class Postprocess(Protocol):
-    """A step between features and ranking."""
-
-    def __call__(self, comparison: Comparison, /) -> Comparison:
-        """Return the comparison with other vectors or other distances.
-
-        Raises:
-            ValueError: It cannot work on these images.
         """
 
 

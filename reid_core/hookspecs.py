@@ -85,7 +85,7 @@ def reid_evaluator() -> list[EvaluatorComponent]:  # type: ignore[empty-body]
 def reid_distance() -> list[DistanceComponent]:  # type: ignore[empty-body]
     """Ways to compare two images.
 
-    ``build(params) -> Distance``, that of ``reid_evaluate.distances.comparison``.
+    ``build(params) -> Distance``, of ``reid_evaluate.distances.comparison``.
     """
 
 
@@ -93,8 +93,8 @@ def reid_distance() -> list[DistanceComponent]:  # type: ignore[empty-body]
 def reid_postprocess() -> list[PostprocessComponent]:  # type: ignore[empty-body]
     """Steps between features and ranking, such as re-ranking.
 
-    ``build(params) -> Postprocess``, from one ``Comparison`` of
-    ``reid_evaluate.distances.comparison`` to the next. Steps work in the order of the params. A
+    ``build(params) -> Postprocess``, of ``reid_evaluate.distances.comparison``: from one
+    ``Comparison`` to the next. Steps work in the order of the params. A
     step raises ValueError for images that it cannot work on.
     """
 

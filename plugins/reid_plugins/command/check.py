@@ -8,6 +8,7 @@ from typing import Any
 
 from reid_core import Component, Params, hookimpl
 from reid_core.catalog import Catalog
+from reid_core.contracts import Command
 from reid_core.legacy import is_legacy_eval, is_legacy_run
 from reid_core.params.json_file import parse_json
 from reid_core.params.load import load_eval_params, load_run_params
@@ -56,7 +57,7 @@ def _is_eval(raw: dict[str, Any]) -> bool:
     return any(key in raw for key in sources) or ("targets" in raw and "data" not in raw)
 
 
-def build(params: Params, *, catalog: Catalog) -> Any:
+def build(params: Params, *, catalog: Catalog) -> Command:
     """Return the subcommand."""
     return CheckCommand(catalog)
 

@@ -16,10 +16,9 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from reid_core import Component, Params, hookimpl
+from reid_core.contracts import Backbone
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from reid_plugins.head._pcb import PCBHead
 
 
@@ -49,7 +48,7 @@ class PCBParams(Params):
     )
 
 
-def build(params: PCBParams, *, in_channels: int, backbone: nn.Module) -> PCBHead:
+def build(params: PCBParams, *, in_channels: int, backbone: Backbone) -> PCBHead:
     """Build the head for a map of ``in_channels`` channels, as ``backbone`` makes it."""
     from reid_plugins.head._pcb import PCBHead
 
@@ -60,7 +59,7 @@ def build(params: PCBParams, *, in_channels: int, backbone: nn.Module) -> PCBHea
         pooling=params.pooling,
         dropout=params.dropout,
         global_dim=params.global_dim,
-        stride=int(backbone.stride),  # type: ignore[arg-type]
+        stride=backbone.stride,
     )
 
 

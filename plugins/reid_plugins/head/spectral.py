@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from reid_core import Component, hookimpl
-from reid_plugins.head.global_head import GlobalParams
-from reid_plugins.head.global_head import build as build_global
+from reid_plugins.head._global_params import GlobalParams, build_global
 
 if TYPE_CHECKING:
     from reid_plugins.head._spectral import SpectralHead

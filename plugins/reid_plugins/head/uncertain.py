@@ -21,8 +21,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field, model_validator
 
 from reid_core import Component, hookimpl
-from reid_plugins.head.global_head import GlobalParams
-from reid_plugins.head.global_head import build as build_global
+from reid_plugins.head._global_params import GlobalParams, build_global
 
 if TYPE_CHECKING:
     from reid_plugins.head._uncertain import UncertainHead

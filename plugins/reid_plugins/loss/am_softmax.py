@@ -10,13 +10,12 @@ for Deep Face Recognition", arXiv:1801.09414.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
 from reid_core import LossComponent, Params, hookimpl
-from reid_core.contracts import LossInput, LossOutput
+from reid_core.contracts import Loss, LossInput, LossOutput
 from reid_plugins.toolkit.accuracy import accuracy
 from reid_plugins.toolkit.margin_logits import (
     Scale,
@@ -65,7 +64,7 @@ def slope_target(cosine: Tensor, margin: float) -> Tensor:
 TARGETS = {"additive": additive_target, "slope": slope_target}
 
 
-def build(params: AMSoftmaxParams) -> Callable[[LossInput], LossOutput]:
+def build(params: AMSoftmaxParams) -> Loss:
     """Build the loss; it reads the classifier's weight and ignores its bias."""
 
     def loss(x: LossInput) -> LossOutput:

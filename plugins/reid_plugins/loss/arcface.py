@@ -10,13 +10,12 @@ arXiv:1801.07698, equation 3.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
 from reid_core import LossComponent, Params, hookimpl
-from reid_core.contracts import LossInput, LossOutput
+from reid_core.contracts import Loss, LossInput, LossOutput
 from reid_plugins.toolkit.accuracy import accuracy
 from reid_plugins.toolkit.margin_logits import (
     cosine_monitors,
@@ -70,7 +69,7 @@ def arc_target(cosine: Tensor, margin: float, beyond: Beyond = "falling") -> Ten
     return torch.where(cosine > math.cos(math.pi - margin), moved, lowered)
 
 
-def build(params: ArcFaceParams) -> Callable[[LossInput], LossOutput]:
+def build(params: ArcFaceParams) -> Loss:
     """Build the loss; it reads the classifier's weight and ignores its bias."""
 
     def loss(x: LossInput) -> LossOutput:

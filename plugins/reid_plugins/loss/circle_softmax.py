@@ -9,13 +9,12 @@ arXiv:2002.10857, equations 5 and 6 with class-level labels.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
 from reid_core import LossComponent, Params, hookimpl
-from reid_core.contracts import LossInput, LossOutput
+from reid_core.contracts import Loss, LossInput, LossOutput
 from reid_plugins.toolkit.accuracy import accuracy
 from reid_plugins.toolkit.margin_logits import (
     cosine_monitors,
@@ -62,7 +61,7 @@ def circle_terms(cosine: Tensor, own: Tensor, margin: float) -> tuple[Tensor, Te
     return alpha_n * (cosine - margin), alpha_p * (own - (1 - margin))
 
 
-def build(params: CircleSoftmaxParams) -> Callable[[LossInput], LossOutput]:
+def build(params: CircleSoftmaxParams) -> Loss:
     """Build the loss; it reads the classifier's weight and ignores its bias."""
 
     def loss(x: LossInput) -> LossOutput:

@@ -11,13 +11,12 @@ pytorch-metric-learning (arXiv:2008.09164).
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from pydantic import Field
 
 from reid_core import LossComponent, Params, hookimpl
-from reid_core.contracts import LossInput, LossOutput
+from reid_core.contracts import Loss, LossInput, LossOutput
 from reid_plugins.toolkit.loss_distances import Distance, pairwise_distance
 from reid_plugins.toolkit.pair_mining import masked_mean, pair_masks, pair_means
 
@@ -69,7 +68,7 @@ def contrastive_loss(
     return value, monitors
 
 
-def build(params: ContrastiveParams) -> Callable[[LossInput], LossOutput]:
+def build(params: ContrastiveParams) -> Loss:
     """Build the loss; the core hands it the batch of all processes."""
 
     def loss(x: LossInput) -> LossOutput:

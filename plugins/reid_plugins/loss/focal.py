@@ -10,13 +10,12 @@ equations 4 and 5.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from pydantic import Field
 
 from reid_core import LossComponent, Params, hookimpl
-from reid_core.contracts import LossInput, LossOutput
+from reid_core.contracts import Loss, LossInput, LossOutput
 from reid_plugins.toolkit.accuracy import accuracy
 
 if TYPE_CHECKING:
@@ -47,7 +46,7 @@ def focal_terms(log_p: Tensor, gamma: float) -> Tensor:
     return -missing.pow(gamma) * log_p
 
 
-def build(params: FocalParams) -> Callable[[LossInput], LossOutput]:
+def build(params: FocalParams) -> Loss:
     """Build the loss; the core hands it the logits of the branch's classifier."""
 
     def loss(x: LossInput) -> LossOutput:

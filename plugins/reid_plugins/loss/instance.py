@@ -11,13 +11,12 @@ image.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
 from reid_core import LossComponent, Params, hookimpl
-from reid_core.contracts import LossInput, LossOutput
+from reid_core.contracts import Loss, LossInput, LossOutput
 from reid_plugins.toolkit.margin_logits import unit_rows
 
 if TYPE_CHECKING:
@@ -84,7 +83,7 @@ def instance_loss(vectors: Tensor, owner: Tensor, scale: float) -> tuple[Tensor,
     return terms.sum() / classes.sum(), {"negative_cosine": apart}
 
 
-def build(params: InstanceParams) -> Callable[[LossInput], LossOutput]:
+def build(params: InstanceParams) -> Loss:
     """Build the loss; the core hands it the batch of all processes."""
 
     def loss(x: LossInput) -> LossOutput:

@@ -10,13 +10,12 @@ al., "Deep Metric Learning via Lifted Structured Feature Embedding", arXiv:1511.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from pydantic import Field
 
 from reid_core import LossComponent, Params, hookimpl
-from reid_core.contracts import LossInput, LossOutput
+from reid_core.contracts import Loss, LossInput, LossOutput
 from reid_plugins.toolkit.loss_distances import Distance, pairwise_distance
 from reid_plugins.toolkit.pair_mining import masked_logsumexp, pair_masks, pair_means
 
@@ -64,7 +63,7 @@ def lifted_structure_loss(
     return losses.mean(), monitors
 
 
-def build(params: LiftedStructureParams) -> Callable[[LossInput], LossOutput]:
+def build(params: LiftedStructureParams) -> Loss:
     """Build the loss; the core hands it the batch of all processes."""
 
     def loss(x: LossInput) -> LossOutput:

@@ -10,13 +10,12 @@ Learning", arXiv:1904.06627, equations 11 to 13 and 15.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from pydantic import Field
 
 from reid_core import LossComponent, Params, hookimpl
-from reid_core.contracts import LossInput, LossOutput
+from reid_core.contracts import Loss, LossInput, LossOutput
 from reid_plugins.toolkit.loss_distances import pairwise_cosine
 from reid_plugins.toolkit.pair_mining import hardest_pairs, masked_logsumexp, pair_masks, pair_means
 
@@ -90,7 +89,7 @@ def multi_similarity_loss(
     return (pull + push).mean()
 
 
-def build(params: MultiSimilarityParams) -> Callable[[LossInput], LossOutput]:
+def build(params: MultiSimilarityParams) -> Loss:
     """Build the loss; the core hands it the batch of all processes."""
 
     def loss(x: LossInput) -> LossOutput:

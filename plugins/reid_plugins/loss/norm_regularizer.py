@@ -16,13 +16,12 @@ Assignment for Person Re-Identification" (NAMA), 2022.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, model_validator
 
 from reid_core import LossComponent, hookimpl
-from reid_core.contracts import LossInput, LossOutput
+from reid_core.contracts import Loss, LossInput, LossOutput
 from reid_plugins.toolkit.uncertainty import NormRange
 
 if TYPE_CHECKING:
@@ -79,7 +78,7 @@ def regularized_norm(norm: Tensor, params: NormRegularizerParams) -> Tensor:
     return (1 / q + upper**2 * q) / (lower**2 - upper**2)
 
 
-def build(params: NormRegularizerParams) -> Callable[[LossInput], LossOutput]:
+def build(params: NormRegularizerParams) -> Loss:
     """Build the loss; it wants features that are not normalised."""
     import torch
 

@@ -9,12 +9,10 @@ arXiv:1704.06369, section 3.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from pydantic import Field
 
 from reid_core import LossComponent, Params, hookimpl
-from reid_core.contracts import LossInput, LossOutput
+from reid_core.contracts import Loss, LossInput, LossOutput
 from reid_plugins.toolkit.accuracy import accuracy
 from reid_plugins.toolkit.margin_logits import cosine_monitors, cosine_similarity
 
@@ -29,7 +27,7 @@ class NormalizedSoftmaxParams(Params):
     )
 
 
-def build(params: NormalizedSoftmaxParams) -> Callable[[LossInput], LossOutput]:
+def build(params: NormalizedSoftmaxParams) -> Loss:
     """Build the loss; it reads the classifier's weight and ignores its bias."""
 
     def loss(x: LossInput) -> LossOutput:

@@ -9,13 +9,12 @@ arXiv:1512.00567, section 7.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
 from reid_core import LossComponent, Params, hookimpl
-from reid_core.contracts import LossInput, LossOutput
+from reid_core.contracts import Loss, LossInput, LossOutput
 from reid_plugins.toolkit.accuracy import accuracy
 
 if TYPE_CHECKING:
@@ -62,7 +61,7 @@ def uniform_share(share: float, num_pids: int) -> float:
     return share * num_pids / max(1, num_pids - 1)
 
 
-def build(params: SoftmaxParams) -> Callable[[LossInput], LossOutput]:
+def build(params: SoftmaxParams) -> Loss:
     """Build the loss; the core hands it the logits of the branch's classifier."""
 
     def loss(x: LossInput) -> LossOutput:

@@ -11,13 +11,12 @@ arXiv:1704.08063, section 3.2 (A-Softmax).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
 from reid_core import LossComponent, Params, hookimpl
-from reid_core.contracts import LossInput, LossOutput
+from reid_core.contracts import Loss, LossInput, LossOutput
 from reid_plugins.toolkit.accuracy import accuracy
 from reid_plugins.toolkit.margin_logits import (
     Scale,
@@ -71,7 +70,7 @@ def sphere_target(cosine: Tensor, margin: int) -> Tensor:
     return (1 - 2 * (k % 2)) * multiple - 2 * k
 
 
-def build(params: SphereFaceParams) -> Callable[[LossInput], LossOutput]:
+def build(params: SphereFaceParams) -> Loss:
     """Build the loss; it reads the classifier's weight and ignores its bias."""
 
     def loss(x: LossInput) -> LossOutput:

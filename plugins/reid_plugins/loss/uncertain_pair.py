@@ -14,13 +14,12 @@ loss `norm_regularizer`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from pydantic import Field
 
 from reid_core import LossComponent, hookimpl
-from reid_core.contracts import LossInput, LossOutput
+from reid_core.contracts import Loss, LossInput, LossOutput
 from reid_plugins.toolkit.pair_mining import masked_logsumexp
 from reid_plugins.toolkit.uncertainty import (
     PairParams,
@@ -66,7 +65,7 @@ def smooth_pair_loss(positive: Tensor, negative: Tensor, same: Tensor, scale: fl
     return F.softplus(pull + push).mean() / scale
 
 
-def build(params: UncertainPairParams) -> Callable[[LossInput], LossOutput]:
+def build(params: UncertainPairParams) -> Loss:
     """Build the loss; the core hands it the batch of all processes."""
 
     def loss(x: LossInput) -> LossOutput:

@@ -12,13 +12,12 @@ Reference: Huang et al., "Norm-Aware Margin Assignment for Person Re-Identificat
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
 from reid_core import LossComponent, hookimpl
-from reid_core.contracts import LossInput, LossOutput
+from reid_core.contracts import Loss, LossInput, LossOutput
 from reid_plugins.toolkit.accuracy import accuracy
 from reid_plugins.toolkit.margin_logits import (
     cosine_monitors,
@@ -98,7 +97,7 @@ def turned(cosine: Tensor, by: Tensor) -> Tensor:
     return cosine * by.cos() - sine * by.sin()
 
 
-def build(params: UncertainSoftmaxParams) -> Callable[[LossInput], LossOutput]:
+def build(params: UncertainSoftmaxParams) -> Loss:
     """Build the loss; it reads the classifier's weight and ignores its bias."""
 
     def loss(x: LossInput) -> LossOutput:

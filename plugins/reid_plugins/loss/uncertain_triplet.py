@@ -13,13 +13,12 @@ the loss `norm_regularizer`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from pydantic import Field
 
 from reid_core import LossComponent, hookimpl
-from reid_core.contracts import LossInput, LossOutput
+from reid_core.contracts import Loss, LossInput, LossOutput
 from reid_plugins.toolkit.uncertainty import (
     PairParams,
     pair_gaps,
@@ -64,7 +63,7 @@ def hardest_gaps(positive: Tensor, negative: Tensor, same: Tensor) -> Tensor:
     ).amax(dim=1)
 
 
-def build(params: UncertainTripletParams) -> Callable[[LossInput], LossOutput]:
+def build(params: UncertainTripletParams) -> Loss:
     """Build the loss; the core hands it the batch of all processes."""
     import torch.nn.functional as F
 
