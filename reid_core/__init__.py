@@ -11,6 +11,7 @@ from reid_core.component import (
     EvaluatorComponent,
     LossComponent,
     Params,
+    PathText,
     PostprocessComponent,
     ScheduleComponent,
 )
@@ -24,6 +25,7 @@ __all__ = [
     "EvaluatorComponent",
     "LossComponent",
     "Params",
+    "PathText",
     "PostprocessComponent",
     "ReidError",
     "ScheduleComponent",

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from reid_core.component import Params
+from reid_core.component import Params, PathText
 
 DEVICE = "^(auto|cpu|cuda(:[0-9]+)?)$"
 """What a device may be called."""
@@ -26,7 +26,6 @@ def _file_name(name: str) -> str:
 
 Rate = Annotated[float, Field(ge=0)]
 Positive = Annotated[int, Field(ge=1)]
-PathText = Annotated[str, Field(min_length=1)]
 FileName = Annotated[str, AfterValidator(_file_name)]
 
 

@@ -15,7 +15,7 @@ from pydantic import (
 )
 
 from reid_core.catalog import Catalog
-from reid_core.component import Params, call_build
+from reid_core.component import Params, call_build, is_path
 from reid_core.errors import ParamsError, ReidError
 from reid_core.params.cross_checks import eval_cross_checks, run_cross_checks
 from reid_core.params.json_file import Raw
@@ -40,9 +40,6 @@ SECTION_KINDS: dict[str, str] = {
     "evaluation": "evaluator",
 }
 """Sections that name components (one entry, or a list of them) and their kinds."""
-
-PATH = {"format": "path"}
-"""What a params field of a file name carries as ``json_schema_extra``."""
 
 
 def check_run_params(raw: Raw, catalog: Catalog, source: str) -> RunParams:
@@ -129,7 +126,7 @@ def build(catalog: Catalog, kind: str, entry: Entry, **context: Any) -> Any:
 def without_paths(raw: Raw, catalog: Catalog) -> Raw:
     """Return resolved params in which file names are back at their default, or gone without one.
 
-    A param is a file name when its field says ``json_schema_extra={"format": "path"}``.
+    A param is a file name when its type is ``PathText``, or holds it.
     """
     result = dict(raw)
     for place, kind, entry in _entries(raw):
@@ -137,7 +134,9 @@ def without_paths(raw: Raw, catalog: Catalog) -> Raw:
             fields = catalog.component(kind, entry["name"]).params.model_fields
             paths = path_params(catalog, kind, entry["name"])
             params = {
-                name: fields[name].default if name in paths else value
+                name: fields[name].get_default(call_default_factory=True)
+                if name in paths
+                else value
                 for name, value in entry["params"].items()
                 if not (name in paths and fields[name].is_required())
             }
@@ -148,7 +147,7 @@ def without_paths(raw: Raw, catalog: Catalog) -> Raw:
 def path_params(catalog: Catalog, kind: str, name: str) -> set[str]:
     """Return which params of a component are file names."""
     fields = catalog.component(kind, name).params.model_fields
-    return {name for name, field in fields.items() if field.json_schema_extra == PATH}
+    return {name for name, field in fields.items() if is_path(field)}
 
 
 def _entries(raw: Raw) -> Iterator[tuple[Place, str, Any]]:

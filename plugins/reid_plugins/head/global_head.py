@@ -3,6 +3,8 @@
 The map is pooled, made smaller by a linear layer if wanted, and passed through a BN neck:
 metric losses see the vector before the neck, classifiers the one after it.
 
+Stands on `toolkit/neck.py` and `toolkit/pooling.py`.
+
 Reference: Luo et al., "Bag of Tricks and A Strong Baseline for Deep Person
 Re-identification", arXiv:1903.07071, section 3.5.
 """

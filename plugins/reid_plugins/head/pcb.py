@@ -4,6 +4,8 @@ The map is cut into horizontal stripes of equal height; each is pooled, made sma
 classified on its own, so that every height of the body must tell people apart. A branch
 for the whole image stands beside the stripes.
 
+Stands on `toolkit/neck.py` and `toolkit/pooling.py`.
+
 Reference: Sun et al., "Beyond Part Models: Person Retrieval with Refined Part Pooling",
 arXiv:1711.09349, section 3. Unlike the paper: max pooling by default, dropout instead of
 ReLU after BN, and the branch `global`.

@@ -4,6 +4,8 @@ In training the batch is a graph whose edges are cosine similarities; one step o
 walk replaces every embedding by a mean over its neighbours, which the same classifier must
 recognise. Evaluation uses the plain embedding. Each process mixes its own images only.
 
+Stands on `toolkit/neck.py` and `toolkit/pooling.py`.
+
 Reference: Luo et al., "Spectral Feature Transformation for Person Re-identification",
 arXiv:1811.11405, section 3. Unlike the paper: the transform waits for an accuracy gate.
 """

@@ -8,6 +8,8 @@ learned; the distance `uncertain` may read it in evaluation. It is 0 for all at 
 Its weights want a decay of their own, e.g. in ``optimizer``:
 ``"groups": [{"match": "*.uncertainty.weight", "weight_decay": 0.1}]``.
 
+Stands on `toolkit/neck.py` and `toolkit/pooling.py`.
+
 Reference: Huang et al., "Norm-Aware Margin Assignment for Person Re-Identification" (NAMA),
 2022. Names of its code: ``nn_128`` is ``{"basis": "hinges", "terms": 128}``, ``tlr_5`` is
 ``{"basis": "taylor", "terms": 3}``, ``lgd_all_3`` is ``{"basis": "legendre", "terms": 8,

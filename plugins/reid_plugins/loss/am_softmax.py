@@ -3,6 +3,8 @@
 Features and class weights are compared by angle alone. The right identity's cosine is
 lowered by a margin, so it must win by that much: classes move apart.
 
+Stands on `toolkit/accuracy.py`, `toolkit/margin_logits.py` and `toolkit/margin_schedule.py`.
+
 Reference: Wang et al., "Additive Margin Softmax for Face Verification",
 arXiv:1801.05599, section 3; the same loss: Wang et al., "CosFace: Large Margin Cosine Loss
 for Deep Face Recognition", arXiv:1801.09414.
@@ -21,9 +23,9 @@ from reid_plugins.toolkit.margin_logits import (
     Scale,
     cosine_monitors,
     cosine_similarity,
-    factor,
     margin_cross_entropy,
     own_cosine,
+    scale_factor,
 )
 from reid_plugins.toolkit.margin_schedule import Margin, margin_at, up_to
 
@@ -71,11 +73,11 @@ def build(params: AMSoftmaxParams) -> Loss:
         assert x.weight is not None, "declared in needs"
         margin = margin_at(params.margin, x.progress)
         cosine = cosine_similarity(x.features, x.weight)
-        own, scale = own_cosine(cosine, x.pids), factor(x.features, params.scale)
+        own, scale = own_cosine(cosine, x.pids), scale_factor(x.features, params.scale)
         own = TARGETS[params.form](own, margin)
         if params.form == "slope" and params.scale != "norm":
             # The published results multiply by the length beside the number.
-            own = own * factor(x.features, "norm")
+            own = own * scale_factor(x.features, "norm")
         value = margin_cross_entropy(cosine, own, x.pids, scale)
         monitors = cosine_monitors(cosine, x.pids, margin=margin)
         return LossOutput(value, monitors, accuracy(cosine, x.pids))

@@ -3,6 +3,8 @@
 The angle between a feature and its own class counts as larger than it is, by the same
 margin whether the angle is small or large, so features gather around their class.
 
+Stands on `toolkit/accuracy.py`, `toolkit/margin_logits.py` and `toolkit/margin_schedule.py`.
+
 Reference: Deng et al., "ArcFace: Additive Angular Margin Loss for Deep Face Recognition",
 arXiv:1801.07698, equation 3.
 """

@@ -5,6 +5,8 @@ weight grows with its distance from that goal, so that learned pairs leave the w
 others. With equal weights this is the unified loss that the paper starts from, also known
 as pairwise CosFace.
 
+Stands on `toolkit/loss_distances.py` and `toolkit/pair_mining.py`.
+
 Reference: Sun et al., "Circle Loss: A Unified Perspective of Pair Similarity Optimization",
 arXiv:2002.10857, equations 5 and 6; equal weights: equation 1.
 """

@@ -3,6 +3,8 @@
 The cosine to the right class should be 1, to every other class 0. Each term's weight grows
 with its distance from that goal, so that what is learned leaves the work to the rest.
 
+Stands on `toolkit/accuracy.py`, `toolkit/margin_logits.py` and `toolkit/margin_schedule.py`.
+
 Reference: Sun et al., "Circle Loss: A Unified Perspective of Pair Similarity Optimization",
 arXiv:2002.10857, equations 5 and 6 with class-level labels.
 """

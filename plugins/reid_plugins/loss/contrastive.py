@@ -4,6 +4,8 @@ A positive pair costs its distance beyond a margin, a negative pair what it lack
 margin. Both means are over the pairs that cost something, so that the many negative pairs
 that are far apart already do not hide the few that are not.
 
+Stands on `toolkit/loss_distances.py` and `toolkit/pair_mining.py`.
+
 Reference: Hadsell et al., "Dimensionality Reduction by Learning an Invariant Mapping",
 CVPR 2006, equation 4, with distances instead of their squares, as in
 pytorch-metric-learning (arXiv:2008.09164).

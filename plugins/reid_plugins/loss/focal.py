@@ -4,6 +4,8 @@ Each image's cross entropy is multiplied by a power of the probability that is s
 missing, so that the hard ones lead the training. The paper's factor alpha, here the same for all
 identities, is the entry's ``weight``.
 
+Stands on `toolkit/accuracy.py`.
+
 Reference: Lin et al., "Focal Loss for Dense Object Detection", arXiv:1708.02002,
 equations 4 and 5.
 """

@@ -4,6 +4,8 @@ Each vector is classified among the vectors of the batch and must find itself. I
 cosine is always 1, so the loss only pushes vectors apart; by image, also those of one
 identity. It is used beside a loss that pulls identities together.
 
+Stands on `toolkit/margin_logits.py`.
+
 Reference: Zheng et al., "Dual-Path Convolutional Image-Text Embeddings with Instance Loss",
 arXiv:1711.05535; here the vectors of the batch stand in for a classifier with one class per
 image.

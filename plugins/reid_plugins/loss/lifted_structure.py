@@ -3,6 +3,8 @@
 A smooth maximum over the distances to all positives must lie below a smooth minimum over
 those to all negatives. This is the generalised form, in which each image is an anchor.
 
+Stands on `toolkit/loss_distances.py` and `toolkit/pair_mining.py`.
+
 Reference: Hermans et al., "In Defense of the Triplet Loss for Person Re-Identification",
 arXiv:1703.07737, section 2, "Lifted Embedding loss" in its generalised form, after Oh Song et
 al., "Deep Metric Learning via Lifted Structured Feature Embedding", arXiv:1511.06452.

@@ -4,6 +4,8 @@ An anchor keeps the positive pairs that are not clearly nearer than its hardest 
 one, and the negative pairs that are not clearly farther than its hardest positive one.
 Among those that it keeps, soft thresholds let the hard ones count most.
 
+Stands on `toolkit/loss_distances.py` and `toolkit/pair_mining.py`.
+
 Reference: Wang et al., "Multi-Similarity Loss with General Pair Weighting for Deep Metric
 Learning", arXiv:1904.06627, equations 11 to 13 and 15.
 """

@@ -8,6 +8,8 @@ with an uncertainty read them.
 The authors' code adds only the gradient of this term to its losses, not the value; the training
 is the same, but here the value counts in the logged total.
 
+Stands on `toolkit/uncertainty.py`.
+
 Reference: Meng et al., "MagFace: A Universal Representation for Face Recognition and Quality
 Assessment", arXiv:2103.06795, section 3.2; forms: code of Huang et al., "Norm-Aware Margin
 Assignment for Person Re-Identification" (NAMA), 2022.

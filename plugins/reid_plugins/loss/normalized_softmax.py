@@ -3,6 +3,8 @@
 Features and class weights are compared by angle alone, as the test ranks images. The
 scale replaces their lengths, without which a softmax over cosines stays almost flat.
 
+Stands on `toolkit/accuracy.py` and `toolkit/margin_logits.py`.
+
 Reference: Wang et al., "NormFace: L2 Hypersphere Embedding for Face Verification",
 arXiv:1704.06369, section 3.
 """

@@ -4,6 +4,8 @@ Positive pairs are pulled together only as far as a radius, so that an identity 
 inner variety. Negative pairs nearer than a boundary are pushed out, the nearest ones most.
 With clusters, an anchor's negatives are those that k-means puts into its own cluster.
 
+Stands on `toolkit/loss_distances.py` and `toolkit/pair_mining.py`.
+
 Reference: Wang et al., "Ranked List Loss for Deep Metric Learning", arXiv:1903.03238.
 Clusters and the mean over all positives: Ranked_Person_ReID, which adds both parts (the sum
 is twice the value at ``negative_weight`` 0.5) and sums over clusters; here all is a mean.

@@ -3,6 +3,8 @@
 Every training identity is a class. Smoothing moves a part of the target's probability to
 the classes alike, so that the network is not driven to be ever more certain.
 
+Stands on `toolkit/accuracy.py`.
+
 Reference: Szegedy et al., "Rethinking the Inception Architecture for Computer Vision",
 arXiv:1512.00567, section 7.
 """

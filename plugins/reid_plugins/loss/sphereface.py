@@ -4,6 +4,8 @@ The right identity scores the cosine of m times its angle, continued so that it 
 the whole half circle: a feature must lie m times nearer to its class than to any other.
 The features keep their length.
 
+Stands on `toolkit/accuracy.py`, `toolkit/margin_logits.py` and `toolkit/margin_schedule.py`.
+
 Reference: Liu et al., "SphereFace: Deep Hypersphere Embedding for Face Recognition",
 arXiv:1704.08063, section 3.2 (A-Softmax).
 """
@@ -22,9 +24,9 @@ from reid_plugins.toolkit.margin_logits import (
     Scale,
     cosine_monitors,
     cosine_similarity,
-    factor,
     margin_cross_entropy,
     own_cosine,
+    scale_factor,
 )
 from reid_plugins.toolkit.margin_schedule import Margin, margin_at, up_to
 
@@ -79,7 +81,7 @@ def build(params: SphereFaceParams) -> Loss:
         cosine = cosine_similarity(x.features, x.weight)
         plain = own_cosine(cosine, x.pids)
         own = (1 - strength) * plain + strength * sphere_target(plain, params.margin)
-        value = margin_cross_entropy(cosine, own, x.pids, factor(x.features, params.scale))
+        value = margin_cross_entropy(cosine, own, x.pids, scale_factor(x.features, params.scale))
         monitors = cosine_monitors(cosine, x.pids, strength=strength)
         return LossOutput(value, monitors, accuracy(cosine, x.pids))
 

@@ -5,6 +5,8 @@ a margin, than its nearest image of anybody else in the batch. Anchors without a
 either sort are left out. Weighted mining takes means of all distances instead, in which
 hard pairs count most.
 
+Stands on `toolkit/loss_distances.py` and `toolkit/pair_mining.py`.
+
 Reference: Hermans et al., "In Defense of the Triplet Loss for Person Re-Identification",
 arXiv:1703.07737, equation 5; soft margin: section 2, "Soft-margin". Weighted mining: Ye et
 al., "Deep Learning for Person Re-identification: A Survey and Outlook", arXiv:2001.04193,

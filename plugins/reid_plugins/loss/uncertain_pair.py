@@ -6,6 +6,8 @@ smooth minimum over its negative pairs by a margin, less the uncertainties of th
 mean 0, so that a margin that one image is spared is put on others. As published, an image is a
 positive of itself, at distance 0.
 
+Stands on `toolkit/pair_mining.py` and `toolkit/uncertainty.py`.
+
 Reference: Huang et al., "Norm-Aware Margin Assignment for Person Re-Identification" (NAMA),
 2022. Names of its code: ``uc-tri-n`` is distance "chord", ``uc-pair-n`` "arc", ``uc-atri-n``
 "chord_of_arc", ``uc-tri-dpn`` "chord" with ``detach_partners``. Its term for the norm is the
@@ -25,7 +27,7 @@ from reid_plugins.toolkit.uncertainty import (
     PairParams,
     pair_gaps,
     pair_monitors,
-    reads,
+    reads_uncertainty,
     sphere_distance,
     uncertainty_of,
 )
@@ -91,6 +93,6 @@ def reid_loss() -> list[LossComponent]:
             role="metric",
             on="feature",
             needs=frozenset({"pairs"}),
-            reads=reads,
+            reads=reads_uncertainty,
         )
     ]

@@ -4,6 +4,8 @@ Features and class weights are compared by angle alone. An image's uncertainty p
 right identity and nearer to all others: a larger uncertainty is a larger margin. That is
 opposite to the losses on pairs, so here the uncertain images are those with the small value.
 
+Stands on `toolkit/accuracy.py`, `toolkit/margin_logits.py` and `toolkit/uncertainty.py`.
+
 Reference: Huang et al., "Norm-Aware Margin Assignment for Person Re-Identification" (NAMA),
 2022, ``uc-cls`` of its code. Unlike there, a positive ``margin`` makes every metric harder (in
 "cos" and "linear" that code adds it to the right identity), and the gradient ends at the cosine
@@ -27,7 +29,7 @@ from reid_plugins.toolkit.margin_logits import (
 )
 from reid_plugins.toolkit.uncertainty import (
     UncertaintyParams,
-    reads,
+    reads_uncertainty,
     uncertainty_monitors,
     uncertainty_of,
 )
@@ -125,6 +127,6 @@ def reid_loss() -> list[LossComponent]:
             role="id",
             on="embedding",
             needs=frozenset({"classifier"}),
-            reads=reads,
+            reads=reads_uncertainty,
         )
     ]

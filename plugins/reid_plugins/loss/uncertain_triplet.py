@@ -5,6 +5,8 @@ count. What is hard is judged with the uncertainties, of which a larger one is a
 As published, an image is a positive of itself, at distance 0. Without uncertainties this is the
 triplet loss on unit vectors.
 
+Stands on `toolkit/uncertainty.py`.
+
 Reference: Huang et al., "Norm-Aware Margin Assignment for Person Re-Identification" (NAMA),
 2022. Names of its code: ``uc-tri-hard`` is the default; ``uc-tri`` and ``uc-atri`` have a fixed
 ``uncertainty``, ``sharpness`` 20 and the distances "chord" and "arc". Its term for the norm is
@@ -23,7 +25,7 @@ from reid_plugins.toolkit.uncertainty import (
     PairParams,
     pair_gaps,
     pair_monitors,
-    reads,
+    reads_uncertainty,
     sphere_distance,
     uncertainty_of,
 )
@@ -93,6 +95,6 @@ def reid_loss() -> list[LossComponent]:
             role="metric",
             on="feature",
             needs=frozenset({"pairs"}),
-            reads=reads,
+            reads=reads_uncertainty,
         )
     ]

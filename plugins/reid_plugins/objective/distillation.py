@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, model_validator
 
-from reid_core import Component, Params, hookimpl
+from reid_core import Component, Params, PathText, hookimpl
 from reid_core.contracts import Classes, Network, Preprocessing, TrainedModel
 
 if TYPE_CHECKING:
@@ -86,9 +86,7 @@ class Terms(Params):
 class DistillationParams(Params):
     """Params of the objective `distillation`."""
 
-    teacher: str = Field(
-        json_schema_extra={"format": "path"},
-        min_length=1,
+    teacher: PathText = Field(
         description="The teacher's run directory (its best weights are taken) or weights file.",
     )
     terms: Terms = Field(description="What is compared, one term or several, each with a weight.")

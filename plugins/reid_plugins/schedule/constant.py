@@ -1,6 +1,9 @@
 """The same rate all the time, after the warm-up.
 
 It is what short trials and fine-tuning start from.
+
+Stands on `toolkit/warmup.py`.
+
 Reference: P. Goyal et al., Accurate, Large Minibatch SGD, arXiv:1706.02677, section 2.2
 (the warm-up).
 """

@@ -3,6 +3,9 @@
 factor(t) = f + (1 - f) (1 + cos(pi u)) / 2, where u runs from 0 at the end of the warm-up to 1
 at the end of the training. With ``per: epoch`` the last epoch still lies one epoch before the
 end, so its factor is a little above f, as in torch's ``CosineAnnealingLR``.
+
+Stands on `toolkit/warmup.py`.
+
 Reference: I. Loshchilov, F. Hutter, SGDR: Stochastic Gradient Descent with Warm Restarts,
 arXiv:1608.03983, equation 5 (a single period).
 """

@@ -7,6 +7,9 @@ Unlike the published runs of reid-strong-baseline, whose first epoch used t = 1 
 change in torch, the first epoch is t = 0. The rule of pytorch-reid-lite, (t + 1) / V in the
 warm-up and milestones counted from V on, is ``warmup_epochs`` V - 1, ``warmup_factor`` 1 / V and
 V added to each milestone, counted from the start.
+
+Stands on `toolkit/warmup.py`.
+
 Reference: H. Luo et al., Bag of Tricks and A Strong Baseline for Deep Person
 Re-identification, arXiv:1903.07071, section 3.1.
 """

@@ -9,6 +9,8 @@ is refused.
 The rule is that of torch's ``ReduceLROnPlateau`` (mode max, absolute threshold); dividing the rate
 when the score stops rising is what K. He et al. do, Deep Residual Learning, arXiv:1512.03385,
 section 3.4.
+
+Stands on `toolkit/warmup.py`.
 """
 
 from __future__ import annotations

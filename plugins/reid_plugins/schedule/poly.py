@@ -3,6 +3,9 @@
 factor(t) = f + (1 - f) (1 - u) ** power, where u runs from 0 at the end of the warm-up to 1 at the
 end of the training; power 1 is a straight line. With ``per: epoch`` the last epoch still lies one
 epoch before the end, so its factor is a little above f.
+
+Stands on `toolkit/warmup.py`.
+
 Reference: L.-C. Chen et al., DeepLab, arXiv:1606.00915, section 4.1 (the "poly" policy, power 0.9).
 """
 

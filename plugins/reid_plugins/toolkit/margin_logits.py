@@ -1,4 +1,7 @@
-"""Cosines to the classes and the cross entropy of the losses that change the right one."""
+"""Cosines to the classes, and the cross entropy with another value for the right one.
+
+The losses over identities with a margin or a scale stand on it.
+"""
 
 from __future__ import annotations
 
@@ -53,7 +56,7 @@ def own_cosine(cosine: Tensor, pids: Tensor) -> Tensor:
     return cosine.gather(1, pids[:, None])
 
 
-def factor(features: Tensor, scale: Scale) -> float | Tensor:
+def scale_factor(features: Tensor, scale: Scale) -> float | Tensor:
     """Return what the cosines are multiplied by: the number, or the lengths ``(B, 1)``."""
     return features.norm(dim=1, keepdim=True) if scale == "norm" else scale
 
