@@ -38,7 +38,7 @@ class GlobalParams(Params):
     )
 
 
-def build_global(params: GlobalParams, *, in_channels: int) -> GlobalHead:
+def build_global(params: GlobalParams, in_channels: int) -> GlobalHead:
     """Build the head for a map of ``in_channels`` channels."""
     from reid_plugins.head._global_head import GlobalHead
 

@@ -11,8 +11,18 @@ Re-identification", arXiv:1903.07071, section 3.5.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from reid_core import Component, hookimpl
 from reid_plugins.head._global_params import GlobalParams, build_global
+
+if TYPE_CHECKING:
+    from reid_plugins.head._global_head import GlobalHead
+
+
+def build(params: GlobalParams, *, in_channels: int) -> GlobalHead:
+    """Build the head for a map of ``in_channels`` channels."""
+    return build_global(params, in_channels)
 
 
 @hookimpl
@@ -22,7 +32,7 @@ def reid_head() -> list[Component]:
         Component(
             name="global",
             params=GlobalParams,
-            build=build_global,
+            build=build,
             summary="Pooled map, optional linear layer, BN neck: one branch 'global'.",
             reference="arXiv:1903.07071",
         )

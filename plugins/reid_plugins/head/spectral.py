@@ -50,7 +50,7 @@ def build(params: SpectralParams, *, in_channels: int) -> SpectralHead:
     from reid_plugins.head._spectral import SpectralHead
 
     return SpectralHead(
-        build_global(params, in_channels=in_channels),
+        build_global(params, in_channels),
         temperature=params.temperature,
         gate=params.gate,
         normalize=params.normalize,

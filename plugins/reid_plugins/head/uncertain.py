@@ -87,9 +87,7 @@ def build(params: UncertainParams, *, in_channels: int) -> UncertainHead:
         even_orders=params.even_orders,
         log_norm=params.log_norm,
     )
-    return UncertainHead(
-        build_global(params, in_channels=in_channels), uncertainty, norm_of=params.norm_of
-    )
+    return UncertainHead(build_global(params, in_channels), uncertainty, norm_of=params.norm_of)
 
 
 @hookimpl
