@@ -11,7 +11,9 @@ from reid_core.component import (
     EvaluatorComponent,
     LossComponent,
     Params,
+    PathText,
     PostprocessComponent,
+    ScheduleComponent,
     TranslatorComponent,
 )
 from reid_core.errors import ReidError
@@ -24,8 +26,10 @@ __all__ = [
     "EvaluatorComponent",
     "LossComponent",
     "Params",
+    "PathText",
     "PostprocessComponent",
     "ReidError",
+    "ScheduleComponent",
     "TranslatorComponent",
     "hookimpl",
 ]

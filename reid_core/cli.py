@@ -6,10 +6,10 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from typing import Any
 
 from reid_core.catalog import Catalog, Offer
 from reid_core.component import call_build
+from reid_core.contracts import Command
 from reid_core.discovery import load_catalog
 from reid_core.errors import ReidError
 from reid_core.interrupt import Interrupted
@@ -56,7 +56,7 @@ def _run(catalog: Catalog, arguments: list[str], prog: str | None) -> int:
         prog="reid", description="Person re-identification: train, evaluate, and look inside."
     )
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    commands: dict[str, Any] = {}
+    commands: dict[str, Command] = {}
     broken: dict[str, str] = {}
     for name, offer in _offered(catalog, broken).items():
         summary = offer.component.summary
@@ -65,7 +65,7 @@ def _run(catalog: Catalog, arguments: list[str], prog: str | None) -> int:
         )
         try:
             params = offer.component.params()
-            command = call_build(offer.component, params, str(offer), catalog=catalog)
+            command: Command = call_build(offer.component, params, str(offer), catalog=catalog)
             command.add_arguments(subparser)
             commands[name] = command
         except ReidError as error:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.fields import FieldInfo
 
 from reid_core.errors import ReidError, name_list
 
@@ -22,6 +23,25 @@ class Params(BaseModel):
     model_config = ConfigDict(
         extra="forbid", frozen=True, allow_inf_nan=False, defer_build=True, strict=True
     )
+
+
+PathText = Annotated[str, Field(min_length=1, json_schema_extra={"format": "path"})]
+"""A param that names a file or a folder: weights files do not repeat it, and another place is
+no other data. Also within a type, such as ``PathText | None`` or ``list[PathText]``."""
+
+
+def is_path(field: FieldInfo) -> bool:
+    """Return whether a field of a params model holds file names, by themselves or within a type."""
+    extras = [field.json_schema_extra, *_extras_within(field.annotation)]
+    return any(isinstance(extra, dict) and extra.get("format") == "path" for extra in extras)
+
+
+def _extras_within(annotation: Any) -> Iterator[Any]:
+    """Yield what the annotated types within a type add to the JSON Schema."""
+    for part in get_args(annotation):
+        if isinstance(part, FieldInfo):
+            yield part.json_schema_extra
+        yield from _extras_within(part)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +100,17 @@ class AugmentationComponent(Component):
 
     stage: Literal["pil", "tensor"]
     at_test: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScheduleComponent(Component):
+    """A schedule and whether it follows the scores of the training.
+
+    Attributes:
+        reads_scores: It looks at the history; a training that is never scored refuses it.
+    """
+
+    reads_scores: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

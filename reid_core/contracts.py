@@ -1,4 +1,8 @@
-"""The records that the parts hand to each other. Importing this module does not load torch.
+"""What plugins build and the records that they hand to each other; loads no torch.
+
+Every kind has a Protocol here that says what its ``build`` returns; a dataset's returns a
+``Listing``, and ``Distance`` and ``Postprocess`` are those of ``reid_evaluate``. A class need not
+name its Protocol: to have the members is enough.
 
 Shapes: B images in a batch, C/h/w a feature map, d the size of a branch, D of the whole
 embedding, N images of a split.
@@ -7,21 +11,33 @@ embedding, N images of a split.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
+    import argparse
+
     import numpy as np
     import torch
     from torch import Tensor, nn
+
+    # These two are written there, because numbers know nothing of plugins.
+    from reid_evaluate.distances.comparison import Distance as Distance
+    from reid_evaluate.distances.comparison import Postprocess as Postprocess
 
 UNKNOWN_CAMERA = -1
 """The camid of an image whose camera is not known."""
 
 SPLITS = ("train", "val", "query", "gallery", "multi_query", "extra")
 """The splits that a dataset may fill."""
+
+Classes = tuple[tuple[str, str], ...]
+"""The identities of a training: (dataset, pid) of every label, in their order."""
+
+History = Sequence[tuple[int, float]]
+"""(epochs done, primary score) of every evaluation so far."""
 
 
 # ---- data -------------------------------------------------------------------------------
@@ -64,6 +80,58 @@ class Listing:
     records: list[ImageRecord]
     root: Path | None = None
     published: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+
+
+class Augmentation(Protocol):
+    """An operation on one image; it must survive pickling, since loader processes receive it."""
+
+    def __call__(self, image: Any, rng: np.random.Generator, /) -> Any:
+        """Return the new image.
+
+        Args:
+            image: An RGB ``PIL.Image`` at the stage ``pil``, ``(3, H, W)`` float32 at the stage
+                ``tensor``.
+            rng: Depends on (seed, epoch, index) alone; preprocessing leaves it alone.
+        """
+
+
+class BatchSampler(Protocol):
+    """The order of the training images, which depends on (seed, epoch, rank) alone."""
+
+    def set_epoch(self, epoch: int, /) -> None:
+        """Choose the epoch, from 0, that the next iterator serves."""
+
+    def __len__(self) -> int:
+        """Return the batches of an epoch, the same in every epoch and on every rank."""
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        """Yield this rank's share of each batch as pairs (epoch, index of the image)."""
+
+
+class Preprocessing(Protocol):
+    """How pictures become the network's input, without augmentation."""
+
+    @property
+    def height(self) -> int:
+        """Return the height of the input in pixels."""
+
+    @property
+    def width(self) -> int:
+        """Return the width of the input in pixels."""
+
+    @property
+    def colours(self) -> np.ndarray:
+        """Return ``(4, 3)``: what black, red, green and blue pictures become, per channel."""
+
+    @property
+    def operations(self) -> str:
+        """Return the operations and their params as text, for messages."""
+
+    def same_size(self, other: Preprocessing, /) -> bool:
+        """Return whether both give inputs of one size."""
+
+    def same_colours(self, other: Preprocessing, /) -> bool:
+        """Return whether both normalise alike; how pictures are interpolated may differ."""
 
 
 @dataclass(frozen=True)
@@ -181,6 +249,17 @@ class Progress:
         return torch.Generator().manual_seed(int(words.generate_state(1, np.uint64)[0] >> 1))
 
 
+class Schedule(Protocol):
+    """The learning rate over time."""
+
+    def __call__(self, progress: Progress, history: History, /) -> float:
+        """Return the factor on every group's own rate, 0 or larger.
+
+        Pure: of the same progress and history it is always the same. Only a schedule that
+        declares ``reads_scores`` may look at the history.
+        """
+
+
 # ---- model ------------------------------------------------------------------------------
 
 
@@ -190,6 +269,30 @@ class FeatureMap:
 
     map: Tensor
     token: Tensor | None = None
+
+
+class Backbone(Protocol):
+    """A network from images to feature maps, an ``nn.Module``."""
+
+    @property
+    def out_channels(self) -> int:
+        """Return C."""
+
+    @property
+    def stride(self) -> int:
+        """Return the input pixels per cell of the map."""
+
+    @property
+    def stages(self) -> Mapping[str, nn.Module]:
+        """Return the stages by name, in order, so that a head may copy the last one."""
+
+    def __call__(self, images: Tensor, side: Mapping[str, Tensor] | None = None) -> FeatureMap:
+        """Map images ``(B, 3, H, W)`` to ``(B, C, H / stride, W / stride)``.
+
+        Args:
+            images: Normalised.
+            side: Further values of each image by name, ``(B,)`` int64, -1 unknown.
+        """
 
 
 @dataclass(frozen=True)
@@ -228,6 +331,17 @@ class HeadOutput:
     aux: Mapping[str, Tensor] = field(default_factory=dict)
 
 
+class Head(Protocol):
+    """A network from a feature map to named branches, an ``nn.Module``."""
+
+    @property
+    def branches(self) -> tuple[BranchSpec, ...]:
+        """Return the branches; they are complete before the first forward."""
+
+    def __call__(self, features: FeatureMap, /) -> HeadOutput:
+        """Return exactly these branches, the same in training and evaluation."""
+
+
 @dataclass(frozen=True)
 class ModelOutput:
     """What the model returns, the same in training and evaluation.
@@ -245,6 +359,56 @@ class ModelOutput:
     branches: Mapping[str, Branch]
     logits: Mapping[str, Tensor]
     aux: Mapping[str, Tensor]
+
+
+class Network(Protocol):
+    """A backbone, its heads and classifiers, an ``nn.Module``."""
+
+    @property
+    def branches(self) -> tuple[BranchSpec, ...]:
+        """Return every branch of every head, in the order of the params."""
+
+    @property
+    def embedding_dim(self) -> int:
+        """Return D."""
+
+    @property
+    def backbone_name(self) -> str:
+        """Return the name of the backbone's component."""
+
+    @property
+    def classifier(self) -> nn.ModuleDict:
+        """Return the linear layers, ``d`` to ``num_pids``, by the key that a branch names."""
+
+    def to(self, device: torch.device, /) -> Network:
+        """Move the network to a device and return it."""
+
+    def __call__(self, images: Tensor, /) -> ModelOutput:
+        """Map images ``(B, 3, H, W)`` to every branch and the joint embedding."""
+
+
+class TrainedModel(Protocol):
+    """A trained network with all that another training must know of it."""
+
+    @property
+    def path(self) -> Path:
+        """Return its weights file."""
+
+    @property
+    def digest(self) -> bytes:
+        """Return the SHA-256 of that file, 32 bytes."""
+
+    @property
+    def model(self) -> Network:
+        """Return the network: on the CPU, in evaluation mode and without gradients."""
+
+    @property
+    def classes(self) -> Classes:
+        """Return whom each of its logits stands for."""
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """Return what it expects of its input."""
 
 
 # ---- losses -----------------------------------------------------------------------------
@@ -275,11 +439,45 @@ class LossInput:
 
 @dataclass(frozen=True)
 class LossOutput:
-    """A scalar ``value``, its ``weight`` in the total, and detached monitors by name."""
+    """What a loss says of one branch; its weight stands in the params.
+
+    Attributes:
+        value: 0-d, attached to the graph; a batch that says nothing gives 0.
+        monitors: Detached 0-d numbers by name, the same names in every step; they are logged.
+        accuracy: Detached 0-d, the identity accuracy without margins, 0 to 1; its running mean
+            is ``Progress.accuracy``. None: the loss recognises nobody.
+    """
 
     value: Tensor
     monitors: Mapping[str, Tensor] = field(default_factory=dict)
+    accuracy: Tensor | None = None
+
+
+class Loss(Protocol):
+    """A loss on one branch; an ``nn.Module`` when it has parameters or buffers.
+
+    It may define ``after_step()`` to update its own buffers, and ``set_progress(progress)``.
+    """
+
+    def __call__(self, x: LossInput, /) -> LossOutput:
+        """Return value, monitors and accuracy; a batch that says nothing gives an attached 0."""
+
+
+@dataclass(frozen=True)
+class Term:
+    """A part of the total that a step minimises; the total is the sum of ``weight * value``.
+
+    Attributes:
+        value: 0-d, attached to the graph.
+        weight: Factor in the total.
+        monitors: As those of ``LossOutput``.
+        accuracy: Likewise.
+    """
+
+    value: Tensor
     weight: float = 1.0
+    monitors: Mapping[str, Tensor] = field(default_factory=dict)
+    accuracy: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -287,7 +485,7 @@ class Step:
     """What an objective sees: the batch, the model, its output and the progress."""
 
     batch: Batch
-    model: nn.Module
+    model: Network
     outputs: ModelOutput
     progress: Progress
 
@@ -295,8 +493,8 @@ class Step:
 class Objective(Protocol):
     """A part of what training minimises; an ``nn.Module`` when it has state."""
 
-    def __call__(self, step: Step) -> dict[str, LossOutput]:
-        """Return named losses; the core sums ``weight * value``."""
+    def __call__(self, step: Step, /) -> dict[str, Term]:
+        """Return terms by name; the core sums ``weight * value``."""
 
 
 # ---- evaluation -------------------------------------------------------------------------
@@ -378,6 +576,17 @@ class Scores:
             object.__setattr__(self, "card", dict(self.protocol))
 
 
+class Evaluator(Protocol):
+    """A protocol that turns features into scores."""
+
+    def __call__(self, splits: Mapping[str, Features], /) -> Scores:
+        """Score the splits that the component declares, by name.
+
+        Raises:
+            ReidError: They cannot be scored, such as a query without any gallery image.
+        """
+
+
 @dataclass(frozen=True)
 class NamedPart:
     """A distance or post-processing step as an evaluator receives it.
@@ -393,6 +602,23 @@ class NamedPart:
     params: Mapping[str, Any]
     part: Any
     splits: tuple[str, ...] = ()
+
+
+# ---- program ----------------------------------------------------------------------------
+
+
+class Command(Protocol):
+    """A subcommand of ``reid``."""
+
+    def add_arguments(self, parser: argparse.ArgumentParser, /) -> None:
+        """Declare its arguments."""
+
+    def run(self, args: argparse.Namespace, /) -> int | None:
+        """Do the work and return the exit status; None is 0.
+
+        Raises:
+            ReidError: It cannot; the message says what to do.
+        """
 
 
 def parts_with(method: str, parts: Iterable[object]) -> list[Any]:

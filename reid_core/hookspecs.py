@@ -2,6 +2,8 @@
 
 Every hook takes no arguments and returns a list of components. A plugin is a module
 whose functions carry ``@hookimpl``; it is found through the entry-point group ``reid_core``.
+What ``build`` returns is named by its Protocol in ``reid_core.contracts``, which states the
+members and their shapes.
 
 Shapes: B images in a batch, C/h/w a feature map, d the size of a branch, D of the
 embedding, N identities.
@@ -18,6 +20,7 @@ from reid_core.component import (
     EvaluatorComponent,
     LossComponent,
     PostprocessComponent,
+    ScheduleComponent,
     TranslatorComponent,
 )
 
@@ -31,10 +34,7 @@ hookimpl = pluggy.HookimplMarker(GROUP)
 def reid_backbone() -> list[Component]:  # type: ignore[empty-body]
     """Networks from images to feature maps.
 
-    ``build(params) -> nn.Module`` with ``forward(images (B, 3, H, W), side=None) ->
-    FeatureMap``. The module has ``out_channels`` (int), ``stride`` (int, input pixels per
-    cell of the map) and ``stages`` (a dict from name to module, so that a head may copy
-    the last one).
+    ``build(params) -> Backbone``, an ``nn.Module``.
     """
 
 
@@ -42,9 +42,9 @@ def reid_backbone() -> list[Component]:  # type: ignore[empty-body]
 def reid_head() -> list[Component]:  # type: ignore[empty-body]
     """Networks from a feature map to named branches.
 
-    ``build(params, *, in_channels, num_pids, backbone) -> nn.Module`` with ``branches``, a
-    tuple of ``BranchSpec`` that is complete before the first forward, and
-    ``forward(FeatureMap) -> HeadOutput``, the same in training and evaluation.
+    ``build(params, *, in_channels, num_pids, backbone) -> Head``, an ``nn.Module``. Its
+    ``branches`` are complete before the first forward; the output is the same in training and
+    evaluation.
     """
 
 
@@ -52,8 +52,8 @@ def reid_head() -> list[Component]:  # type: ignore[empty-body]
 def reid_loss() -> list[LossComponent]:  # type: ignore[empty-body]
     """Losses, built once for every branch that they are applied to.
 
-    ``build(params, *, dim, num_pids, branch) -> callable(LossInput) -> LossOutput``. The
-    core selects branches, normalises, casts to float32 and leaves autocast. A
+    ``build(params, *, dim, num_pids, branch) -> Loss``, called with a ``LossInput`` for a
+    ``LossOutput``. The core selects branches, normalises, casts to float32 and leaves autocast. A
     batch that the loss has nothing to say about gives 0, still attached to the graph. A
     module may define ``after_step()`` to update its own buffers.
     """
@@ -63,11 +63,10 @@ def reid_loss() -> list[LossComponent]:  # type: ignore[empty-body]
 def reid_sampler() -> list[Component]:  # type: ignore[empty-body]
     """Orders of training images.
 
-    ``build(params, *, labels, camids, sources, seed, rank, world_size)`` returns a batch
-    sampler: ``set_epoch(epoch)``, a constant ``len`` and an iterator over lists of
-    ``(epoch, index)``, which depends on (seed, epoch, rank) alone. ``labels``, ``camids``
-    and ``sources`` are int64 arrays with one entry per training image. Batch sizes in params
-    are global: a rank yields its share.
+    ``build(params, *, labels, camids, sources, seed, rank, world_size) -> BatchSampler``: a
+    constant ``len`` and an iterator over lists of ``(epoch, index)``, which depends on (seed,
+    epoch, rank) alone. ``labels``, ``camids`` and ``sources`` are int64 arrays with one entry per
+    training image. Batch sizes in params are global: a rank yields its share.
     """
 
 
@@ -75,11 +74,11 @@ def reid_sampler() -> list[Component]:  # type: ignore[empty-body]
 def reid_evaluator() -> list[EvaluatorComponent]:  # type: ignore[empty-body]
     """Protocols that turn features into scores.
 
-    ``build(params, *, distance, postprocess, device) -> callable(Mapping[split, Features]) ->
-    Scores``. ``distance`` and ``postprocess`` are what the entry in params names, built: see
-    those kinds; only an entry whose evaluator asks for them may name them. Features arrive
-    raw; the evaluator normalises and says so in the protocol card. One that reads no ``aux``
-    is rehearsed before the training, on the real labels with vectors of zeros.
+    ``build(params, *, distance, postprocess, device) -> Evaluator``, called with ``Features`` by
+    split for ``Scores``. ``distance`` and ``postprocess`` are what the entry in params names,
+    built: see those kinds; only an entry whose evaluator asks for them may name them. Features
+    arrive raw; the evaluator normalises and says so in the protocol card. One that reads no
+    ``aux`` is rehearsed before the training, on the real labels with vectors of zeros.
     """
 
 
@@ -87,7 +86,7 @@ def reid_evaluator() -> list[EvaluatorComponent]:  # type: ignore[empty-body]
 def reid_distance() -> list[DistanceComponent]:  # type: ignore[empty-body]
     """Ways to compare two images.
 
-    ``build(params) -> reid_evaluate.distances.comparison.Distance``.
+    ``build(params) -> Distance``, of ``reid_evaluate.distances.comparison``.
     """
 
 
@@ -95,9 +94,9 @@ def reid_distance() -> list[DistanceComponent]:  # type: ignore[empty-body]
 def reid_postprocess() -> list[PostprocessComponent]:  # type: ignore[empty-body]
     """Steps between features and ranking, such as re-ranking.
 
-    ``build(params) -> callable(Comparison) -> Comparison``, both of
-    ``reid_evaluate.distances.comparison``. Steps work in the order of the params. A step raises
-    ValueError for images that it cannot work on.
+    ``build(params) -> Postprocess``, of ``reid_evaluate.distances.comparison``: from one
+    ``Comparison`` to the next. Steps work in the order of the params. A
+    step raises ValueError for images that it cannot work on.
     """
 
 
@@ -114,7 +113,7 @@ def reid_dataset() -> list[Component]:  # type: ignore[empty-body]
 def reid_augmentation() -> list[AugmentationComponent]:  # type: ignore[empty-body]
     """Image operations.
 
-    ``build(params) -> callable(image, rng)`` that returns the new image. ``rng`` is a
+    ``build(params) -> Augmentation``, called with (image, rng) for the new image. ``rng`` is a
     ``numpy.random.Generator`` that depends on (seed, epoch, index); operations with
     ``at_test=True`` must not use it. What is built must survive pickling: loader processes
     receive it.
@@ -122,12 +121,13 @@ def reid_augmentation() -> list[AugmentationComponent]:  # type: ignore[empty-bo
 
 
 @hookspec
-def reid_schedule() -> list[Component]:  # type: ignore[empty-body]
+def reid_schedule() -> list[ScheduleComponent]:  # type: ignore[empty-body]
     """Learning rates over time.
 
-    ``build(params) -> callable(progress, history) -> float``, a pure function: the factor
-    on every group's own rate. ``history`` is the list of (epoch, score) so far; a
-    schedule that reads it is refused where the training is never scored.
+    ``build(params) -> Schedule``, called with (progress, history) for the factor on every
+    group's own rate: a pure function. ``history`` is the list of (epoch, score) so far; a
+    schedule that reads it declares ``reads_scores`` and is refused where the training is never
+    scored.
     """
 
 
@@ -136,15 +136,16 @@ def reid_objective() -> list[Component]:  # type: ignore[empty-body]
     """What a training step minimises.
 
     ``build(params, *, name, losses, model, num_pids, classes, preprocessing, load_trained) ->
-    callable(Step) -> dict[str, LossOutput]``. ``name`` is that of the entry, numbered where it is
-    repeated (``distillation``, ``distillation_2``): no two objectives may give a loss of one name,
-    so begin the losses' names with it. ``losses`` is the weighted list of the params' ``loss``
-    section, ``classes`` the (dataset, pid) of every label, ``preprocessing`` how the
-    images of a batch were prepared. ``load_trained(path)`` opens another trained model by its run
-    directory or weights file; the records are in ``reid_core.network.trained_model``. Where shapes alone are
-    checked, on the meta device, ``classes`` is empty and ``preprocessing`` None: read no file
-    there. A network that is not trained must be no submodule of the objective: what is one is
-    trained, saved and switched to training mode.
+    Objective``, called with a ``Step`` for terms by name. ``name`` is that of the entry, numbered
+    where it is repeated (``distillation``, ``distillation_2``): no two objectives may give a term
+    of one name, so begin the terms' names with it. ``losses`` is the weighted list of the params'
+    ``loss`` section, an ``Objective`` itself, ``model`` the ``Network`` that is trained,
+    ``classes`` the (dataset, pid) of every label, ``preprocessing`` how the images of a batch were
+    prepared (``Preprocessing``). ``load_trained(path)`` opens another trained model by its run
+    directory or weights file (``TrainedModel``). Where shapes alone are checked, on the meta
+    device, ``classes`` is empty and ``preprocessing`` None: read no file there. A network that is
+    not trained must be no submodule of the objective: what is one is trained, saved and switched
+    to training mode.
     """
 
 
@@ -152,8 +153,8 @@ def reid_objective() -> list[Component]:  # type: ignore[empty-body]
 def reid_command() -> list[Component]:  # type: ignore[empty-body]
     """Subcommands of ``reid``.
 
-    ``build(params, *, catalog)`` returns an object with ``add_arguments(parser)`` and
-    ``run(args) -> int | None`` (the exit status).
+    ``build(params, *, catalog) -> Command``, with ``add_arguments(parser)`` and ``run(args)``,
+    which returns the exit status.
     """
 
 
@@ -188,6 +189,7 @@ KINDS: tuple[str, ...] = (
 COMPONENT_TYPES: dict[str, type[Component]] = {
     "loss": LossComponent,
     "augmentation": AugmentationComponent,
+    "schedule": ScheduleComponent,
     "evaluator": EvaluatorComponent,
     "distance": DistanceComponent,
     "postprocess": PostprocessComponent,

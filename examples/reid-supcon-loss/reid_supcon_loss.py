@@ -5,17 +5,19 @@ them; the loss is the negative logarithm of that, averaged over the images of th
 
 Reference: Khosla et al., "Supervised Contrastive Learning", arXiv:2004.11362, equation 2; the
 mean over the anchors instead of their sum.
+
+Stands on `reid_plugins.toolkit.pair_mining`, which tells the pairs of a batch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from pydantic import Field
 
 from reid_core import LossComponent, Params, hookimpl
-from reid_core.contracts import LossInput, LossOutput
+from reid_core.contracts import Loss, LossInput, LossOutput
+from reid_plugins.toolkit.pair_mining import pair_masks, pair_means
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,22 +33,6 @@ class SupConParams(Params):
         description="Divisor of the cosines in (0, 10]; the smaller, the more the images that are "
         "most alike count.",
     )
-
-
-def pair_masks(pids: Tensor) -> tuple[Tensor, Tensor]:
-    """Return which pairs of images show one person and which show two.
-
-    Args:
-        pids: ``(B,)`` int64; identities may have different numbers of images.
-
-    Returns:
-        ``(B, B)`` bool each; an image and itself are neither.
-    """
-    import torch
-
-    same = pids[:, None] == pids[None, :]  # (B, B)
-    itself = torch.eye(len(pids), dtype=torch.bool, device=pids.device)
-    return same & ~itself, ~same
 
 
 def supcon_loss(cosine: Tensor, positive: Tensor, negative: Tensor, temperature: float) -> Tensor:
@@ -74,23 +60,14 @@ def supcon_loss(cosine: Tensor, positive: Tensor, negative: Tensor, temperature:
     return losses.masked_fill(~complete, 0).sum() / complete.sum().clamp(min=1)
 
 
-def mean_over(values: Tensor, mask: Tensor) -> Tensor:
-    """Return the mean of ``values (B, B)`` where the mask is set, detached; 0 without any."""
-    return values.detach().mul(mask).sum() / mask.sum().clamp(min=1)
-
-
-def build(params: SupConParams) -> Callable[[LossInput], LossOutput]:
+def build(params: SupConParams) -> Loss:
     """Build the loss; the core hands it L2-normalised vectors of all processes."""
 
     def loss(x: LossInput) -> LossOutput:
         cosine = x.features @ x.features.T  # (B, B)
         positive, negative = pair_masks(x.pids)
         value = supcon_loss(cosine, positive, negative, params.temperature)
-        monitors = {
-            "positive_cosine": mean_over(cosine, positive),
-            "negative_cosine": mean_over(cosine, negative),
-        }
-        return LossOutput(value, monitors)
+        return LossOutput(value, pair_means("cosine", cosine, positive, negative))
 
     return loss
 

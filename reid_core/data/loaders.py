@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from reid_core.contracts import Batch
+from reid_core.contracts import Batch, BatchSampler
 from reid_core.data.store import Store
 from reid_core.data.training_images import TrainingImages
 from reid_core.data.transforms import Pipeline
@@ -114,7 +114,7 @@ class _EvaluationSet(Dataset[Any]):
 class EpochBatches:
     """The batches of one epoch from a given position on, so that a resumed run skips fast."""
 
-    def __init__(self, sampler: Any) -> None:
+    def __init__(self, sampler: BatchSampler) -> None:
         """Wrap a sampler plugin's batch sampler."""
         self.sampler = sampler
         self.start = 0

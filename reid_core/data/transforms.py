@@ -9,6 +9,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from reid_core.component import AugmentationComponent
+from reid_core.contracts import Augmentation
 from reid_core.params.entries import AugmentationEntry
 
 
@@ -21,7 +23,7 @@ class Pipeline:
 
     def __init__(self, entries: Sequence[AugmentationEntry], *, training: bool) -> None:
         """Build the operations of the params' ``augmentation`` section."""
-        self.operations = [
+        self.operations: list[tuple[AugmentationComponent, Augmentation]] = [
             (entry.component, entry.build())
             for entry in entries
             if training or entry.component.at_test

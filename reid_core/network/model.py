@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from reid_core.contracts import Branch, BranchSpec, HeadOutput, ModelOutput
+from reid_core.contracts import Branch, BranchSpec, Head, HeadOutput, ModelOutput
 from reid_core.errors import ReidError, name_list
 from reid_core.params.schema import HeadEntry, ModelParams
 
@@ -42,7 +43,7 @@ class ReIDModel(nn.Module):
         self.backbone_is_frozen = False
         self._entries = [entry for entry, _ in heads]
         self._specs = [
-            {spec.name: _renamed(spec, entry.alias) for spec in head.branches}  # type: ignore[union-attr]
+            {spec.name: _renamed(spec, entry.alias) for spec in cast(Head, head).branches}
             for entry, head in heads
         ]
         self.branches: tuple[BranchSpec, ...] = tuple(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any, cast
 
@@ -14,9 +14,8 @@ from reid_core.component import (
     EvaluatorComponent,
     Params,
     PostprocessComponent,
-    call_build,
+    ScheduleComponent,
 )
-from reid_core.contracts import Progress
 from reid_core.errors import ReidError, did_you_mean
 from reid_core.params.entries import AugmentationEntry, ScheduleEntry
 from reid_core.params.messages import read_params
@@ -96,7 +95,7 @@ def _score_checks(sections: Mapping[str, Any], catalog: Catalog) -> Iterator[str
     schedule: ScheduleEntry = sections["schedule"]
     if train.evaluate_every and sections["evaluation"]:
         return
-    if _reads_scores(schedule, train.epochs, catalog):
+    if _reads_scores(schedule, catalog):
         key, remedy = (
             ("train.evaluate_every", "set it to 1 or more")
             if sections["evaluation"]
@@ -108,30 +107,14 @@ def _score_checks(sections: Mapping[str, Any], catalog: Catalog) -> Iterator[str
         )
 
 
-class _WatchedScores(Sequence[tuple[int, float]]):
-    """A history without scores that notes whether anybody looks."""
-
-    seen = False
-
-    def __getitem__(self, at: Any) -> Any:
-        self.seen = True
-        return [][at]
-
-    def __len__(self) -> int:
-        self.seen = True
-        return 0
-
-
-def _reads_scores(entry: ScheduleEntry, epochs: int, catalog: Catalog) -> bool:
-    """Return whether a schedule looks at the history: it is asked for its first and last rate."""
-    history = _WatchedScores()
+def _reads_scores(entry: ScheduleEntry, catalog: Catalog) -> bool:
+    """Return whether a schedule follows scores; False if its entry has been reported."""
     reported = (ReidError, ValidationError, PydanticUserError, PydanticUndefinedAnnotation)
     with suppress(*reported):
-        component = catalog.component("schedule", entry.name)
-        factor = call_build(component, read_params(component.params, _as_given(entry)))
-        for epoch in (0, epochs - 1):
-            factor(Progress(epoch, epochs, step=epoch, steps_per_epoch=1), history)
-    return history.seen
+        component = cast(ScheduleComponent, catalog.component("schedule", entry.name))
+        read_params(component.params, _as_given(entry))
+        return component.reads_scores
+    return False
 
 
 def _as_given(entry: ScheduleEntry) -> Any:

@@ -24,6 +24,7 @@ from reid_core.component import (
     DistanceComponent,
     Params,
     PostprocessComponent,
+    ScheduleComponent,
     call_build,
 )
 from reid_core.errors import ReidError
@@ -133,7 +134,7 @@ class SamplerEntry(Entry[Component]):
     kind = "sampler"
 
 
-class ScheduleEntry(Entry[Component]):
+class ScheduleEntry(Entry[ScheduleComponent]):
     """A schedule."""
 
     kind = "schedule"

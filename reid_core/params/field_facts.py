@@ -1,8 +1,8 @@
 """What is said of a params field beside it, in its ``json_schema_extra``, and who asks for it.
 
-``"format": "path"`` marks the name of a file or folder; ``"in_weights": False`` what a weights
-file leaves out, because it changes no weight; ``"resume": "free"`` what may differ when a run is
-continued, and ``"until_scored"`` what may until the first evaluation.
+``"in_weights": False`` marks what a weights file leaves out, because it changes no weight, as it
+leaves out every ``PathText``; ``"resume": "free"`` what may differ when a run is continued, and
+``"until_scored"`` what may until the first evaluation.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args
 
 from pydantic.fields import FieldInfo
 
-from reid_core.component import Params
+from reid_core.component import Params, is_path
 
 
 def fact(field: FieldInfo, name: str) -> Any:
@@ -23,7 +23,7 @@ def fact(field: FieldInfo, name: str) -> Any:
 
 def path_names(model: type[Params]) -> set[str]:
     """Return which fields of a model are names of files or folders."""
-    return {n for n, field in model.model_fields.items() if fact(field, "format") == "path"}
+    return {n for n, field in model.model_fields.items() if is_path(field)}
 
 
 def kept_in_weights(value: Any) -> Any:
@@ -40,11 +40,11 @@ def kept_in_weights(value: Any) -> Any:
         return value
     kept = value.model_dump(mode="json")
     for name, field in type(value).model_fields.items():
-        is_path = fact(field, "format") == "path"
-        if fact(field, "in_weights") is False or (is_path and field.is_required()):
+        names_file = is_path(field)
+        if fact(field, "in_weights") is False or (names_file and field.is_required()):
             del kept[name]
-        elif is_path:
-            kept[name] = field.default
+        elif names_file:
+            kept[name] = field.get_default(call_default_factory=True)
         elif isinstance(given := getattr(value, name), Params | list | tuple | dict):
             kept[name] = kept_in_weights(given)
     return kept

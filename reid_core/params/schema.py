@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, JsonValue, field_validator, model_validator
 
 from reid_core.catalog import Catalog
-from reid_core.component import Component, EvaluatorComponent, LossComponent, Params
+from reid_core.component import Component, EvaluatorComponent, LossComponent, Params, PathText
 from reid_core.params.entries import (
     AugmentationEntry,
     BackboneEntry,
@@ -43,7 +43,6 @@ def _file_name(name: str) -> str:
 
 Rate = Annotated[float, Field(ge=0)]
 Positive = Annotated[int, Field(ge=1)]
-PathText = Annotated[str, Field(min_length=1)]
 FileName = Annotated[str, AfterValidator(_file_name)]
 
 

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import partial
-from typing import Any
 
 import numpy as np
 import torch
 
 from reid_core.catalog import Catalog
+from reid_core.contracts import BatchSampler, Classes, Preprocessing
 from reid_core.data.loaders import EpochBatches, training_loader
+from reid_core.data.preprocessing import MeasuredPreprocessing
 from reid_core.data.training_images import TrainingImages
 from reid_core.data.transforms import Pipeline
 from reid_core.errors import ReidError, name_list
 from reid_core.network.model import build_model
-from reid_core.network.trained_model import Preprocessing, load_trained
+from reid_core.network.trained_model import load_trained
 from reid_core.params.entries import numbered_names
 from reid_core.params.schema import RunParams
 from reid_core.training.freezing import Freezing
@@ -33,7 +34,7 @@ def build_module(
     catalog: Catalog,
     num_pids: int,
     *,
-    classes: tuple[tuple[str, str], ...] = (),
+    classes: Classes = (),
     preprocessing: Preprocessing | None = None,
 ) -> tuple[TrainingModule, WeightedLosses]:
     """Build model, losses and objectives.
@@ -82,7 +83,7 @@ def build_training(
         catalog,
         len(images.classes),
         classes=images.classes,
-        preprocessing=Preprocessing.of(params.augmentation),
+        preprocessing=MeasuredPreprocessing.of(params.augmentation),
     )
     images_per_step = _check_batches(batches, images, losses)
     module.to(device)
@@ -169,8 +170,8 @@ def describe(training: Training, images: TrainingImages) -> list[str]:
     ]
 
 
-def _sampler(params: RunParams, images: TrainingImages) -> Any:
-    return params.sampler.build(
+def _sampler(params: RunParams, images: TrainingImages) -> BatchSampler:
+    sampler: BatchSampler = params.sampler.build(
         labels=images.labels,
         camids=images.camids,
         sources=images.sources,
@@ -178,6 +179,7 @@ def _sampler(params: RunParams, images: TrainingImages) -> Any:
         rank=0,
         world_size=1,
     )
+    return sampler
 
 
 def _check_batches(batches: EpochBatches, images: TrainingImages, losses: WeightedLosses) -> int:

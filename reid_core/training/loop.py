@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from reid_core.contracts import Batch, LossOutput, Objective, Progress, Step, parts_with
+from reid_core.contracts import Batch, Objective, Progress, Schedule, Step, Term, parts_with
+from reid_core.data.loaders import EpochBatches
 from reid_core.errors import ReidError, name_list
 from reid_core.network.model import ReIDModel
 from reid_core.params.schema import RunParams
@@ -32,11 +32,20 @@ ACCURACY_EVERY = 10
 
 @dataclass(frozen=True)
 class StepResult:
-    """Outcome of one forward pass: the scalar to minimise, and detached numbers by name."""
+    """Outcome of one forward pass; all but the total is detached.
+
+    Attributes:
+        total: 0-d, what is minimised.
+        losses: Value of each term by its name, 0-d.
+        monitors: By ``<term>.<monitor>``; the accuracies are among them, and their mean as
+            ``accuracy``.
+        accuracy: That mean; None where no term has one.
+    """
 
     total: Tensor
     losses: Mapping[str, Tensor]
     monitors: Mapping[str, Tensor]
+    accuracy: Tensor | None = None
 
 
 class TrainingModule(nn.Module):
@@ -62,22 +71,17 @@ class TrainingModule(nn.Module):
         """Run the model and every objective; the total is the weighted sum of their losses."""
         outputs = self.model(batch.images)
         step = Step(batch, self.model, outputs, self.progress)
-        results: dict[str, LossOutput] = {}
+        results: dict[str, Term] = {}
         for objective in self._objectives:
             named = objective(step)
             if twice := results.keys() & named.keys():
                 raise ReidError(f"objective: two objectives give a loss named {name_list(twice)}")
             results |= named
         total = torch.stack([r.weight * r.value for r in results.values()]).sum()
-        monitors = {
-            f"{name}.{key}": value
-            for name, result in results.items()
-            for key, value in result.monitors.items()
-        }
-        accuracies = [v for key, v in monitors.items() if key.endswith(".accuracy")]
-        if accuracies:
-            monitors["accuracy"] = torch.stack(accuracies).mean()
-        return StepResult(total, {n: r.value.detach() for n, r in results.items()}, monitors)
+        losses = {name: r.value.detach() for name, r in results.items()}
+        accuracies = [r.accuracy.detach() for r in results.values() if r.accuracy is not None]
+        mean = torch.stack(accuracies).mean() if accuracies else None
+        return StepResult(total, losses, logged_monitors(results, mean), mean)
 
     def parts(self) -> list[object]:
         """Return every part below this module, plain callables included."""
@@ -87,6 +91,29 @@ class TrainingModule(nn.Module):
             if isinstance(module, LossTerm):
                 plain += [loss for loss in module.losses if not isinstance(loss, nn.Module)]
         return [*modules, *plain]
+
+
+def logged_monitors(terms: Mapping[str, Term], accuracy: Tensor | None) -> dict[str, Tensor]:
+    """Return the monitors of all terms by ``<term>.<monitor>``, and the accuracies beside them.
+
+    Args:
+        terms: By name.
+        accuracy: The mean of their accuracies, logged as ``accuracy``.
+
+    Raises:
+        ReidError: A term has an accuracy and a monitor of that name.
+    """
+    monitors: dict[str, Tensor] = {}
+    for name, term in terms.items():
+        if term.accuracy is not None:
+            if "accuracy" in term.monitors:
+                raise ReidError(
+                    f"loss '{name}' gives an accuracy and a monitor named 'accuracy'; give the "
+                    "monitor another name"
+                )
+            monitors[f"{name}.accuracy"] = term.accuracy.detach()
+        monitors |= {f"{name}.{key}": value for key, value in term.monitors.items()}
+    return monitors if accuracy is None else {**monitors, "accuracy": accuracy}
 
 
 @dataclass
@@ -113,12 +140,13 @@ class TrainState:
     best: float | None = None
     unscored: bool = False
 
-    def advance(self, monitors: Mapping[str, Tensor]) -> None:
-        """Count one step and update the running accuracy."""
-        if "accuracy" in monitors:
-            now = monitors["accuracy"]
-            mean = self.accuracy_mean.to(now.device)
-            self.accuracy_mean = now if self.step == 0 else torch.lerp(now, mean, ACCURACY_MEMORY)
+    def advance(self, accuracy: Tensor | None) -> None:
+        """Count one step and update the running accuracy; None: the step has none."""
+        if accuracy is not None:
+            past = self.accuracy_mean.to(accuracy.device)
+            self.accuracy_mean = (
+                accuracy if self.step == 0 else torch.lerp(accuracy, past, ACCURACY_MEMORY)
+            )
         self.step += 1
         self.position += 1
         if self.step % ACCURACY_EVERY == 0:
@@ -154,9 +182,9 @@ class Training:
     module: TrainingModule
     groups: Mapping[GroupSettings, Sequence[Named]]
     optimizer: torch.optim.Optimizer
-    schedule: Callable[[Progress, Sequence[tuple[int, float]]], float]
-    loader: Any
-    batches: Any
+    schedule: Schedule
+    loader: Iterable[Batch]
+    batches: EpochBatches
     device: torch.device
     freezing: Freezing
     classes: tuple[tuple[str, str], ...]
@@ -211,7 +239,7 @@ def train_one_epoch(
         optimizer.step()
         for part in updaters:
             part.after_step()
-        state.advance(result.monitors)
+        state.advance(result.accuracy)
         report(progress, result, rates_by_role(optimizer))
         after_step()
     state.end_epoch()

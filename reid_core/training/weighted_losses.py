@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from reid_core.contracts import BranchSpec, LossInput, LossOutput, Progress, Step
+from reid_core.contracts import BranchSpec, Loss, LossInput, Progress, Step, Term
 from reid_core.errors import ReidError, did_you_mean
 from reid_core.network.model import ReIDModel
 from reid_core.params.entries import numbered_names
@@ -25,7 +25,7 @@ class LossTerm(nn.Module):
         name: str,
         entry: LossEntry,
         branches: Sequence[BranchSpec],
-        losses: Sequence[Any],
+        losses: Sequence[Loss],
     ) -> None:
         """Bind the built losses to their branches, one each."""
         super().__init__()
@@ -40,8 +40,8 @@ class LossTerm(nn.Module):
         # Registered beside the list, because a loss may also be a plain function.
         self.modules_of_losses = nn.ModuleList(x for x in losses if isinstance(x, nn.Module))
 
-    def forward(self, step: Step) -> LossOutput:
-        """Return the joined value and the monitors' means over the branches."""
+    def forward(self, step: Step) -> Term:
+        """Return the joined value, and the means of accuracy and monitors over the branches."""
         results = [
             loss(self._input(step, spec))
             for spec, loss in zip(self.branches, self.losses, strict=True)
@@ -49,12 +49,15 @@ class LossTerm(nn.Module):
         values = torch.stack([result.value for result in results])
         names = dict.fromkeys(name for result in results for name in result.monitors)
         monitors = {
-            name: torch.stack(
-                [r.monitors[name].detach() for r in results if name in r.monitors]
-            ).mean()
-            for name in names
+            name: _mean([r.monitors[name] for r in results if name in r.monitors]) for name in names
         }
-        return LossOutput(self._joined(values, step.progress), monitors, self.weight)
+        accuracies = [r.accuracy for r in results if r.accuracy is not None]
+        return Term(
+            self._joined(values, step.progress),
+            self.weight,
+            monitors,
+            _mean(accuracies) if accuracies else None,
+        )
 
     def _input(self, step: Step, spec: BranchSpec) -> LossInput:
         """Choose, normalise and cast what the loss sees of one branch."""
@@ -63,7 +66,7 @@ class LossTerm(nn.Module):
             features = F.normalize(features, dim=1)
         weight = logits = None
         if self.needs_classifier:
-            layer = cast(ReIDModel, step.model).classifier[cast(str, spec.classifier)]
+            layer = step.model.classifier[cast(str, spec.classifier)]
             weight = cast(Tensor, layer.weight).float()
             # The model's logits are those of the raw embedding.
             as_in_model = self.on == "embedding" and not self.normalize
@@ -99,7 +102,7 @@ class WeightedLosses(nn.Module):
         super().__init__()
         self.terms = nn.ModuleList(terms)
 
-    def forward(self, step: Step) -> dict[str, LossOutput]:
+    def forward(self, step: Step) -> dict[str, Term]:
         """Return every term's output by its name, in float32 outside autocast."""
         with torch.autocast(step.batch.images.device.type, enabled=False):
             return {cast(LossTerm, term).name: term(step) for term in self.terms}
@@ -125,6 +128,11 @@ def kept_branches(count: int, draws: int, generator: torch.Generator) -> Tensor:
     return keep
 
 
+def _mean(values: Sequence[Tensor]) -> Tensor:
+    """Return the mean of 0-d numbers, detached."""
+    return torch.stack([value.detach() for value in values]).mean()
+
+
 def build_losses(params: RunParams, model: ReIDModel) -> WeightedLosses:
     """Build every loss for every branch that it is applied to, and the classifiers needed.
 
@@ -144,7 +152,9 @@ def build_losses(params: RunParams, model: ReIDModel) -> WeightedLosses:
     model.add_classifiers(keys, bias=params.classifier.bias, init_std=params.classifier.init_std)
     terms = []
     for name, (entry, specs) in zip(numbered_names(params.loss), plan, strict=True):
-        losses = [entry.build(dim=s.dim, num_pids=model.num_pids, branch=s) for s in specs]
+        losses: list[Loss] = [
+            entry.build(dim=s.dim, num_pids=model.num_pids, branch=s) for s in specs
+        ]
         terms.append(LossTerm(name, entry, specs, losses))
     return WeightedLosses(terms)
 

@@ -59,6 +59,11 @@ class Applied:
         return output
 
 
+def accuracy_of(output):
+    """Return the accuracy by its name, where there is one."""
+    return {} if output.accuracy is None else {"accuracy": output.accuracy}
+
+
 def spy(applied):
     """Return a list that receives what the loss is given and what it returns."""
     seen = []
@@ -145,7 +150,8 @@ def test_value_and_gradient_are_finite_and_attached_to_the_graph(apply, batch):
 def test_monitors_are_finite_detached_scalars(apply, batch):
     features, pids = BATCHES[batch]
     output = apply(num_pids=8)(features.clone().requires_grad_(), pids)
-    for name, monitor in output.monitors.items():
+    numbers = {**output.monitors, **accuracy_of(output)}
+    for name, monitor in numbers.items():
         assert isinstance(name, str)
         assert monitor.shape == ()
         assert monitor.isfinite()
@@ -157,12 +163,20 @@ def test_monitors_of_the_loss_itself_are_detached(apply):
     seen = spy(applied)
     applied(random_features().requires_grad_(), PAIRS)
     ((_, output),) = seen
-    assert not any(monitor.requires_grad for monitor in output.monitors.values())
+    numbers = {**output.monitors, **accuracy_of(output)}
+    assert not any(number.requires_grad for number in numbers.values())
 
 
 def test_the_names_of_the_monitors_do_not_depend_on_the_batch(apply):
     applied = apply(num_pids=8)
-    assert len({tuple(applied(*batch).monitors) for batch in BATCHES.values()}) == 1
+    outputs = [applied(*batch) for batch in BATCHES.values()]
+    assert len({(*output.monitors, *accuracy_of(output)) for output in outputs}) == 1
+
+
+def test_an_identity_accuracy_is_told_by_its_field_alone(apply):
+    output = apply()(random_features(), PAIRS)
+    assert "accuracy" not in output.monitors
+    assert all(0 <= value <= 1 for value in accuracy_of(output).values())
 
 
 def test_a_single_image_has_no_pairs_and_costs_nothing(loss, apply):
@@ -190,8 +204,8 @@ def test_the_order_of_the_images_does_not_matter(apply):
     first, second = applied(features, PAIRS), applied(features[order], PAIRS[order])
     torch.testing.assert_close(first.value, second.value)
     assert first.monitors.keys() == second.monitors.keys()
-    for name, monitor in first.monitors.items():
-        torch.testing.assert_close(monitor, second.monitors[name])
+    for name, monitor in {**first.monitors, **accuracy_of(first)}.items():
+        torch.testing.assert_close(monitor, {**second.monitors, **accuracy_of(second)}[name])
 
 
 def test_the_same_step_has_the_same_value(apply, untouched_global_generators):

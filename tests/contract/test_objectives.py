@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from reid_core.contracts import Batch, LossOutput, Progress, Step
-from reid_core.network.trained_model import Preprocessing
+from reid_core.contracts import Batch, Progress, Step, Term
+from reid_core.data.preprocessing import MeasuredPreprocessing
 from reid_core.network.weights import save_weights
 from reid_core.params.field_facts import path_names
 from reid_core.params.validation import check_run_params
@@ -43,7 +43,7 @@ def module(raw, catalog):
 def built(raw, catalog, seed=0):
     """Build model and objectives as a run does."""
     params = check_run_params(raw, catalog, "params.json")
-    preprocessing = Preprocessing.of(params.augmentation)
+    preprocessing = MeasuredPreprocessing.of(params.augmentation)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         module, _ = build_module(
@@ -74,7 +74,7 @@ def test_the_objective_maps_a_step_to_named_losses(module, batch):
     assert results
     for name, output in results.items():
         assert isinstance(name, str)
-        assert isinstance(output, LossOutput)
+        assert isinstance(output, Term)
         assert output.value.shape == ()
         assert not any(monitor.requires_grad for monitor in output.monitors.values())
 
@@ -109,7 +109,7 @@ def test_shapes_alone_are_built_without_reading_a_file(raw, catalog, tmp_path):
 def test_building_draws_no_more_random_numbers_than_the_model(raw, catalog, tiny_params):
     def state_after(params):
         checked = check_run_params(params, catalog, "params.json")
-        preprocessing = Preprocessing.of(checked.augmentation)
+        preprocessing = MeasuredPreprocessing.of(checked.augmentation)
         with torch.random.fork_rng():
             torch.manual_seed(0)
             build_module(checked, catalog, PIDS, classes=CLASSES, preprocessing=preprocessing)

@@ -55,6 +55,14 @@ def test_the_schedule_can_be_pickled(schedule):
     assert [copied(p, []) for p in moments(5)] == [factor(p, []) for p in moments(5)]
 
 
+def test_the_factor_depends_on_the_scores_exactly_if_the_schedule_declares_it(schedule):
+    late = [(epoch, 0.5) for epoch in range(1, 30)]
+    for params in variants(schedule):
+        factor = schedule.build(params)
+        follows = any(factor(p, late) != factor(p, []) for p in moments(30))
+        assert follows == schedule.component.reads_scores
+
+
 def test_a_schedule_that_follows_scores_is_refused_in_a_run_without_them(
     schedule, catalog, tiny_params
 ):

@@ -17,7 +17,7 @@ from PIL import Image
 
 from reid_core import Component, EvaluatorComponent, ReidError, hookimpl
 from reid_core.cli import main
-from reid_core.contracts import LossOutput
+from reid_core.contracts import Term
 from reid_core.evaluation.evaluate_command import run_evaluation
 from reid_core.params.validation import check_eval_params, check_run_params
 from reid_core.run_directory import RunDirectory
@@ -259,7 +259,7 @@ def exploding(at_step):
         def reid_objective(self):
             def objective(step):
                 factor = math.nan if step.progress.step >= at_step else 1.0
-                return {"exploding": LossOutput(step.outputs.embedding.square().mean() * factor)}
+                return {"exploding": Term(step.outputs.embedding.square().mean() * factor)}
 
             return [Component(name="exploding", build=lambda params: objective, summary="-")]
 

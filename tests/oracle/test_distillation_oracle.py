@@ -17,7 +17,8 @@ from PIL import Image
 from torch import nn
 
 from reid_core.contracts import Batch, ModelOutput, Progress, Step
-from reid_core.network.trained_model import Preprocessing, Trained
+from reid_core.data.preprocessing import MeasuredPreprocessing
+from reid_core.network.trained_model import Trained
 from reid_plugins.objective._distillation import (
     Distillation,
     answers,
@@ -27,7 +28,7 @@ from reid_plugins.objective._distillation import (
     similarity_difference,
     softened_divergence,
 )
-from reid_plugins.objective.distillation import DistillationParams
+from reid_plugins.objective.distillation import DistillationParams, comparisons
 
 SHAPES = [(2, 3, 3), (3, 5, 2), (6, 4, 7)]
 """Images, values of the student, values of the teacher."""
@@ -361,7 +362,7 @@ def output_of(seed, dim=4, branches=("global", "part"), pids=5, images=6):
 
 
 def trained(output, size=(8, 4)):
-    preprocessing = Preprocessing(*size, np.zeros((4, 3)), "")
+    preprocessing = MeasuredPreprocessing(*size, np.zeros((4, 3)), "")
     return Trained(Path("teacher"), b"", Says(output), (), preprocessing)
 
 
@@ -374,7 +375,8 @@ def step_of(output, images=None):
 
 def objective_of(teacher, name="distillation", **params):
     terms = params.pop("terms", {name: {"weight": 1.0} for name in TERMS})
-    return Distillation(name, DistillationParams(teacher="x", terms=terms, **params), teacher)
+    terms = comparisons(DistillationParams(teacher="x", terms=terms).terms)
+    return Distillation(name, terms, teacher, **params)
 
 
 TERMS = ("logits", "features", "distances", "similarities")

@@ -597,6 +597,7 @@ def test_the_order_of_images_and_classes_does_not_matter(seed, counts):
         )
         torch.testing.assert_close(one.value, two.value)
         torch.testing.assert_close(dict(one.monitors), dict(two.monitors))
+        torch.testing.assert_close(one.accuracy, two.accuracy)
 
 
 @pytest.mark.parametrize(
@@ -666,7 +667,9 @@ def test_value_and_gradients_stay_finite_and_attached(case, autocast):
         assert output.value.isfinite(), module
         assert x.grad.isfinite().all(), module
         assert module is instance or w.grad.isfinite().all(), module
-        assert all(m.isfinite() and not m.requires_grad for m in output.monitors.values())
+        accuracy = [] if module is instance else [output.accuracy]
+        numbers = [*output.monitors.values(), *accuracy]
+        assert all(m.isfinite() and not m.requires_grad for m in numbers)
 
 
 @pytest.mark.filterwarnings("ignore:Anomaly Detection")
@@ -717,7 +720,7 @@ def test_accuracy_is_the_fraction_of_right_identities():
     logits = torch.tensor([[2.0, 0.0], [2.0, 0.0], [2.0, 0.0], [0.0, 1.0]])
     for module in (softmax, focal):
         output = of_logits(module, logits, torch.tensor([0, 1, 0, 1]))
-        assert output.monitors["accuracy"].item() == 0.75
+        assert output.accuracy.item() == 0.75
 
 
 @pytest.mark.parametrize("module", COSINE_LOSSES)
@@ -725,10 +728,10 @@ def test_monitors_are_of_the_plain_cosines(module):
     classes = torch.eye(2, dtype=torch.float64)
     features = torch.tensor([[1.0, 0.9], [0.2, 1.0], [3.0, 1.0]], dtype=torch.float64)
     # The first cosine is right by less than the margin, and still right.
-    monitors = loss_of(module, features, classes, torch.tensor([0, 1, 1])).monitors
-    assert monitors["accuracy"].item() == pytest.approx(2 / 3)
+    output = loss_of(module, features, classes, torch.tensor([0, 1, 1]))
+    assert output.accuracy.item() == pytest.approx(2 / 3)
     own = [1 / math.hypot(1, 0.9), 1 / math.hypot(0.2, 1), 1 / math.hypot(3, 1)]
-    assert monitors["own_cosine"].item() == pytest.approx(mean(own))
+    assert output.monitors["own_cosine"].item() == pytest.approx(mean(own))
 
 
 def test_focal_reports_the_mean_probability_of_the_right_identity():

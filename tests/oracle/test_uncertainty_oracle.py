@@ -509,6 +509,7 @@ def test_the_order_of_the_batch_does_not_matter(seed, counts):
         )
         torch.testing.assert_close(one.value, two.value)
         torch.testing.assert_close(dict(one.monitors), dict(two.monitors))
+        torch.testing.assert_close(one.accuracy, two.accuracy)
 
 
 @given(st.integers(0, 99), st.floats(0.01, 100))

@@ -6,8 +6,8 @@ import json
 import pytest
 from pydantic import Field, ValidationError
 
-from reid_core import Component, LossComponent, Params, ReidError, hookimpl
-from reid_core.component import call_build
+from reid_core import Component, LossComponent, Params, PathText, ReidError, hookimpl
+from reid_core.component import call_build, is_path
 from reid_core.discovery import isolated_catalog
 from reid_core.params.messages import read_params
 from reid_core.params.schema import HeadEntry, LossEntry
@@ -149,3 +149,45 @@ def test_params_take_whole_numbers_for_real_ones_and_cannot_be_changed():
     assert params.rate == 2.0
     with pytest.raises(ValidationError):
         params.rate = 1.0
+
+
+# ---- paths ------------------------------------------------------------------------------
+
+
+class Places(Params):
+    file: PathText = Field(description="-")
+    bare: PathText = "x"
+    optional: PathText | None = Field(default=None, description="-")
+    several: list[PathText] = Field(default=[], description="-")
+    by_name: dict[str, PathText | None] = Field(default={}, description="-")
+    told_more: PathText = Field(default="x", json_schema_extra={"note": "-"})
+    by_hand: str = Field(default="x", json_schema_extra={"format": "path"})
+
+
+class Words(Params):
+    word: str = "x"
+    optional: str | None = None
+    several: list[str] = Field(default=[], description="-")
+    moment: str = Field(default="x", json_schema_extra={"format": "date"})
+    listed: dict[str, float] = Field(default={}, description="-")
+
+
+def test_a_path_is_told_from_other_text_by_its_type():
+    assert [name for name, field in Places.model_fields.items() if not is_path(field)] == []
+    assert [name for name, field in Words.model_fields.items() if is_path(field)] == []
+
+
+@pytest.mark.parametrize(
+    "given", [{"file": ""}, {"file": "x", "optional": ""}, {"file": "x", "several": [""]}]
+)
+def test_a_path_is_not_empty(given):
+    with pytest.raises(ValidationError):
+        Places.model_validate(given)
+
+
+def test_the_schema_says_what_is_a_path():
+    properties = Places.model_json_schema()["properties"]
+    assert properties["file"]["format"] == properties["told_more"]["format"] == "path"
+    assert properties["told_more"]["note"] == "-"
+    assert properties["optional"]["anyOf"][0]["format"] == "path"
+    assert properties["several"]["items"]["format"] == "path"

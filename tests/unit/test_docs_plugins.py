@@ -2,14 +2,17 @@
 
 import ast
 import importlib.util
+import inspect
 import re
 import sys
 from pathlib import Path
 
 import pytest
 
+from reid_core import contracts
 from reid_core.discovery import isolated_catalog
 from reid_core.hookspecs import KINDS
+from reid_evaluate.distances import comparison
 
 CLONE = Path(__file__).resolve().parents[2]
 GUIDE = CLONE / "docs" / "writing_plugins.md"
@@ -93,6 +96,17 @@ def test_the_guide_lists_the_hook_with_its_build(refresh_docs, kind):
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_docstring_of_the_hook_names_exactly_what_the_core_passes(refresh_docs, kind):
     assert refresh_docs.build_keywords(kind) == passed_keywords()[kind]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_build_returns_is_named_and_documented_in_the_contracts(refresh_docs, kind):
+    name = refresh_docs.hook_words(kind)[1].rpartition(" -> ")[2]
+    contract = getattr(comparison if name in ("Distance", "Postprocess") else contracts, name)
+    members = [vars(contract)[m] for m in vars(contract) if m == "__call__" or m[0] != "_"]
+    # The step of post-processing is a plain type of functions.
+    assert name == "Postprocess" or (members and contract.__doc__)
+    documented = [m for m in members if inspect.isroutine(m) or isinstance(m, property)]
+    assert all(inspect.getdoc(member) for member in documented)
 
 
 def test_the_example_in_the_guide_builds_the_loss_of_an_isolated_catalog(monkeypatch):

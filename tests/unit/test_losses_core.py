@@ -8,7 +8,7 @@ from PIL import Image
 from torch import nn
 
 from reid_core import Component, LossComponent, ReidError, hookimpl
-from reid_core.contracts import Batch, LossOutput, Progress
+from reid_core.contracts import Batch, LossOutput, Progress, Term
 from reid_core.data.dataset_stores import Stores
 from reid_core.data.training_images import TrainingImages
 from reid_core.params.validation import check_run_params
@@ -290,9 +290,78 @@ def test_a_weight_of_zero_keeps_the_loss_as_a_monitor(tiny_params, catalog_with)
 
 def test_the_identity_accuracy_is_a_monitor_of_its_own(tiny_params, tiny_catalog):
     module = module_of(tiny_params, tiny_catalog, [{"name": "softmax"}, {"name": "triplet"}])
-    monitors = module(BATCH).monitors
-    assert monitors["accuracy"] == monitors["softmax.accuracy"]
+    result = module(BATCH)
+    monitors = result.monitors
+    assert result.accuracy == monitors["accuracy"] == monitors["softmax.accuracy"]
     assert all(not value.requires_grad for value in monitors.values())
+
+
+class Recognition:
+    """A loss that tells an accuracy as the field, as a monitor of that name, or as both."""
+
+    def __init__(self, monitor=None, field=None):
+        self.monitor, self.field = monitor, field
+
+    def __call__(self, x):
+        attached = x.features.mean()
+        monitors = {} if self.monitor is None else {"accuracy": attached * 0 + self.monitor}
+        accuracy = None if self.field is None else attached * 0 + self.field
+        return LossOutput(attached, monitors, accuracy)
+
+
+def recognising(tiny_params, catalog_with, *, probe, id_probe):
+    """Return a module with two losses, each on two branches."""
+    built = iter([probe, probe, id_probe, id_probe])
+    catalog = catalog_with(seen_by(lambda branch: next(built)))
+    return module_of(tiny_params, catalog, [{"name": "probe"}, {"name": "id_probe"}])
+
+
+def test_a_monitor_that_is_called_accuracy_does_not_drive_the_progress(tiny_params, catalog_with):
+    losses = {"probe": Recognition(monitor=1.0), "id_probe": Recognition(field=0.25)}
+    module = recognising(tiny_params, catalog_with, **losses)
+    result = module(BATCH)
+    assert float(result.accuracy) == float(result.monitors["accuracy"]) == 0.25
+    assert float(result.monitors["probe.accuracy"]) == 1.0  # logged as every monitor is
+    state, _ = train(module, steps=10)
+    assert state.accuracy == pytest.approx(0.25)
+
+
+def test_without_the_field_there_is_no_accuracy(tiny_params, catalog_with):
+    losses = {"probe": Recognition(monitor=1.0), "id_probe": Recognition()}
+    module = recognising(tiny_params, catalog_with, **losses)
+    result = module(BATCH)
+    assert result.accuracy is None
+    assert "accuracy" not in result.monitors
+    state, _ = train(module, steps=10)
+    assert state.accuracy == 0.0
+
+
+def test_the_accuracy_is_the_mean_over_the_losses_that_have_one(tiny_params, catalog_with):
+    losses = {"probe": Recognition(field=1.0), "id_probe": Recognition(field=0.5)}
+    result = recognising(tiny_params, catalog_with, **losses)(BATCH)
+    assert float(result.accuracy) == 0.75
+    assert [float(result.monitors[f"{name}.accuracy"]) for name in losses] == [1.0, 0.5]
+
+
+def test_an_objective_tells_its_accuracy_by_the_same_field(tiny_params, catalog_with):
+    class Objectives:
+        @hookimpl
+        def reid_objective(self):
+            def objective(step):
+                return {"own": Term(step.outputs.embedding.mean(), accuracy=torch.tensor(0.5))}
+
+            return [Component(name="own", build=lambda params: objective, summary="-")]
+
+    catalog = catalog_with(seen_by(Recorder()), Objectives())
+    module = module_of(tiny_params, catalog, [{"name": "probe"}], objective=[{"name": "own"}])
+    assert float(module(BATCH).accuracy) == float(module(BATCH).monitors["own.accuracy"]) == 0.5
+
+
+def test_an_accuracy_and_a_monitor_of_its_name_are_refused(tiny_params, catalog_with):
+    losses = {"probe": Recognition(), "id_probe": Recognition(monitor=1.0, field=0.25)}
+    module = recognising(tiny_params, catalog_with, **losses)
+    with pytest.raises(ReidError, match="loss 'id_probe' gives an accuracy and a monitor named"):
+        module(BATCH)
 
 
 @pytest.mark.parametrize(
@@ -440,7 +509,7 @@ def test_losses_and_objectives_of_both_sorts_are_told_the_progress_and_the_end_o
     losses = iter([module_loss, plain_loss])
 
     def objective_value(step):
-        return {"extra": LossOutput(step.outputs.embedding.mean(), weight=2.0)}
+        return {"extra": Term(step.outputs.embedding.mean(), weight=2.0)}
 
     plain_objective = PlainListener(objective_value)
 
@@ -471,7 +540,7 @@ def test_objectives_see_the_progress_of_the_step(train, tiny_params, catalog_wit
         def reid_objective(self):
             def objective(step):
                 steps.append((step.progress.epoch, step.progress.step, step.progress.accuracy))
-                return {"x": LossOutput(step.outputs.embedding.mean())}
+                return {"x": Term(step.outputs.embedding.mean())}
 
             return [Component(name="noting", build=lambda params: objective, summary="-")]
 
@@ -490,10 +559,10 @@ def test_the_schedule_sets_the_rate_of_each_step(train, tiny_params, tiny_catalo
 def test_the_running_accuracy_is_a_mean_that_forgets(tiny_params):
     state = TrainState()
     for value in (0.5, 1.0, *[1.0] * 8):
-        state.advance({"accuracy": torch.tensor(value)})
+        state.advance(torch.tensor(value))
     expected = 0.5
     for _ in range(9):
         expected = 0.9 * expected + 0.1
     assert state.accuracy == pytest.approx(expected, abs=1e-6)
-    state.advance({})
+    state.advance(None)
     assert state.step == 11

@@ -4,12 +4,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from reid_plugins.dataset._people import (
-    draw_background,
-    draw_person,
-    make_camera,
-    make_person,
-)
+from reid_plugins.dataset._camera import make_camera
+from reid_plugins.dataset._people import draw_person
+from reid_plugins.dataset._person import make_person
+from reid_plugins.dataset._scenes import draw_background
 
 
 def draw(seed=0, pid=0, camid=0, shot=0, height=128, width=64):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from torch.optim import lr_scheduler
 
-from reid_core import Component, ReidError, hookimpl
+from reid_core import ReidError, ScheduleComponent, hookimpl
 from reid_core.component import call_build
 from reid_core.contracts import Progress
 from reid_core.params.validation import check_run_params
@@ -446,32 +446,38 @@ def test_plateau_in_a_run_without_evaluations_is_refused(catalog, tiny_params, n
     ]
 
 
-@pytest.mark.parametrize(
-    "read",
-    [
-        lambda history: len(history),
-        lambda history: list(history),
-        lambda history: history[-1:],
-        lambda history: bool(history),
-        lambda history: [score for _, score in reversed(history)],
-        lambda history: (0, 0.5) in history,
-        lambda history: dict(history).get(3),
-    ],
-)
-def test_however_a_schedule_looks_at_scores_it_is_noticed(catalog_with, tiny_params, read):
+def schedule_that(factor, **declared):
+    """Return a plugin with the schedule 'late'."""
+
     class Plugin:
         @hookimpl
         def reid_schedule(self):
-            def factor(progress, history):
-                if progress.epoch:
-                    read(history)
-                return 1.0
+            return [
+                ScheduleComponent(name="late", build=lambda params: factor, summary="-", **declared)
+            ]
 
-            return [Component(name="late", build=lambda params: factor, summary="-")]
+    return Plugin()
+
+
+def test_whenever_a_schedule_looks_at_scores_its_declaration_is_what_counts(
+    catalog_with, tiny_params
+):
+    def looks_in_the_middle(progress, history):
+        return 1.0 if progress.epoch != 1 or history else 0.5
+
+    tiny_params["train"]["epochs"] = 3
+    tiny_params["schedule"] = {"name": "late"}
+    catalog = catalog_with(schedule_that(looks_in_the_middle, reads_scores=True))
+    (problem,) = problems_of(catalog, tiny_params)
+    assert problem.startswith("train.evaluate_every: the schedule 'late' follows the scores")
+
+
+def test_a_schedule_is_not_called_to_find_out_whether_it_follows_scores(catalog_with, tiny_params):
+    def fails(progress, history):
+        raise AssertionError
 
     tiny_params["schedule"] = {"name": "late"}
-    (problem,) = problems_of(catalog_with(Plugin()), tiny_params)
-    assert problem.startswith("train.evaluate_every: the schedule 'late' follows the scores")
+    assert problems_of(catalog_with(schedule_that(fails)), tiny_params) == []
 
 
 def test_a_schedule_that_is_wrong_itself_is_reported_once(catalog, tiny_params):

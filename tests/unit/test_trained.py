@@ -11,7 +11,8 @@ import torch
 from safetensors.torch import save_file
 
 from reid_core import AugmentationComponent, ReidError, hookimpl
-from reid_core.network.trained_model import COLOURS, Preprocessing, load_trained, weights_of
+from reid_core.data.preprocessing import COLOURS, MeasuredPreprocessing
+from reid_core.network.trained_model import load_trained, weights_of
 from reid_core.network.weights import save_weights
 from reid_core.params.entries import AugmentationEntry
 from reid_core.params.messages import read_params
@@ -38,7 +39,7 @@ def checked(tiny_params, tiny_catalog):
 @pytest.fixture
 def preprocessing_of(checked, catalog):
     """A function that measures the preprocessing of augmentation entries."""
-    return lambda *entries: Preprocessing.of(checked(augmentation=[*entries]).augmentation)
+    return lambda *entries: MeasuredPreprocessing.of(checked(augmentation=[*entries]).augmentation)
 
 
 @pytest.fixture
@@ -166,8 +167,8 @@ def test_an_operation_that_swaps_channels_is_noticed(checked, catalog_with):
     catalog = catalog_with(Plugin())
     raw = [RESIZE, {"name": "bgr"}, NORMALIZE]
     resize, swap, normalize = (read_params(AugmentationEntry, entry, catalog) for entry in raw)
-    swapped = Preprocessing.of([resize, swap, normalize])
-    assert not swapped.same_colours(Preprocessing.of([resize, normalize]))
+    swapped = MeasuredPreprocessing.of([resize, swap, normalize])
+    assert not swapped.same_colours(MeasuredPreprocessing.of([resize, normalize]))
     assert "bgr {}" in swapped.operations
 
 

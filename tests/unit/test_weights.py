@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from pydantic import Field
 from safetensors.torch import save_file
 from torch import nn
 
-from reid_core import Component, ReidError, hookimpl
-from reid_core.contracts import Branch, BranchSpec, HeadOutput
+from reid_core import Component, LossComponent, Params, PathText, ReidError, hookimpl
+from reid_core.contracts import Branch, BranchSpec, HeadOutput, LossOutput
 from reid_core.data.dataset_stores import Stores
 from reid_core.data.transforms import Pipeline
 from reid_core.network.weights import (
@@ -109,6 +110,43 @@ def test_a_training_leaves_no_path_and_no_time_in_its_weights(tiny_catalog, raw,
     assert set(metadata["data"]) == {"synthetic_market"}
     store = Stores(tmp_path / "one").open(check_run_params(raw, tiny_catalog, "test").data.train[0])
     assert metadata["data"]["synthetic_market"] == store.manifest["content_hash"]
+
+
+class FilesPlugin:
+    """Offers the loss 'listed', which is told files in every form that a param may have."""
+
+    class ListedParams(Params):
+        file: PathText = Field(description="Of weights.")
+        other: PathText | None = Field(default=None, description="Likewise.")
+        several: list[PathText] = Field(default_factory=list, description="Likewise.")
+        scale: float = Field(default=1.0, description="No file.")
+
+    @hookimpl
+    def reid_loss(self):
+        def build(params):
+            return lambda x: LossOutput(params.scale * x.features.square().mean())
+
+        return [
+            LossComponent(
+                name="listed", params=self.ListedParams, build=build, summary="-", role="metric"
+            )
+        ]
+
+
+def test_the_paths_of_somebody_elses_component_are_not_in_the_file(catalog_with, raw, tmp_path):
+    catalog = catalog_with(FilesPlugin())
+    contents = []
+    for place in ("one", "another"):
+        path = str(tmp_path / place / "secret")
+        listed = {"file": path, "other": path, "several": [path, path], "scale": 2.0}
+        losses = [{"name": "softmax"}, {"name": "listed", "params": listed}]
+        params = check_run_params({**raw, "loss": losses}, catalog, "test")
+        run = start_train(params, catalog, place)
+        contents.append(run.last_weights.read_bytes())
+    assert contents[0] == contents[1]
+    assert b"secret" not in contents[0]
+    entry = read_weights(run.last_weights).metadata["params"]["loss"][1]
+    assert entry["params"] == {"other": None, "several": [], "scale": 2.0}
 
 
 def test_what_cannot_change_the_weights_is_not_in_the_file(tiny_catalog, raw):

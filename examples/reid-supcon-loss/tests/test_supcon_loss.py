@@ -5,7 +5,7 @@ import math
 import pytest
 import reid_supcon_loss
 import torch
-from reid_supcon_loss import pair_masks, supcon_loss
+from reid_supcon_loss import supcon_loss
 
 from reid_core import ReidError
 from reid_core.contracts import BranchSpec, LossInput, LossOutput, Progress
@@ -13,6 +13,7 @@ from reid_core.discovery import isolated_catalog, load_catalog
 from reid_core.params.messages import read_params
 from reid_core.params.schema import LossEntry
 from reid_core.params.validation import check_run_params
+from reid_plugins.toolkit.pair_mining import pair_masks
 
 PROGRESS = Progress(epoch=0, epochs=1, step=0, steps_per_epoch=1)
 BRANCH = BranchSpec("global", 8, None, frozenset({"metric"}))

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from reid_core import Component, Params, hookimpl
+from reid_core import Component, Params, PathText, hookimpl
 
 if TYPE_CHECKING:
     from reid_plugins.backbone._resnet import ResNet
@@ -33,10 +33,8 @@ class ResNetParams(Params):
         default="imagenet",
         description='"imagenet": torchvision\'s IMAGENET1K_V1 weights; "none": random weights.',
     )
-    weights_file: str | None = Field(
-        json_schema_extra={"format": "path"},
+    weights_file: PathText | None = Field(
         default=None,
-        min_length=1,
         description="Path of a .safetensors or state-dict file with torchvision's key names, "
         'read instead of "pretrained"; null for none. Keys under "fc." are skipped.',
     )

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
 
 from reid_core import Component, Params, hookimpl
 from reid_core.catalog import Catalog
+from reid_core.contracts import Command
 from reid_core.params.json_file import Raw, parse_json
 from reid_core.params.load import load_eval_params, load_run_params
 from reid_core.params.translators import recognitions
@@ -58,7 +58,7 @@ class CheckCommand:
         return ours or bool(recognitions(raw, "eval", self.catalog, []))
 
 
-def build(params: Params, *, catalog: Catalog) -> Any:
+def build(params: Params, *, catalog: Catalog) -> Command:
     """Return the subcommand."""
     return CheckCommand(catalog)
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
 
 from reid_core import Component, Params, hookimpl
 from reid_core.catalog import Catalog
+from reid_core.contracts import Command
 from reid_core.params.load import load_eval_params
 
 
@@ -37,7 +37,7 @@ class EvaluateCommand:
         score_and_draw(params, self.catalog)
 
 
-def build(params: Params, *, catalog: Catalog) -> Any:
+def build(params: Params, *, catalog: Catalog) -> Command:
     """Return the subcommand."""
     return EvaluateCommand(catalog)
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
 
 from reid_core import Component, Params, ReidError, hookimpl
 from reid_core.catalog import Catalog
+from reid_core.contracts import Command
 from reid_core.files import user_path
 from reid_core.params.load import load_run_params
 
@@ -111,7 +111,7 @@ def _verify(path: Path) -> None:
     print(f"{path}: {len(store)} images, all readable, content as packed")
 
 
-def build(params: Params, *, catalog: Catalog) -> Any:
+def build(params: Params, *, catalog: Catalog) -> Command:
     """Return the subcommand."""
     return PackCommand(catalog)
 

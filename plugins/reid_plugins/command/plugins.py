@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
 
 from reid_core import Component, Params, hookimpl
 from reid_core.catalog import Catalog
+from reid_core.contracts import Command
 from reid_core.hookspecs import KINDS
 
 
@@ -45,7 +45,7 @@ class PluginsCommand:
         return 0
 
 
-def build(params: Params, *, catalog: Catalog) -> Any:
+def build(params: Params, *, catalog: Catalog) -> Command:
     """Return the subcommand."""
     return PluginsCommand(catalog)
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
 
 from reid_core import Component, Params, hookimpl
 from reid_core.catalog import Catalog
 from reid_core.console import say
+from reid_core.contracts import Command
 from reid_core.files import user_path
 
 
@@ -51,7 +51,7 @@ class ReportCommand:
         say(f"report: {path}")
 
 
-def build(params: Params, *, catalog: Catalog) -> Any:
+def build(params: Params, *, catalog: Catalog) -> Command:
     """Return the subcommand."""
     return ReportCommand(catalog)
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
-from typing import Any
 
 from reid_core import Component, Params, hookimpl
 from reid_core.catalog import Catalog
+from reid_core.contracts import Command
 from reid_plugins.command._json_schema import eval_params_schema, run_params_schema
 
 
@@ -28,7 +28,7 @@ class SchemaCommand:
         print(json.dumps(schema(self.catalog), indent=2))
 
 
-def build(params: Params, *, catalog: Catalog) -> Any:
+def build(params: Params, *, catalog: Catalog) -> Command:
     """Return the subcommand."""
     return SchemaCommand(catalog)
 

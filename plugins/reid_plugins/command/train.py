@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
 
 from reid_core import Component, Params, ReidError, hookimpl
 from reid_core.catalog import Catalog
 from reid_core.console import say
+from reid_core.contracts import Command
 from reid_core.files import user_path
 from reid_core.params.load import load_run_params
 from reid_core.params.schema import EvalParams, RunParams
@@ -119,7 +119,7 @@ def _show(directory: RunDirectory, params: RunParams) -> None:
         say(line)
 
 
-def build(params: Params, *, catalog: Catalog) -> Any:
+def build(params: Params, *, catalog: Catalog) -> Command:
     """Return the subcommand."""
     return TrainCommand(catalog)
 

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image, ImageDraw
 
 from reid_plugins.dataset._camera import Camera, shade
 from reid_plugins.dataset._pen import Pen, Pose, make_pen, make_pose
-
-if TYPE_CHECKING:
-    from reid_plugins.dataset._people import Person
-
+from reid_plugins.dataset._person import Person
 
 _Outline = tuple[tuple[float, float], ...]
 _SASH: _Outline = ((0.0, 0.0), (0.35, 0.0), (1.0, 0.75), (1.0, 1.0), (0.8, 1.0), (0.0, 0.3))

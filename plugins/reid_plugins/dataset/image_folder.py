@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pydantic import Field, field_validator
 
-from reid_core import Component, Params, ReidError, hookimpl
+from reid_core import Component, Params, PathText, ReidError, hookimpl
 from reid_core.contracts import ImageRecord, Listing
 from reid_plugins.dataset._files import first_of, folder_names, open_root
 from reid_plugins.dataset._identity_folders import (
@@ -27,9 +27,7 @@ from reid_plugins.dataset._identity_folders import (
 class ImageFolderParams(Params):
     """Params of the dataset ``image_folder``."""
 
-    root: str = Field(
-        json_schema_extra={"format": "path"},
-        min_length=1,
+    root: PathText = Field(
         description="Folder that holds the splits or identities.",
     )
     train: str = Field(default="train", min_length=1, description="Folder of split train.")

@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 
 from pydantic import Field
 
-from reid_core import Component, Params, ReidError, hookimpl
+from reid_core import Component, Params, PathText, ReidError, hookimpl
 from reid_core.contracts import SPLITS, UNKNOWN_CAMERA, ImageRecord, Listing
 from reid_core.errors import did_you_mean
 from reid_core.files import user_path
@@ -35,14 +35,11 @@ Row = dict[str, str]
 class ManifestParams(Params):
     """Params of the dataset ``manifest``."""
 
-    file: str = Field(
-        json_schema_extra={"format": "path"},
-        min_length=1,
+    file: PathText = Field(
         description="CSV file with a header: path, pid, split and optionally camid (a number >= "
         "0; empty: not known), junk and distractor (0 or 1; empty: 0).",
     )
-    root: str | None = Field(
-        json_schema_extra={"format": "path"},
+    root: PathText | None = Field(
         default=None,
         description="Folder that paths start from; default: the CSV file's folder.",
     )

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from reid_core import Component, Params, ReidError, hookimpl
+from reid_core import Component, Params, PathText, ReidError, hookimpl
 from reid_core.contracts import ImageRecord, Listing
 from reid_plugins.dataset._files import first_of, folder_names, image_names, open_root
 
@@ -36,9 +36,7 @@ PUBLISHED = {"train": (751, 12_936), "query": (750, 3_368), "gallery": (750, 19_
 class Market1501Params(Params):
     """Params of the dataset ``market1501``."""
 
-    root: str = Field(
-        json_schema_extra={"format": "path"},
-        min_length=1,
+    root: PathText = Field(
         description="Folder that holds bounding_box_train, query and bounding_box_test.",
     )
     multi_query: bool = Field(default=False, description="Also read gt_bbox, as split multi_query.")

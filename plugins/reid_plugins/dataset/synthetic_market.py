@@ -46,7 +46,8 @@ class SyntheticMarketParams(Params):
 def encode_person(params: SyntheticMarketParams, pid: int, camid: int, shot: int) -> bytes:
     """Draw one detection of a person and return it as a JPEG file's bytes."""
     from reid_plugins.dataset._camera import make_camera
-    from reid_plugins.dataset._people import draw_person, make_person
+    from reid_plugins.dataset._people import draw_person
+    from reid_plugins.dataset._person import make_person
 
     rng = np.random.default_rng([params.seed, 1, pid, camid, shot])
     camera = make_camera(params.seed, camid)

@@ -4,6 +4,8 @@ The map is cut into horizontal stripes of equal height; each is pooled, made sma
 classified on its own, so that every height of the body must tell people apart. A branch
 for the whole image stands beside the stripes.
 
+Stands on `toolkit/neck.py` and `toolkit/pooling.py`.
+
 Reference: Sun et al., "Beyond Part Models: Person Retrieval with Refined Part Pooling",
 arXiv:1711.09349, section 3. Unlike the paper: max pooling by default, dropout instead of
 ReLU after BN, and the branch `global`.
@@ -16,10 +18,9 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from reid_core import Component, Params, hookimpl
+from reid_core.contracts import Backbone
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from reid_plugins.head._pcb import PCBHead
 
 
@@ -49,7 +50,7 @@ class PCBParams(Params):
     )
 
 
-def build(params: PCBParams, *, in_channels: int, backbone: nn.Module) -> PCBHead:
+def build(params: PCBParams, *, in_channels: int, backbone: Backbone) -> PCBHead:
     """Build the head for a map of ``in_channels`` channels, as ``backbone`` makes it."""
     from reid_plugins.head._pcb import PCBHead
 
@@ -60,7 +61,7 @@ def build(params: PCBParams, *, in_channels: int, backbone: nn.Module) -> PCBHea
         pooling=params.pooling,
         dropout=params.dropout,
         global_dim=params.global_dim,
-        stride=int(backbone.stride),  # type: ignore[arg-type]
+        stride=backbone.stride,
     )
 
 

@@ -4,6 +4,8 @@ In training the batch is a graph whose edges are cosine similarities; one step o
 walk replaces every embedding by a mean over its neighbours, which the same classifier must
 recognise. Evaluation uses the plain embedding. Each process mixes its own images only.
 
+Stands on `toolkit/neck.py` and `toolkit/pooling.py`.
+
 Reference: Luo et al., "Spectral Feature Transformation for Person Re-identification",
 arXiv:1811.11405, section 3. Unlike the paper: the transform waits for an accuracy gate.
 """
@@ -15,8 +17,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from reid_core import Component, hookimpl
-from reid_plugins.head.global_head import GlobalParams
-from reid_plugins.head.global_head import build as build_global
+from reid_plugins.head._global_params import GlobalParams, build_global
 
 if TYPE_CHECKING:
     from reid_plugins.head._spectral import SpectralHead
@@ -49,7 +50,7 @@ def build(params: SpectralParams, *, in_channels: int) -> SpectralHead:
     from reid_plugins.head._spectral import SpectralHead
 
     return SpectralHead(
-        build_global(params, in_channels=in_channels),
+        build_global(params, in_channels),
         temperature=params.temperature,
         gate=params.gate,
         normalize=params.normalize,

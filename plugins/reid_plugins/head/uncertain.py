@@ -8,6 +8,8 @@ learned; the distance `uncertain` may read it in evaluation. It is 0 for all at 
 Its weights want a decay of their own, e.g. in ``optimizer``:
 ``"groups": [{"match": "*.uncertainty.weight", "weight_decay": 0.1}]``.
 
+Stands on `toolkit/neck.py` and `toolkit/pooling.py`.
+
 Reference: Huang et al., "Norm-Aware Margin Assignment for Person Re-Identification" (NAMA),
 2022. Names of its code: ``nn_128`` is ``{"basis": "hinges", "terms": 128}``, ``tlr_5`` is
 ``{"basis": "taylor", "terms": 3}``, ``lgd_all_3`` is ``{"basis": "legendre", "terms": 8,
@@ -21,8 +23,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field, model_validator
 
 from reid_core import Component, hookimpl
-from reid_plugins.head.global_head import GlobalParams
-from reid_plugins.head.global_head import build as build_global
+from reid_plugins.head._global_params import GlobalParams, build_global
 
 if TYPE_CHECKING:
     from reid_plugins.head._uncertain import UncertainHead
@@ -86,9 +87,7 @@ def build(params: UncertainParams, *, in_channels: int) -> UncertainHead:
         even_orders=params.even_orders,
         log_norm=params.log_norm,
     )
-    return UncertainHead(
-        build_global(params, in_channels=in_channels), uncertainty, norm_of=params.norm_of
-    )
+    return UncertainHead(build_global(params, in_channels), uncertainty, norm_of=params.norm_of)
 
 
 @hookimpl

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from reid_core.contracts import LossInput, LossOutput, Progress
 from reid_core.errors import ReidError, did_you_mean, name_list
-from reid_plugins.loss.metric_learning import MetricLearningParams, Part
+from reid_plugins.loss._metric_learning_part import Part
 
 LIBRARY = "pytorch_metric_learning"
 
@@ -129,12 +129,14 @@ def _zero_of_nothing(reducer: Any, args: tuple[Any, ...], value: Tensor) -> Tens
 
 
 def build_metric_learning(
-    params: MetricLearningParams, dim: int, num_pids: int
+    loss: Part, miner: Part | None, beside: Mapping[str, Part], dim: int, num_pids: int
 ) -> MetricLearningLoss:
     """Build the loss of the params and try it on random vectors.
 
     Args:
-        params: Names and arguments, not yet compared with the library.
+        loss: Name and arguments of the loss, not yet compared with the library.
+        miner: Likewise of the miner, if any.
+        beside: What stands beside both: objects for the arguments in ``NESTED``, by their names.
         dim: Size of the vectors.
         num_pids: Number of identities.
 
@@ -142,21 +144,20 @@ def build_metric_learning(
         ReidError: The library is not installed, has no such class or argument, or the parts do
             not go together.
     """
-    beside = {name: part for name in NESTED if (part := getattr(params, name)) is not None}
-    misplaced = sorted(NESTED.keys() & params.loss.params.keys())
+    misplaced = sorted(NESTED.keys() & loss.params.keys())
     if misplaced:
         raise _error(f"loss.params.{misplaced[0]}", "write it beside 'loss', not in its params")
     known = {"num_classes": num_pids, "embedding_size": dim}
     # Also where the core builds on the meta device: the library computes while it builds.
     with torch.device("cpu"):
-        loss = _make("loss", "loss", params.loss.name, {**params.loss.params, **beside}, known)
-        miner = None
-        if params.miner is not None:
+        made = _make("loss", "loss", loss.name, {**loss.params, **beside}, known)
+        made_miner = None
+        if miner is not None:
             shared = {"distance": beside["distance"]} if "distance" in beside else {}
-            arguments = {**shared, **params.miner.params}
-            miner = _make("miner", "miner", params.miner.name, arguments, known)
-        result = MetricLearningLoss(loss, miner)
-        _try(result, params, dim, num_pids)
+            made_miner = _make("miner", "miner", miner.name, {**shared, **miner.params}, known)
+        result = MetricLearningLoss(made, made_miner)
+        others = [miner, *(beside.get(name) for name in NESTED)]
+        _try(result, loss.name, [part.name for part in others if part], dim, num_pids)
     return result
 
 
@@ -251,13 +252,12 @@ def _exported(kind: str) -> dict[str, Any]:
         ) from error
 
 
-def _try(loss: MetricLearningLoss, params: MetricLearningParams, dim: int, num_pids: int) -> None:
+def _try(loss: MetricLearningLoss, name: str, others: list[str], dim: int, num_pids: int) -> None:
     """Refuse parts that do not go together, which the library only notices when it is called."""
     features = torch.randn(8, dim, generator=torch.Generator().manual_seed(0))
     pids = torch.arange(8) // 4 % num_pids
     start = Progress(epoch=0, epochs=1, step=0, steps_per_epoch=1)
-    others = [p.name for key in ("miner", *NESTED) if (p := getattr(params, key)) is not None]
-    together = f"'{params.loss.name}'" + (f" with {', '.join(others)}" if others else "")
+    together = f"'{name}'" + (f" with {', '.join(others)}" if others else "")
     try:
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
             value = loss(LossInput(features, pids, pids, start)).value

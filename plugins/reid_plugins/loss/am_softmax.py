@@ -3,6 +3,8 @@
 Features and class weights are compared by angle alone. The right identity's cosine is
 lowered by a margin, so it must win by that much: classes move apart.
 
+Stands on `toolkit/accuracy.py`, `toolkit/margin_logits.py` and `toolkit/margin_schedule.py`.
+
 Reference: Wang et al., "Additive Margin Softmax for Face Verification",
 arXiv:1801.05599, section 3; the same loss: Wang et al., "CosFace: Large Margin Cosine Loss
 for Deep Face Recognition", arXiv:1801.09414.
@@ -10,20 +12,20 @@ for Deep Face Recognition", arXiv:1801.09414.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
 from reid_core import LossComponent, Params, hookimpl
-from reid_core.contracts import LossInput, LossOutput
+from reid_core.contracts import Loss, LossInput, LossOutput
+from reid_plugins.toolkit.accuracy import accuracy
 from reid_plugins.toolkit.margin_logits import (
     Scale,
     cosine_monitors,
     cosine_similarity,
-    factor,
     margin_cross_entropy,
     own_cosine,
+    scale_factor,
 )
 from reid_plugins.toolkit.margin_schedule import Margin, margin_at, up_to
 
@@ -64,20 +66,21 @@ def slope_target(cosine: Tensor, margin: float) -> Tensor:
 TARGETS = {"additive": additive_target, "slope": slope_target}
 
 
-def build(params: AMSoftmaxParams) -> Callable[[LossInput], LossOutput]:
+def build(params: AMSoftmaxParams) -> Loss:
     """Build the loss; it reads the classifier's weight and ignores its bias."""
 
     def loss(x: LossInput) -> LossOutput:
         assert x.weight is not None, "declared in needs"
         margin = margin_at(params.margin, x.progress)
         cosine = cosine_similarity(x.features, x.weight)
-        own, scale = own_cosine(cosine, x.pids), factor(x.features, params.scale)
+        own, scale = own_cosine(cosine, x.pids), scale_factor(x.features, params.scale)
         own = TARGETS[params.form](own, margin)
         if params.form == "slope" and params.scale != "norm":
             # The published results multiply by the length beside the number.
-            own = own * factor(x.features, "norm")
+            own = own * scale_factor(x.features, "norm")
         value = margin_cross_entropy(cosine, own, x.pids, scale)
-        return LossOutput(value, cosine_monitors(cosine, x.pids, margin=margin))
+        monitors = cosine_monitors(cosine, x.pids, margin=margin)
+        return LossOutput(value, monitors, accuracy(cosine, x.pids))
 
     return loss
 

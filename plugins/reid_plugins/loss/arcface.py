@@ -3,6 +3,8 @@
 The angle between a feature and its own class counts as larger than it is, by the same
 margin whether the angle is small or large, so features gather around their class.
 
+Stands on `toolkit/accuracy.py`, `toolkit/margin_logits.py` and `toolkit/margin_schedule.py`.
+
 Reference: Deng et al., "ArcFace: Additive Angular Margin Loss for Deep Face Recognition",
 arXiv:1801.07698, equation 3.
 """
@@ -10,13 +12,13 @@ arXiv:1801.07698, equation 3.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
 from reid_core import LossComponent, Params, hookimpl
-from reid_core.contracts import LossInput, LossOutput
+from reid_core.contracts import Loss, LossInput, LossOutput
+from reid_plugins.toolkit.accuracy import accuracy
 from reid_plugins.toolkit.margin_logits import (
     cosine_monitors,
     cosine_similarity,
@@ -69,7 +71,7 @@ def arc_target(cosine: Tensor, margin: float, beyond: Beyond = "falling") -> Ten
     return torch.where(cosine > math.cos(math.pi - margin), moved, lowered)
 
 
-def build(params: ArcFaceParams) -> Callable[[LossInput], LossOutput]:
+def build(params: ArcFaceParams) -> Loss:
     """Build the loss; it reads the classifier's weight and ignores its bias."""
 
     def loss(x: LossInput) -> LossOutput:
@@ -78,7 +80,8 @@ def build(params: ArcFaceParams) -> Callable[[LossInput], LossOutput]:
         cosine = cosine_similarity(x.features, x.weight)
         own = arc_target(own_cosine(cosine, x.pids), margin, params.beyond)
         value = margin_cross_entropy(cosine, own, x.pids, params.scale)
-        return LossOutput(value, cosine_monitors(cosine, x.pids, margin=margin))
+        monitors = cosine_monitors(cosine, x.pids, margin=margin)
+        return LossOutput(value, monitors, accuracy(cosine, x.pids))
 
     return loss
 

@@ -5,19 +5,20 @@ weight grows with its distance from that goal, so that learned pairs leave the w
 others. With equal weights this is the unified loss that the paper starts from, also known
 as pairwise CosFace.
 
+Stands on `toolkit/loss_distances.py` and `toolkit/pair_mining.py`.
+
 Reference: Sun et al., "Circle Loss: A Unified Perspective of Pair Similarity Optimization",
 arXiv:2002.10857, equations 5 and 6; equal weights: equation 1.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
 from reid_core import LossComponent, Params, hookimpl
-from reid_core.contracts import LossInput, LossOutput
+from reid_core.contracts import Loss, LossInput, LossOutput
 from reid_plugins.toolkit.loss_distances import pairwise_cosine
 from reid_plugins.toolkit.pair_mining import masked_logsumexp, pair_masks, pair_means
 
@@ -104,7 +105,7 @@ def unified_loss(
     return losses.sum() / complete.sum().clamp(min=1)
 
 
-def build(params: CircleParams) -> Callable[[LossInput], LossOutput]:
+def build(params: CircleParams) -> Loss:
     """Build the loss; the core hands it the batch of all processes."""
     logits = circle_logits if params.weights == "adaptive" else equal_logits
 

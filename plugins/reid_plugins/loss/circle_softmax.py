@@ -3,19 +3,21 @@
 The cosine to the right class should be 1, to every other class 0. Each term's weight grows
 with its distance from that goal, so that what is learned leaves the work to the rest.
 
+Stands on `toolkit/accuracy.py`, `toolkit/margin_logits.py` and `toolkit/margin_schedule.py`.
+
 Reference: Sun et al., "Circle Loss: A Unified Perspective of Pair Similarity Optimization",
 arXiv:2002.10857, equations 5 and 6 with class-level labels.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
 from reid_core import LossComponent, Params, hookimpl
-from reid_core.contracts import LossInput, LossOutput
+from reid_core.contracts import Loss, LossInput, LossOutput
+from reid_plugins.toolkit.accuracy import accuracy
 from reid_plugins.toolkit.margin_logits import (
     cosine_monitors,
     cosine_similarity,
@@ -61,7 +63,7 @@ def circle_terms(cosine: Tensor, own: Tensor, margin: float) -> tuple[Tensor, Te
     return alpha_n * (cosine - margin), alpha_p * (own - (1 - margin))
 
 
-def build(params: CircleSoftmaxParams) -> Callable[[LossInput], LossOutput]:
+def build(params: CircleSoftmaxParams) -> Loss:
     """Build the loss; it reads the classifier's weight and ignores its bias."""
 
     def loss(x: LossInput) -> LossOutput:
@@ -70,7 +72,8 @@ def build(params: CircleSoftmaxParams) -> Callable[[LossInput], LossOutput]:
         cosine = cosine_similarity(x.features, x.weight)
         others, own = circle_terms(cosine, own_cosine(cosine, x.pids), margin)
         value = margin_cross_entropy(others, own, x.pids, params.scale)
-        return LossOutput(value, cosine_monitors(cosine, x.pids, margin=margin))
+        monitors = cosine_monitors(cosine, x.pids, margin=margin)
+        return LossOutput(value, monitors, accuracy(cosine, x.pids))
 
     return loss
 

@@ -4,6 +4,8 @@ A positive pair costs its distance beyond a margin, a negative pair what it lack
 margin. Both means are over the pairs that cost something, so that the many negative pairs
 that are far apart already do not hide the few that are not.
 
+Stands on `toolkit/loss_distances.py` and `toolkit/pair_mining.py`.
+
 Reference: Hadsell et al., "Dimensionality Reduction by Learning an Invariant Mapping",
 CVPR 2006, equation 4, with distances instead of their squares, as in
 pytorch-metric-learning (arXiv:2008.09164).
@@ -11,13 +13,12 @@ pytorch-metric-learning (arXiv:2008.09164).
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from pydantic import Field
 
 from reid_core import LossComponent, Params, hookimpl
-from reid_core.contracts import LossInput, LossOutput
+from reid_core.contracts import Loss, LossInput, LossOutput
 from reid_plugins.toolkit.loss_distances import Distance, pairwise_distance
 from reid_plugins.toolkit.pair_mining import masked_mean, pair_masks, pair_means
 
@@ -69,7 +70,7 @@ def contrastive_loss(
     return value, monitors
 
 
-def build(params: ContrastiveParams) -> Callable[[LossInput], LossOutput]:
+def build(params: ContrastiveParams) -> Loss:
     """Build the loss; the core hands it the batch of all processes."""
 
     def loss(x: LossInput) -> LossOutput:

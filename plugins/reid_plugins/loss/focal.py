@@ -4,19 +4,20 @@ Each image's cross entropy is multiplied by a power of the probability that is s
 missing, so that the hard ones lead the training. The paper's factor alpha, here the same for all
 identities, is the entry's ``weight``.
 
+Stands on `toolkit/accuracy.py`.
+
 Reference: Lin et al., "Focal Loss for Dense Object Detection", arXiv:1708.02002,
 equations 4 and 5.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from pydantic import Field
 
 from reid_core import LossComponent, Params, hookimpl
-from reid_core.contracts import LossInput, LossOutput
+from reid_core.contracts import Loss, LossInput, LossOutput
 from reid_plugins.toolkit.accuracy import accuracy
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def focal_terms(log_p: Tensor, gamma: float) -> Tensor:
     return -missing.pow(gamma) * log_p
 
 
-def build(params: FocalParams) -> Callable[[LossInput], LossOutput]:
+def build(params: FocalParams) -> Loss:
     """Build the loss; the core hands it the logits of the branch's classifier."""
 
     def loss(x: LossInput) -> LossOutput:
@@ -55,11 +56,11 @@ def build(params: FocalParams) -> Callable[[LossInput], LossOutput]:
 
         assert x.logits is not None, "declared in needs"
         log_p = -F.cross_entropy(x.logits, x.pids, reduction="none")  # (B,)
-        monitors = {
-            "accuracy": accuracy(x.logits, x.pids),
-            "probability": log_p.detach().exp().mean(),
-        }
-        return LossOutput(focal_terms(log_p, params.gamma).mean(), monitors)
+        return LossOutput(
+            focal_terms(log_p, params.gamma).mean(),
+            {"probability": log_p.detach().exp().mean()},
+            accuracy(x.logits, x.pids),
+        )
 
     return loss
 

@@ -4,6 +4,8 @@ Each vector is classified among the vectors of the batch and must find itself. I
 cosine is always 1, so the loss only pushes vectors apart; by image, also those of one
 identity. It is used beside a loss that pulls identities together.
 
+Stands on `toolkit/margin_logits.py`.
+
 Reference: Zheng et al., "Dual-Path Convolutional Image-Text Embeddings with Instance Loss",
 arXiv:1711.05535; here the vectors of the batch stand in for a classifier with one class per
 image.
@@ -11,13 +13,12 @@ image.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
 from reid_core import LossComponent, Params, hookimpl
-from reid_core.contracts import LossInput, LossOutput
+from reid_core.contracts import Loss, LossInput, LossOutput
 from reid_plugins.toolkit.margin_logits import unit_rows
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ def instance_loss(vectors: Tensor, owner: Tensor, scale: float) -> tuple[Tensor,
     return terms.sum() / classes.sum(), {"negative_cosine": apart}
 
 
-def build(params: InstanceParams) -> Callable[[LossInput], LossOutput]:
+def build(params: InstanceParams) -> Loss:
     """Build the loss; the core hands it the batch of all processes."""
 
     def loss(x: LossInput) -> LossOutput:

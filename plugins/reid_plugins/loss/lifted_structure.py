@@ -3,6 +3,8 @@
 A smooth maximum over the distances to all positives must lie below a smooth minimum over
 those to all negatives. This is the generalised form, in which each image is an anchor.
 
+Stands on `toolkit/loss_distances.py` and `toolkit/pair_mining.py`.
+
 Reference: Hermans et al., "In Defense of the Triplet Loss for Person Re-Identification",
 arXiv:1703.07737, section 2, "Lifted Embedding loss" in its generalised form, after Oh Song et
 al., "Deep Metric Learning via Lifted Structured Feature Embedding", arXiv:1511.06452.
@@ -10,13 +12,12 @@ al., "Deep Metric Learning via Lifted Structured Feature Embedding", arXiv:1511.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from pydantic import Field
 
 from reid_core import LossComponent, Params, hookimpl
-from reid_core.contracts import LossInput, LossOutput
+from reid_core.contracts import Loss, LossInput, LossOutput
 from reid_plugins.toolkit.loss_distances import Distance, pairwise_distance
 from reid_plugins.toolkit.pair_mining import masked_logsumexp, pair_masks, pair_means
 
@@ -64,7 +65,7 @@ def lifted_structure_loss(
     return losses.mean(), monitors
 
 
-def build(params: LiftedStructureParams) -> Callable[[LossInput], LossOutput]:
+def build(params: LiftedStructureParams) -> Loss:
     """Build the loss; the core hands it the batch of all processes."""
 
     def loss(x: LossInput) -> LossOutput:

@@ -27,21 +27,10 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from reid_core import LossComponent, Params, hookimpl
+from reid_plugins.loss._metric_learning_part import Part
 
 if TYPE_CHECKING:
     from reid_plugins.loss._metric_learning import MetricLearningLoss
-
-
-class Part(Params):
-    """A class of the library and the arguments of its constructor."""
-
-    name: str = Field(description="Name of the class, as the library spells it.")
-    params: dict[str, bool | int | float | str | list[bool | int | float | str] | Part] = Field(
-        default={},
-        description="Arguments of its constructor: numbers, booleans, strings and lists; where "
-        "it takes a distance, a reducer or a regularizer, an object with 'name' and 'params'. "
-        "'num_classes' and 'embedding_size' are filled in.",
-    )
 
 
 class MetricLearningParams(Params):
@@ -78,9 +67,10 @@ class MetricLearningParams(Params):
 
 def build(params: MetricLearningParams, *, dim: int, num_pids: int) -> MetricLearningLoss:
     """Build the loss; the weights of a loss that has some come from torch's global generator."""
-    from reid_plugins.loss._metric_learning import build_metric_learning
+    from reid_plugins.loss._metric_learning import NESTED, build_metric_learning
 
-    return build_metric_learning(params, dim, num_pids)
+    beside = {name: part for name in NESTED if (part := getattr(params, name)) is not None}
+    return build_metric_learning(params.loss, params.miner, beside, dim, num_pids)
 
 
 @hookimpl

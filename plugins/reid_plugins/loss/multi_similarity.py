@@ -4,19 +4,20 @@ An anchor keeps the positive pairs that are not clearly nearer than its hardest 
 one, and the negative pairs that are not clearly farther than its hardest positive one.
 Among those that it keeps, soft thresholds let the hard ones count most.
 
+Stands on `toolkit/loss_distances.py` and `toolkit/pair_mining.py`.
+
 Reference: Wang et al., "Multi-Similarity Loss with General Pair Weighting for Deep Metric
 Learning", arXiv:1904.06627, equations 11 to 13 and 15.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from pydantic import Field
 
 from reid_core import LossComponent, Params, hookimpl
-from reid_core.contracts import LossInput, LossOutput
+from reid_core.contracts import Loss, LossInput, LossOutput
 from reid_plugins.toolkit.loss_distances import pairwise_cosine
 from reid_plugins.toolkit.pair_mining import hardest_pairs, masked_logsumexp, pair_masks, pair_means
 
@@ -90,7 +91,7 @@ def multi_similarity_loss(
     return (pull + push).mean()
 
 
-def build(params: MultiSimilarityParams) -> Callable[[LossInput], LossOutput]:
+def build(params: MultiSimilarityParams) -> Loss:
     """Build the loss; the core hands it the batch of all processes."""
 
     def loss(x: LossInput) -> LossOutput:

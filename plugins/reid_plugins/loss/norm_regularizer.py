@@ -8,6 +8,8 @@ with an uncertainty read them.
 The authors' code adds only the gradient of this term to its losses, not the value; the training
 is the same, but here the value counts in the logged total.
 
+Stands on `toolkit/uncertainty.py`.
+
 Reference: Meng et al., "MagFace: A Universal Representation for Face Recognition and Quality
 Assessment", arXiv:2103.06795, section 3.2; forms: code of Huang et al., "Norm-Aware Margin
 Assignment for Person Re-Identification" (NAMA), 2022.
@@ -16,13 +18,12 @@ Assignment for Person Re-Identification" (NAMA), 2022.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, model_validator
 
 from reid_core import LossComponent, hookimpl
-from reid_core.contracts import LossInput, LossOutput
+from reid_core.contracts import Loss, LossInput, LossOutput
 from reid_plugins.toolkit.uncertainty import NormRange
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def regularized_norm(norm: Tensor, params: NormRegularizerParams) -> Tensor:
     return (1 / q + upper**2 * q) / (lower**2 - upper**2)
 
 
-def build(params: NormRegularizerParams) -> Callable[[LossInput], LossOutput]:
+def build(params: NormRegularizerParams) -> Loss:
     """Build the loss; it wants features that are not normalised."""
     import torch
 

@@ -3,18 +3,19 @@
 Features and class weights are compared by angle alone, as the test ranks images. The
 scale replaces their lengths, without which a softmax over cosines stays almost flat.
 
+Stands on `toolkit/accuracy.py` and `toolkit/margin_logits.py`.
+
 Reference: Wang et al., "NormFace: L2 Hypersphere Embedding for Face Verification",
 arXiv:1704.06369, section 3.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from pydantic import Field
 
 from reid_core import LossComponent, Params, hookimpl
-from reid_core.contracts import LossInput, LossOutput
+from reid_core.contracts import Loss, LossInput, LossOutput
+from reid_plugins.toolkit.accuracy import accuracy
 from reid_plugins.toolkit.margin_logits import cosine_monitors, cosine_similarity
 
 
@@ -28,7 +29,7 @@ class NormalizedSoftmaxParams(Params):
     )
 
 
-def build(params: NormalizedSoftmaxParams) -> Callable[[LossInput], LossOutput]:
+def build(params: NormalizedSoftmaxParams) -> Loss:
     """Build the loss; it reads the classifier's weight and ignores its bias."""
 
     def loss(x: LossInput) -> LossOutput:
@@ -37,7 +38,8 @@ def build(params: NormalizedSoftmaxParams) -> Callable[[LossInput], LossOutput]:
         assert x.weight is not None, "declared in needs"
         cosine = cosine_similarity(x.features, x.weight)  # (B, num_pids)
         value = F.cross_entropy(params.scale * cosine, x.pids)
-        return LossOutput(value, cosine_monitors(cosine, x.pids))
+        monitors = cosine_monitors(cosine, x.pids)
+        return LossOutput(value, monitors, accuracy(cosine, x.pids))
 
     return loss
 

@@ -4,6 +4,8 @@ Positive pairs are pulled together only as far as a radius, so that an identity 
 inner variety. Negative pairs nearer than a boundary are pushed out, the nearest ones most.
 With clusters, an anchor's negatives are those that k-means puts into its own cluster.
 
+Stands on `toolkit/loss_distances.py` and `toolkit/pair_mining.py`.
+
 Reference: Wang et al., "Ranked List Loss for Deep Metric Learning", arXiv:1903.03238.
 Clusters and the mean over all positives: Ranked_Person_ReID, which adds both parts (the sum
 is twice the value at ``negative_weight`` 0.5) and sums over clusters; here all is a mean.
@@ -11,13 +13,12 @@ is twice the value at ``negative_weight`` 0.5) and sums over clusters; here all 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, model_validator
 
 from reid_core import LossComponent, Params, hookimpl
-from reid_core.contracts import LossInput, LossOutput
+from reid_core.contracts import Loss, LossInput, LossOutput
 from reid_plugins.toolkit.loss_distances import Distance, pairwise_distance
 from reid_plugins.toolkit.pair_mining import masked_softmax, pair_masks, pair_means
 
@@ -113,7 +114,7 @@ def negative_part(distmat: Tensor, negative: Tensor, alpha: float, temperature: 
     return (weights * gap).sum(dim=1)
 
 
-def build(params: RankedListParams) -> Callable[[LossInput], LossOutput]:
+def build(params: RankedListParams) -> Loss:
     """Build the loss; the core hands it the batch of all processes."""
     from reid_plugins.loss._kmeans import kmeans
 

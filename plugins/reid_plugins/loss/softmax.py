@@ -3,19 +3,20 @@
 Every training identity is a class. Smoothing moves a part of the target's probability to
 the classes alike, so that the network is not driven to be ever more certain.
 
+Stands on `toolkit/accuracy.py`.
+
 Reference: Szegedy et al., "Rethinking the Inception Architecture for Computer Vision",
 arXiv:1512.00567, section 7.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
 from reid_core import LossComponent, Params, hookimpl
-from reid_core.contracts import LossInput, LossOutput
+from reid_core.contracts import Loss, LossInput, LossOutput
 from reid_plugins.toolkit.accuracy import accuracy
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def uniform_share(share: float, num_pids: int) -> float:
     return share * num_pids / max(1, num_pids - 1)
 
 
-def build(params: SoftmaxParams) -> Callable[[LossInput], LossOutput]:
+def build(params: SoftmaxParams) -> Loss:
     """Build the loss; the core hands it the logits of the branch's classifier."""
 
     def loss(x: LossInput) -> LossOutput:
@@ -71,7 +72,7 @@ def build(params: SoftmaxParams) -> Callable[[LossInput], LossOutput]:
         if params.smoothing == "others":
             share = uniform_share(share, x.logits.shape[1])
         value = smoothed_cross_entropy(x.logits, x.pids, share)
-        return LossOutput(value, {"accuracy": accuracy(x.logits, x.pids)})
+        return LossOutput(value, accuracy=accuracy(x.logits, x.pids))
 
     return loss
 

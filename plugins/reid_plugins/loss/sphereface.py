@@ -4,6 +4,8 @@ The right identity scores the cosine of m times its angle, continued so that it 
 the whole half circle: a feature must lie m times nearer to its class than to any other.
 The features keep their length.
 
+Stands on `toolkit/accuracy.py`, `toolkit/margin_logits.py` and `toolkit/margin_schedule.py`.
+
 Reference: Liu et al., "SphereFace: Deep Hypersphere Embedding for Face Recognition",
 arXiv:1704.08063, section 3.2 (A-Softmax).
 """
@@ -11,20 +13,20 @@ arXiv:1704.08063, section 3.2 (A-Softmax).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
 from reid_core import LossComponent, Params, hookimpl
-from reid_core.contracts import LossInput, LossOutput
+from reid_core.contracts import Loss, LossInput, LossOutput
+from reid_plugins.toolkit.accuracy import accuracy
 from reid_plugins.toolkit.margin_logits import (
     Scale,
     cosine_monitors,
     cosine_similarity,
-    factor,
     margin_cross_entropy,
     own_cosine,
+    scale_factor,
 )
 from reid_plugins.toolkit.margin_schedule import Margin, margin_at, up_to
 
@@ -70,7 +72,7 @@ def sphere_target(cosine: Tensor, margin: int) -> Tensor:
     return (1 - 2 * (k % 2)) * multiple - 2 * k
 
 
-def build(params: SphereFaceParams) -> Callable[[LossInput], LossOutput]:
+def build(params: SphereFaceParams) -> Loss:
     """Build the loss; it reads the classifier's weight and ignores its bias."""
 
     def loss(x: LossInput) -> LossOutput:
@@ -79,8 +81,9 @@ def build(params: SphereFaceParams) -> Callable[[LossInput], LossOutput]:
         cosine = cosine_similarity(x.features, x.weight)
         plain = own_cosine(cosine, x.pids)
         own = (1 - strength) * plain + strength * sphere_target(plain, params.margin)
-        value = margin_cross_entropy(cosine, own, x.pids, factor(x.features, params.scale))
-        return LossOutput(value, cosine_monitors(cosine, x.pids, strength=strength))
+        value = margin_cross_entropy(cosine, own, x.pids, scale_factor(x.features, params.scale))
+        monitors = cosine_monitors(cosine, x.pids, strength=strength)
+        return LossOutput(value, monitors, accuracy(cosine, x.pids))
 
     return loss
 

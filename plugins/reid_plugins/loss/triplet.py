@@ -5,6 +5,8 @@ a margin, than its nearest image of anybody else in the batch. Anchors without a
 either sort are left out. Weighted mining takes means of all distances instead, in which
 hard pairs count most.
 
+Stands on `toolkit/loss_distances.py` and `toolkit/pair_mining.py`.
+
 Reference: Hermans et al., "In Defense of the Triplet Loss for Person Re-Identification",
 arXiv:1703.07737, equation 5; soft margin: section 2, "Soft-margin". Weighted mining: Ye et
 al., "Deep Learning for Person Re-identification: A Survey and Outlook", arXiv:2001.04193,
@@ -13,13 +15,12 @@ al., "Deep Learning for Person Re-identification: A Survey and Outlook", arXiv:2
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
 from reid_core import LossComponent, Params, hookimpl
-from reid_core.contracts import LossInput, LossOutput
+from reid_core.contracts import Loss, LossInput, LossOutput
 from reid_plugins.toolkit.loss_distances import Distance, pairwise_distance
 from reid_plugins.toolkit.pair_mining import hardest_pairs, weighted_pairs
 
@@ -86,7 +87,7 @@ def triplet_loss(
     return value, monitors
 
 
-def build(params: TripletParams) -> Callable[[LossInput], LossOutput]:
+def build(params: TripletParams) -> Loss:
     """Build the loss; the core hands it the batch of all processes."""
     mine = hardest_pairs if params.mining == "hard" else weighted_pairs
 

@@ -6,6 +6,8 @@ smooth minimum over its negative pairs by a margin, less the uncertainties of th
 mean 0, so that a margin that one image is spared is put on others. As published, an image is a
 positive of itself, at distance 0.
 
+Stands on `toolkit/pair_mining.py` and `toolkit/uncertainty.py`.
+
 Reference: Huang et al., "Norm-Aware Margin Assignment for Person Re-Identification" (NAMA),
 2022. Names of its code: ``uc-tri-n`` is distance "chord", ``uc-pair-n`` "arc", ``uc-atri-n``
 "chord_of_arc", ``uc-tri-dpn`` "chord" with ``detach_partners``. Its term for the norm is the
@@ -14,19 +16,18 @@ loss `norm_regularizer`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from pydantic import Field
 
 from reid_core import LossComponent, hookimpl
-from reid_core.contracts import LossInput, LossOutput
+from reid_core.contracts import Loss, LossInput, LossOutput
 from reid_plugins.toolkit.pair_mining import masked_logsumexp
 from reid_plugins.toolkit.uncertainty import (
     PairParams,
     pair_gaps,
     pair_monitors,
-    reads,
+    reads_uncertainty,
     sphere_distance,
     uncertainty_of,
 )
@@ -66,7 +67,7 @@ def smooth_pair_loss(positive: Tensor, negative: Tensor, same: Tensor, scale: fl
     return F.softplus(pull + push).mean() / scale
 
 
-def build(params: UncertainPairParams) -> Callable[[LossInput], LossOutput]:
+def build(params: UncertainPairParams) -> Loss:
     """Build the loss; the core hands it the batch of all processes."""
 
     def loss(x: LossInput) -> LossOutput:
@@ -92,6 +93,6 @@ def reid_loss() -> list[LossComponent]:
             role="metric",
             on="feature",
             needs=frozenset({"pairs"}),
-            reads=reads,
+            reads=reads_uncertainty,
         )
     ]

@@ -4,6 +4,8 @@ Features and class weights are compared by angle alone. An image's uncertainty p
 right identity and nearer to all others: a larger uncertainty is a larger margin. That is
 opposite to the losses on pairs, so here the uncertain images are those with the small value.
 
+Stands on `toolkit/accuracy.py`, `toolkit/margin_logits.py` and `toolkit/uncertainty.py`.
+
 Reference: Huang et al., "Norm-Aware Margin Assignment for Person Re-Identification" (NAMA),
 2022, ``uc-cls`` of its code. Unlike there, a positive ``margin`` makes every metric harder (in
 "cos" and "linear" that code adds it to the right identity), and the gradient ends at the cosine
@@ -12,13 +14,13 @@ Reference: Huang et al., "Norm-Aware Margin Assignment for Person Re-Identificat
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
 from reid_core import LossComponent, hookimpl
-from reid_core.contracts import LossInput, LossOutput
+from reid_core.contracts import Loss, LossInput, LossOutput
+from reid_plugins.toolkit.accuracy import accuracy
 from reid_plugins.toolkit.margin_logits import (
     cosine_monitors,
     cosine_similarity,
@@ -27,7 +29,7 @@ from reid_plugins.toolkit.margin_logits import (
 )
 from reid_plugins.toolkit.uncertainty import (
     UncertaintyParams,
-    reads,
+    reads_uncertainty,
     uncertainty_monitors,
     uncertainty_of,
 )
@@ -97,7 +99,7 @@ def turned(cosine: Tensor, by: Tensor) -> Tensor:
     return cosine * by.cos() - sine * by.sin()
 
 
-def build(params: UncertainSoftmaxParams) -> Callable[[LossInput], LossOutput]:
+def build(params: UncertainSoftmaxParams) -> Loss:
     """Build the loss; it reads the classifier's weight and ignores its bias."""
 
     def loss(x: LossInput) -> LossOutput:
@@ -107,7 +109,7 @@ def build(params: UncertainSoftmaxParams) -> Callable[[LossInput], LossOutput]:
         others, own = uncertain_values(cosine, x.pids, uc, params.metric, params.margin)
         value = margin_cross_entropy(others, own, x.pids, params.scale)
         monitors = {**cosine_monitors(cosine, x.pids), **uncertainty_monitors(uc)}
-        return LossOutput(value, monitors)
+        return LossOutput(value, monitors, accuracy(cosine, x.pids))
 
     return loss
 
@@ -125,6 +127,6 @@ def reid_loss() -> list[LossComponent]:
             role="id",
             on="embedding",
             needs=frozenset({"classifier"}),
-            reads=reads,
+            reads=reads_uncertainty,
         )
     ]

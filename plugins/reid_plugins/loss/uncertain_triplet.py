@@ -5,6 +5,8 @@ count. What is hard is judged with the uncertainties, of which a larger one is a
 As published, an image is a positive of itself, at distance 0. Without uncertainties this is the
 triplet loss on unit vectors.
 
+Stands on `toolkit/uncertainty.py`.
+
 Reference: Huang et al., "Norm-Aware Margin Assignment for Person Re-Identification" (NAMA),
 2022. Names of its code: ``uc-tri-hard`` is the default; ``uc-tri`` and ``uc-atri`` have a fixed
 ``uncertainty``, ``sharpness`` 20 and the distances "chord" and "arc". Its term for the norm is
@@ -13,18 +15,17 @@ the loss `norm_regularizer`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from pydantic import Field
 
 from reid_core import LossComponent, hookimpl
-from reid_core.contracts import LossInput, LossOutput
+from reid_core.contracts import Loss, LossInput, LossOutput
 from reid_plugins.toolkit.uncertainty import (
     PairParams,
     pair_gaps,
     pair_monitors,
-    reads,
+    reads_uncertainty,
     sphere_distance,
     uncertainty_of,
 )
@@ -64,7 +65,7 @@ def hardest_gaps(positive: Tensor, negative: Tensor, same: Tensor) -> Tensor:
     ).amax(dim=1)
 
 
-def build(params: UncertainTripletParams) -> Callable[[LossInput], LossOutput]:
+def build(params: UncertainTripletParams) -> Loss:
     """Build the loss; the core hands it the batch of all processes."""
     import torch.nn.functional as F
 
@@ -94,6 +95,6 @@ def reid_loss() -> list[LossComponent]:
             role="metric",
             on="feature",
             needs=frozenset({"pairs"}),
-            reads=reads,
+            reads=reads_uncertainty,
         )
     ]

@@ -2,64 +2,60 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, cast
+from collections.abc import Callable, Mapping
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from reid_core import ReidError
-from reid_core.contracts import LossOutput, ModelOutput, Step
-from reid_core.network.trained_model import Trained
+from reid_core.contracts import ModelOutput, Step, Term, TrainedModel
 
-if TYPE_CHECKING:
-    from reid_plugins.objective.distillation import DistillationParams, LogitsTerm
+Difference = tuple[Tensor, dict[str, Tensor]]
+"""A value, 0-d and attached to the graph, and monitors."""
+
+Compare = Callable[[Step, ModelOutput], Difference]
+"""Compares a step of the student with what the teacher says of its images."""
 
 
 class Distillation(nn.Module):
-    """The terms of the params, of the student's outputs and the teacher's.
+    """The weighted differences between the student's outputs and the teacher's.
 
     The state dict holds the digest of the teacher's file and nothing else of it, so that a run is
     continued with the teacher that it was started with.
     """
 
-    def __init__(self, name: str, params: DistillationParams, teacher: Trained | None) -> None:
+    def __init__(
+        self,
+        name: str,
+        terms: Mapping[str, tuple[float, Compare]],
+        teacher: TrainedModel | None,
+        *,
+        resize_input: bool = False,
+    ) -> None:
         """Take a checked teacher; None: for shapes alone, there is no step.
 
         Args:
-            name: Prefix of the losses' names.
-            params: What is compared.
+            name: Prefix of the terms' names.
+            terms: Weight and comparison by name.
             teacher: The trained network.
+            resize_input: Whether images are resized to the teacher's input size.
         """
         super().__init__()
-        self.name, self.params = name, params
+        self.name, self.terms, self.resize_input = name, terms, resize_input
         # In a plain record, the network is no submodule: it is not trained, saved or switched.
         self.teacher = teacher
 
-    def forward(self, step: Step) -> dict[str, LossOutput]:
+    def forward(self, step: Step) -> dict[str, Term]:
         """Return every term as ``<name>_<term>``, in float32 outside autocast."""
         assert self.teacher is not None, "built for shapes alone"
-        taught = answers(self.teacher, step.batch.images, resize=self.params.resize_input)
+        taught = answers(self.teacher, step.batch.images, resize=self.resize_input)
         with torch.autocast(step.batch.images.device.type, enabled=False):
-            terms = dict(self._terms(step, taught))
-        return {f"{self.name}_{term}": output for term, output in terms.items()}
-
-    def _terms(self, step: Step, taught: ModelOutput) -> Iterator[tuple[str, LossOutput]]:
-        """Yield the terms that the params ask for, by name."""
-        terms = self.params.terms
-        ours, theirs = step.outputs.embedding.float(), taught.embedding.float()
-        if terms.logits:
-            yield "logits", logits_difference(step, taught, terms.logits)
-        if terms.features:
-            found = feature_difference(ours, theirs, terms.features.measure)
-            yield "features", LossOutput(*found, terms.features.weight)
-        if terms.distances:
-            found = distance_difference(ours, theirs)
-            yield "distances", LossOutput(*found, terms.distances.weight)
-        if terms.similarities:
-            found = similarity_difference(ours, theirs)
-            yield "similarities", LossOutput(*found, terms.similarities.weight)
+            found = {name: compare(step, taught) for name, (_, compare) in self.terms.items()}
+        return {
+            f"{self.name}_{name}": Term(value, self.terms[name][0], monitors)
+            for name, (value, monitors) in found.items()
+        }
 
     def get_extra_state(self) -> Tensor:
         """Return the digest of the teacher's file, ``(32,)`` uint8."""
@@ -79,7 +75,7 @@ class Distillation(nn.Module):
             )
 
 
-def answers(teacher: Trained, images: Tensor, *, resize: bool) -> ModelOutput:
+def answers(teacher: TrainedModel, images: Tensor, *, resize: bool) -> ModelOutput:
     """Return what the teacher says of images ``(B, 3, H, W)``, on their device.
 
     Args:
@@ -91,11 +87,25 @@ def answers(teacher: Trained, images: Tensor, *, resize: bool) -> ModelOutput:
     with torch.no_grad():
         if resize and tuple(images.shape[2:]) != size:
             images = F.interpolate(images, size, mode="bilinear", antialias=True)
-        return cast(ModelOutput, teacher.model.to(images.device)(images))
+        return teacher.model.to(images.device)(images)
 
 
-def logits_difference(step: Step, taught: ModelOutput, term: LogitsTerm) -> LossOutput:
-    """Return the mean of the term over the branches that both networks classify."""
+def of_embeddings(compare: Callable[[Tensor, Tensor], Difference]) -> Compare:
+    """Return a comparison of both networks' embeddings, ``(B, D)`` and ``(B, D')`` in float32."""
+    return lambda step, taught: compare(step.outputs.embedding.float(), taught.embedding.float())
+
+
+def logits_difference(step: Step, taught: ModelOutput, temperature: float) -> Difference:
+    """Return the softened divergence, a mean over the branches that both networks classify.
+
+    Args:
+        step: Of the student.
+        taught: What the teacher says of the same images.
+        temperature: As ``softened_divergence`` takes it.
+
+    Returns:
+        The value; how often both choose one identity, and how often the teacher's is right.
+    """
     pairs = [
         (logits.float(), taught.logits[name].float())
         for name, logits in step.outputs.logits.items()
@@ -108,8 +118,8 @@ def logits_difference(step: Step, taught: ModelOutput, term: LogitsTerm) -> Loss
             [(theirs == step.batch.pids).float().mean() for _, theirs in chosen]
         ),
     }
-    values = [softened_divergence(ours, theirs, term.temperature) for ours, theirs in pairs]
-    return LossOutput(_mean(values), monitors, term.weight)
+    values = [softened_divergence(ours, theirs, temperature) for ours, theirs in pairs]
+    return _mean(values), monitors
 
 
 def softened_divergence(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
@@ -125,9 +135,7 @@ def softened_divergence(student: Tensor, teacher: Tensor, temperature: float) ->
     return (log_p.exp() * (log_p - log_q)).sum(dim=1).mean() * temperature**2
 
 
-def feature_difference(
-    student: Tensor, teacher: Tensor, measure: str
-) -> tuple[Tensor, dict[str, Tensor]]:
+def feature_difference(student: Tensor, teacher: Tensor, measure: str) -> Difference:
     """Return how much two embeddings of the same images differ, a mean over images.
 
     Args:
@@ -143,7 +151,7 @@ def feature_difference(
     return value, {"cosine": cosine.detach()}
 
 
-def distance_difference(student: Tensor, teacher: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+def distance_difference(student: Tensor, teacher: Tensor) -> Difference:
     """Return the Huber loss between both networks' relative distances, a mean over pairs.
 
     Args:
@@ -170,7 +178,7 @@ def relative_distances(x: Tensor) -> tuple[Tensor, Tensor]:
     return distmat / mean.clamp(min=1e-12), mean
 
 
-def similarity_difference(student: Tensor, teacher: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+def similarity_difference(student: Tensor, teacher: Tensor) -> Difference:
     """Return the squared difference of both networks' rows of similarities, over ``B^2``.
 
     Args:

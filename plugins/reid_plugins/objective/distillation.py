@@ -16,26 +16,25 @@ equations 1 to 4.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, model_validator
 
-from reid_core import Component, Params, hookimpl
+from reid_core import Component, Params, PathText, hookimpl
+from reid_core.contracts import Classes, Network, Preprocessing, TrainedModel
 
 if TYPE_CHECKING:
-    from torch import nn
-
-    from reid_core.network.model import ReIDModel
-    from reid_core.network.trained_model import Preprocessing, Trained
+    from reid_plugins.objective._distillation import Compare, Distillation
 
 
-class Term(Params):
-    """A term of the objective."""
+class TermParams(Params):
+    """Params of every term."""
 
     weight: float = Field(gt=0.0, description="Factor in the total loss, above 0.")
 
 
-class LogitsTerm(Term):
+class LogitsParams(TermParams):
     """Params of the term `logits`."""
 
     temperature: float = Field(
@@ -47,7 +46,7 @@ class LogitsTerm(Term):
     )
 
 
-class FeaturesTerm(Term):
+class FeaturesParams(TermParams):
     """Params of the term `features`."""
 
     measure: Literal["l2", "cosine"] = Field(
@@ -59,18 +58,18 @@ class FeaturesTerm(Term):
 class Terms(Params):
     """What is compared."""
 
-    logits: LogitsTerm | None = Field(
+    logits: LogitsParams | None = Field(
         default=None,
         description="Compare the logits of branches of one name; the teacher must have been "
         "trained on the same identities.",
     )
-    features: FeaturesTerm | None = Field(
+    features: FeaturesParams | None = Field(
         default=None, description="Compare the embeddings, which must have one size."
     )
-    distances: Term | None = Field(
+    distances: TermParams | None = Field(
         default=None, description="Compare the Euclidean distances of all pairs of images."
     )
-    similarities: Term | None = Field(
+    similarities: TermParams | None = Field(
         default=None,
         description="Compare the rows of inner products of all pairs of images. Its values are "
         "small: the paper's weight is 3000.",
@@ -87,9 +86,7 @@ class Terms(Params):
 class DistillationParams(Params):
     """Params of the objective `distillation`."""
 
-    teacher: str = Field(
-        json_schema_extra={"format": "path"},
-        min_length=1,
+    teacher: PathText = Field(
         description="The teacher's run directory (its best weights are taken) or weights file.",
     )
     terms: Terms = Field(description="What is compared, one term or several, each with a weight.")
@@ -100,24 +97,53 @@ class DistillationParams(Params):
     )
 
 
+def comparisons(terms: Terms) -> dict[str, tuple[float, Compare]]:
+    """Return weight and comparison of the terms that are asked for, by name."""
+    from reid_plugins.objective import _distillation as by
+
+    found: dict[str, tuple[float, Compare]] = {}
+    if terms.logits:
+        compare = partial(by.logits_difference, temperature=terms.logits.temperature)
+        found["logits"] = terms.logits.weight, compare
+    if terms.features:
+        of_two = partial(by.feature_difference, measure=terms.features.measure)
+        found["features"] = terms.features.weight, by.of_embeddings(of_two)
+    if terms.distances:
+        found["distances"] = terms.distances.weight, by.of_embeddings(by.distance_difference)
+    if terms.similarities:
+        found["similarities"] = (
+            terms.similarities.weight,
+            by.of_embeddings(by.similarity_difference),
+        )
+    return found
+
+
 def build(
     params: DistillationParams,
     *,
     name: str,
-    model: ReIDModel,
-    classes: tuple[tuple[str, str], ...],
+    model: Network,
+    classes: Classes,
     preprocessing: Preprocessing | None,
-    load_trained: Callable[[str], Trained],
-) -> nn.Module:
+    load_trained: Callable[[str], TrainedModel],
+) -> Distillation:
     """Build the objective; the teacher is read and checked here, unless only shapes matter."""
+    from reid_plugins.objective import _teacher
     from reid_plugins.objective._distillation import Distillation
-    from reid_plugins.objective._teacher import check_student, open_teacher
 
-    check_student(params, model)
+    terms = comparisons(params.terms)
+    if "logits" in terms:
+        _teacher.check_student(model)
     if preprocessing is None:
-        return Distillation(name, params, None)
-    teacher = open_teacher(params, model, classes, preprocessing, load_trained)
-    return Distillation(name, params, teacher)
+        return Distillation(name, terms, None)
+    teacher = _teacher.open_teacher(params.teacher, load_trained)
+    _teacher.check_input(teacher, preprocessing, resize=params.resize_input)
+    if "logits" in terms:
+        _teacher.check_logits(teacher, model, classes)
+    if "features" in terms:
+        _teacher.check_features(teacher, model)
+    _teacher.announce(teacher)
+    return Distillation(name, terms, teacher, resize_input=params.resize_input)
 
 
 @hookimpl

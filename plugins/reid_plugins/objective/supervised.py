@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from reid_core import Component, Params, hookimpl
-
-if TYPE_CHECKING:
-    from torch import nn
+from reid_core.contracts import Objective
 
 
-def build(params: Params, *, losses: nn.Module) -> nn.Module:
-    """Return the weighted losses themselves: they map a ``Step`` to named outputs."""
+def build(params: Params, *, losses: Objective) -> Objective:
+    """Return the weighted losses themselves: they map a ``Step`` to named terms."""
     return losses
 
 

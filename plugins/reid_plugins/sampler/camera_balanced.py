@@ -7,6 +7,8 @@ under one camera are used equally often, give or take one. Identities walk throu
 as in ``class_balanced``, and ``small_ids`` is the same. Unknown cameras (-1) are never taken
 for other ones.
 
+Stands on `toolkit/pk_batches.py` and `toolkit/rounds.py`.
+
 Reference: He et al., "FastReID: A Pytorch Toolbox for General Instance Re-identification",
 arXiv:2006.02631 (the balanced identity sampler of its code).
 """
@@ -25,7 +27,7 @@ from reid_plugins.toolkit.pk_batches import (
     DrawnBatches,
     PKParams,
     epoch_length,
-    fill,
+    fill_batches,
     group_by_identity,
     rank_slice,
     usable_identities,
@@ -91,7 +93,7 @@ def draw_batches(
         picks = pick_images(rng, cameras, count, params.K, params.few_others)
         return np.take(groups[identity], picks)
 
-    return fill(visits.reshape(batches, params.P), pick)
+    return fill_batches(visits.reshape(batches, params.P), pick)
 
 
 def build(

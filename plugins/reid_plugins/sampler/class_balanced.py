@@ -6,6 +6,8 @@ is used again, so identities and the images of an identity come up equally often
 ``epoch: identities`` no identity is visited twice in an epoch. ``small_ids`` says whether
 the images of an identity with fewer than K are repeated or left out.
 
+Stands on `toolkit/pk_batches.py` and `toolkit/rounds.py`.
+
 Reference: Hermans et al., "In Defense of the Triplet Loss for Person Re-Identification",
 arXiv:1703.07737, section 2 (PK batches).
 """
@@ -22,7 +24,7 @@ from reid_plugins.toolkit.pk_batches import (
     PKParams,
     epoch_length,
     even_images,
-    fill,
+    fill_batches,
     group_by_identity,
     rank_slice,
     usable_identities,
@@ -50,7 +52,7 @@ def draw_batches(
         ``(batches, p, k)`` int64 positions.
     """
     visits = shuffled_rounds(rng, len(groups), batches * p, p).reshape(batches, p)
-    return fill(visits, lambda identity, n: even_images(rng, groups[identity], n, k))
+    return fill_batches(visits, lambda identity, n: even_images(rng, groups[identity], n, k))
 
 
 def build(

@@ -6,6 +6,8 @@ their images walk through shuffled rounds, as in ``class_balanced``, so small da
 more often; ``small_ids`` is the same. The datasets alternate within a batch, so
 that processes share them too.
 
+Stands on `toolkit/pk_batches.py` and `toolkit/rounds.py`.
+
 Reference: He et al., "FastReID: A Pytorch Toolbox for General Instance Re-identification",
 arXiv:2006.02631 (the set re-weighting sampler of its code).
 """
@@ -24,7 +26,7 @@ from reid_plugins.toolkit.pk_batches import (
     PKParams,
     epoch_length,
     even_images,
-    fill,
+    fill_batches,
     group_by_identity,
     rank_slice,
     usable_identities,
@@ -104,7 +106,7 @@ def draw_batches(
     """Draw the batches ``(batches, P, K)`` of one epoch for all ranks, as positions."""
     groups = [images for dataset in datasets for images in dataset]
     visits = draw_visits(rng, [len(dataset) for dataset in datasets], per_batch, batches)
-    return fill(visits, lambda identity, n: even_images(rng, groups[identity], n, k))
+    return fill_batches(visits, lambda identity, n: even_images(rng, groups[identity], n, k))
 
 
 def build(

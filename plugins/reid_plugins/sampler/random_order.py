@@ -3,6 +3,8 @@
 Every epoch is one random permutation of the images, cut into batches. It suits losses that
 need no pairs within a batch, such as softmax.
 
+Stands on `toolkit/rounds.py`.
+
 Reference: Luo et al., "Bag of Tricks and A Strong Baseline for Deep Person
 Re-identification", arXiv:1903.07071 (the classification baseline without P x K batches).
 """

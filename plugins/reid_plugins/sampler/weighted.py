@@ -11,6 +11,8 @@ batch, but not twice in one; its images are drawn by their weights, none twice b
 all are there; ``small_ids`` is as in ``class_balanced``. Both visit a given identity by chance,
 not once a round.
 
+Stands on `toolkit/pk_batches.py`.
+
 Reference: He et al., "FastReID: A Pytorch Toolbox for General Instance Re-identification",
 arXiv:2006.02631 (the imbalanced dataset sampler of its code: powers 1 and 0 on images).
 """
@@ -27,7 +29,7 @@ from reid_plugins.toolkit.pk_batches import (
     DrawnBatches,
     PKParams,
     epoch_length,
-    fill,
+    fill_batches,
     group_by_identity,
     rank_slice,
     usable_identities,
@@ -115,7 +117,7 @@ def draw_identities(
             [np.resize(rng.choice(images, size, replace=False, p=chances), k) for _ in range(count)]
         )
 
-    return fill(np.stack(visits), pick)
+    return fill_batches(np.stack(visits), pick)
 
 
 def draw_images(

@@ -2,20 +2,19 @@
 
 It is what short trials and fine-tuning start from.
 
+Stands on `toolkit/warmup.py`.
+
 Reference: Goyal et al., "Accurate, Large Minibatch SGD", arXiv:1706.02677, section 2.2
 (the warm-up).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from functools import partial
 
-from reid_core import Component, hookimpl
-from reid_core.contracts import Progress
+from reid_core import ScheduleComponent, hookimpl
+from reid_core.contracts import History, Progress, Schedule
 from reid_plugins.toolkit.warmup import WarmupParams, time_of, warmup_factor
-
-History = Sequence[tuple[int, float]]
 
 
 class ConstantParams(WarmupParams):
@@ -27,16 +26,16 @@ def factor(progress: Progress, history: History, *, params: ConstantParams) -> f
     return warmup_factor(time_of(progress, params.per), params)
 
 
-def build(params: ConstantParams) -> Callable[[Progress, History], float]:
-    """Return ``callable(progress, history)``."""
+def build(params: ConstantParams) -> Schedule:
+    """Return the schedule; it can be pickled."""
     return partial(factor, params=params)
 
 
 @hookimpl
-def reid_schedule() -> list[Component]:
+def reid_schedule() -> list[ScheduleComponent]:
     """Offer ``constant``."""
     return [
-        Component(
+        ScheduleComponent(
             name="constant",
             params=ConstantParams,
             build=build,

@@ -4,6 +4,8 @@ factor(t) = f + (1 - f) (1 + cos(pi u)) / 2, where u runs from 0 at the end of t
 at the end of the training. With ``per: epoch`` the last epoch still lies one epoch before the
 end, so its factor is a little above f, as in torch's ``CosineAnnealingLR``.
 
+Stands on `toolkit/warmup.py`.
+
 Reference: Loshchilov and Hutter, "SGDR: Stochastic Gradient Descent with Warm Restarts",
 arXiv:1608.03983, equation 5 (a single period).
 """
@@ -11,21 +13,18 @@ arXiv:1608.03983, equation 5 (a single period).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
 from functools import partial
 
 from pydantic import Field
 
-from reid_core import Component, hookimpl
-from reid_core.contracts import Progress
+from reid_core import ScheduleComponent, hookimpl
+from reid_core.contracts import History, Progress, Schedule
 from reid_plugins.toolkit.warmup import (
     WarmupParams,
     fraction_after_warmup,
     time_of,
     warmup_factor,
 )
-
-History = Sequence[tuple[int, float]]
 
 
 class CosineParams(WarmupParams):
@@ -48,16 +47,16 @@ def factor(progress: Progress, history: History, *, params: CosineParams) -> flo
     return warmup_factor(time, params) * cosine_factor(done, params.final_factor)
 
 
-def build(params: CosineParams) -> Callable[[Progress, History], float]:
-    """Return ``callable(progress, history)``."""
+def build(params: CosineParams) -> Schedule:
+    """Return the schedule; it can be pickled."""
     return partial(factor, params=params)
 
 
 @hookimpl
-def reid_schedule() -> list[Component]:
+def reid_schedule() -> list[ScheduleComponent]:
     """Offer ``cosine``."""
     return [
-        Component(
+        ScheduleComponent(
             name="cosine",
             params=CosineParams,
             build=build,

@@ -8,23 +8,23 @@ change in torch, the first epoch is t = 0. The rule of pytorch-reid-lite, (t + 1
 warm-up and milestones counted from V on, is ``warmup_epochs`` V - 1, ``warmup_factor`` 1 / V and
 V added to each milestone, counted from the start.
 
+Stands on `toolkit/warmup.py`.
+
 Reference: Luo et al., "Bag of Tricks and A Strong Baseline for Deep Person
 Re-identification", arXiv:1903.07071, section 3.1.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Annotated, Literal
 
 from pydantic import Field
 
-from reid_core import Component, hookimpl
-from reid_core.contracts import Progress
+from reid_core import ScheduleComponent, hookimpl
+from reid_core.contracts import History, Progress, Schedule
 from reid_plugins.toolkit.warmup import WarmupParams, time_of, warmup_factor
-
-History = Sequence[tuple[int, float]]
 
 
 class MultiStepParams(WarmupParams):
@@ -54,16 +54,16 @@ def factor(progress: Progress, history: History, *, params: MultiStepParams) -> 
     return warmup_factor(time, params) * step_factor(time - origin, params.milestones, params.gamma)
 
 
-def build(params: MultiStepParams) -> Callable[[Progress, History], float]:
-    """Return ``callable(progress, history)``."""
+def build(params: MultiStepParams) -> Schedule:
+    """Return the schedule; it can be pickled."""
     return partial(factor, params=params)
 
 
 @hookimpl
-def reid_schedule() -> list[Component]:
+def reid_schedule() -> list[ScheduleComponent]:
     """Offer ``multi_step``."""
     return [
-        Component(
+        ScheduleComponent(
             name="multi_step",
             params=MultiStepParams,
             build=build,

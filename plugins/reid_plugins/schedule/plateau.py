@@ -8,6 +8,8 @@ one. It sees only evaluations within the training: a run without any (``train.ev
 is refused.
 The rule is that of torch's ``ReduceLROnPlateau`` (mode max, absolute threshold).
 
+Stands on `toolkit/warmup.py`.
+
 Reference: He et al., "Deep Residual Learning for Image Recognition", arXiv:1512.03385, section 3.4
 (the rate is divided when the score stops rising).
 """
@@ -15,16 +17,14 @@ Reference: He et al., "Deep Residual Learning for Image Recognition", arXiv:1512
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from functools import partial
 
 from pydantic import Field
 
-from reid_core import Component, hookimpl
-from reid_core.contracts import Progress
+from reid_core import ScheduleComponent, hookimpl
+from reid_core.contracts import History, Progress, Schedule
 from reid_plugins.toolkit.warmup import WarmupParams, time_of, warmup_factor
-
-History = Sequence[tuple[int, float]]
 
 
 class PlateauParams(WarmupParams):
@@ -78,20 +78,21 @@ def factor(progress: Progress, history: History, *, params: PlateauParams) -> fl
     )
 
 
-def build(params: PlateauParams) -> Callable[[Progress, History], float]:
-    """Return ``callable(progress, history)``."""
+def build(params: PlateauParams) -> Schedule:
+    """Return the schedule; it can be pickled."""
     return partial(factor, params=params)
 
 
 @hookimpl
-def reid_schedule() -> list[Component]:
+def reid_schedule() -> list[ScheduleComponent]:
     """Offer ``plateau``."""
     return [
-        Component(
+        ScheduleComponent(
             name="plateau",
             params=PlateauParams,
             build=build,
             summary="The rate drops when the score stops rising, after an optional warm-up",
             reference="arXiv:1512.03385",
+            reads_scores=True,
         )
     ]

@@ -4,27 +4,26 @@ factor(t) = f + (1 - f) (1 - u) ** power, where u runs from 0 at the end of the 
 end of the training; power 1 is a straight line. With ``per: epoch`` the last epoch still lies one
 epoch before the end, so its factor is a little above f.
 
+Stands on `toolkit/warmup.py`.
+
 Reference: Chen et al., "DeepLab", arXiv:1606.00915, section 4.1 (the "poly" policy, power 0.9).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
 from functools import partial
 
 from pydantic import Field
 
-from reid_core import Component, hookimpl
-from reid_core.contracts import Progress
+from reid_core import ScheduleComponent, hookimpl
+from reid_core.contracts import History, Progress, Schedule
 from reid_plugins.toolkit.warmup import (
     WarmupParams,
     fraction_after_warmup,
     time_of,
     warmup_factor,
 )
-
-History = Sequence[tuple[int, float]]
 
 
 class PolyParams(WarmupParams):
@@ -50,16 +49,16 @@ def factor(progress: Progress, history: History, *, params: PolyParams) -> float
     return warmup_factor(time, params) * poly_factor(done, params.power, params.final_factor)
 
 
-def build(params: PolyParams) -> Callable[[Progress, History], float]:
-    """Return ``callable(progress, history)``."""
+def build(params: PolyParams) -> Schedule:
+    """Return the schedule; it can be pickled."""
     return partial(factor, params=params)
 
 
 @hookimpl
-def reid_schedule() -> list[Component]:
+def reid_schedule() -> list[ScheduleComponent]:
     """Offer ``poly``."""
     return [
-        Component(
+        ScheduleComponent(
             name="poly",
             params=PolyParams,
             build=build,

@@ -1,4 +1,7 @@
-"""From the features of a split, as the core hands them over, to images that can be ranked."""
+"""From the features of a split, as the core hands them over, to images that can be ranked.
+
+Evaluators that rank and the tuning of re-ranking stand on it.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Distances between all pairs of vectors, for the losses that compare images."""
+"""Distances and cosines between all pairs of vectors, whose gradients stay finite.
+
+The losses that compare images stand on it.
+"""
 
 from __future__ import annotations
 

@@ -1,12 +1,13 @@
-"""Cosines to the classes and the cross entropy of the losses that change the right one."""
+"""Cosines to the classes, and the cross entropy with another value for the right one.
+
+The losses over identities with a margin or a scale stand on it.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
-
-from reid_plugins.toolkit.accuracy import accuracy
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -55,7 +56,7 @@ def own_cosine(cosine: Tensor, pids: Tensor) -> Tensor:
     return cosine.gather(1, pids[:, None])
 
 
-def factor(features: Tensor, scale: Scale) -> float | Tensor:
+def scale_factor(features: Tensor, scale: Scale) -> float | Tensor:
     """Return what the cosines are multiplied by: the number, or the lengths ``(B, 1)``."""
     return features.norm(dim=1, keepdim=True) if scale == "norm" else scale
 
@@ -87,12 +88,10 @@ def cosine_monitors(cosine: Tensor, pids: Tensor, **settings: float) -> dict[str
         **settings: What a schedule gives this step, such as its margin.
 
     Returns:
-        ``accuracy`` of the plain cosines, ``own_cosine``, the mean cosine to the right
-        identity, and the settings.
+        ``own_cosine``, the mean cosine to the right identity, and the settings.
     """
     plain = cosine.detach()
     return {
-        "accuracy": accuracy(plain, pids),
         "own_cosine": own_cosine(plain, pids).mean(),
         # Filled on the device: a copy from the host could make it wait.
         **{name: plain.new_full((), value) for name, value in settings.items()},

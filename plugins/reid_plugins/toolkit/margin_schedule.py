@@ -1,6 +1,7 @@
 """A margin that may change during training: a number, a ramp, or steps.
 
-A full margin from the first step can keep a fresh network from learning anything.
+A full margin from the first step can keep a fresh network from learning anything. The losses over
+identities with a margin stand on it.
 """
 
 from __future__ import annotations

@@ -1,5 +1,7 @@
 """The BN neck: distances want the vector before it, classifiers the vector after it.
 
+The heads stand on it.
+
 Reference: Luo et al., "Bag of Tricks and A Strong Baseline for Deep Person
 Re-identification", arXiv:1903.07071, section 3.5.
 """

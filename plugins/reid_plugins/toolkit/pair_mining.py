@@ -1,5 +1,7 @@
 """Pairs of images within a batch: which are of one person, and sums over some of them.
 
+The losses that compare images stand on it.
+
 Nothing here picks rows by a mask, because a GPU would have to tell the host how many there are:
 what a mask leaves out is replaced by a value that adds nothing and passes no gradient.
 """

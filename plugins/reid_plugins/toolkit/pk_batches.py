@@ -1,6 +1,6 @@
-"""What samplers with P x K batches share: params, usable identities, batches and ranks.
+"""Batches of P identities with K images: params, usable identities, batches and ranks; numpy only.
 
-numpy only.
+Every sampler but `random` stands on it.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def even_images(rng: np.random.Generator, images: np.ndarray, visits: int, k: in
     return np.take(images, shuffled_rounds(rng, len(images), visits * k, k)).reshape(visits, k)
 
 
-def fill(visits: np.ndarray, pick: Callable[[int, int], np.ndarray]) -> np.ndarray:
+def fill_batches(visits: np.ndarray, pick: Callable[[int, int], np.ndarray]) -> np.ndarray:
     """Replace identities by images of them.
 
     Args:

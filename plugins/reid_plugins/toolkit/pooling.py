@@ -1,4 +1,4 @@
-"""Pooling of feature maps over their last two dimensions: average, max and GeM.
+"""Pooling of feature maps over their last two dimensions: average, max and GeM; for the heads.
 
 All three keep the leading dimensions, so they pool a whole map ``(B, C, h, w)`` to
 ``(B, C)`` and its stripes ``(B, C, parts, h / parts, w)`` to ``(B, C, parts)``.

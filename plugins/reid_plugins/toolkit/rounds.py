@@ -1,4 +1,7 @@
-"""Random orders that several samplers share; numpy only."""
+"""Random orders in which everything has its turn, and shares of processes; numpy only.
+
+All samplers stand on it.
+"""
 
 from __future__ import annotations
 

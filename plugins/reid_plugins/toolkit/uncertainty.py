@@ -1,4 +1,7 @@
-"""What the losses with an uncertainty share: where it comes from, and the pairs that it moves.
+"""An uncertainty for each image: where it comes from, and the pairs that it moves.
+
+The losses `uncertain_pair`, `uncertain_triplet`, `uncertain_softmax` and `norm_regularizer` stand
+on it.
 
 Of images i and j with uncertainties u, a positive pair should be nearer than u_i + u_j - margin
 and a negative pair farther than -(u_i + u_j): in pairs, a larger uncertainty is a smaller margin.
@@ -83,7 +86,7 @@ class PairParams(UncertaintyParams):
     )
 
 
-def reads(params: UncertaintyParams) -> tuple[str, ...]:
+def reads_uncertainty(params: UncertaintyParams) -> tuple[str, ...]:
     """Return the names of the heads' values that a loss with these params needs."""
     return ("uc",) if params.uncertainty == "head" else ()
 

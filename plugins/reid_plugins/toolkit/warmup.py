@@ -1,4 +1,4 @@
-"""What schedules share: the time, the first epochs with small rates, and the fraction done after.
+"""The time, the first epochs with small rates, and the fraction done after; all schedules use it.
 
 Reference: Goyal et al., "Accurate, Large Minibatch SGD", arXiv:1706.02677, section 2.2
 (constant and gradual warm-up).

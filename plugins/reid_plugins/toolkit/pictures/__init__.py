@@ -1,1 +1,4 @@
-"""Pictures of a run: curves and ranked lists. Importing this package loads no matplotlib."""
+"""Pictures of a run: curves and ranked lists; a training and the report draw with it.
+
+Importing this package loads no matplotlib.
+"""
