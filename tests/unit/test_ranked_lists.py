@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageColor
 
+from reid_evaluate.ranking import images as measures
 from reid_plugins.toolkit.pictures import ranked_lists
 from reid_plugins.toolkit.pictures.ranked_lists import (
     JUNK,
@@ -193,5 +194,4 @@ def test_rows_must_be_positive(tmp_path):
 
 
 def test_codes_are_those_of_the_evaluators():
-    measures = pytest.importorskip("reid_evaluate.ranking.images")
     assert (WRONG, MATCH, JUNK) == (measures.WRONG, measures.MATCH, measures.JUNK)
