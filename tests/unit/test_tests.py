@@ -1,11 +1,14 @@
-"""Tests of the tests: none passes because its assertions stand where nothing comes by."""
+"""Tests of the tests: none passes because it was skipped, or asserts where nothing comes by."""
 
 import ast
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from listing import listed
+from listing import for_each, listed
 
 ROOT = Path(__file__).parents[2]
 FOLDERS = ("tests", "examples")
@@ -115,3 +118,95 @@ def test_a_test_that_always_checks_something_is_left_alone(body):
     lines = "\n".join(f"  {line}" for line in body.splitlines())
     source = f"def check(x):\n  assert x\ndef test_it(x):\n{lines}"
     assert conditional_tests(source) == []
+
+
+# ---- rules over many things -----------------------------------------------------------------
+
+
+def test_a_rule_over_many_things_names_all_that_break_it():
+    def things():
+        return [1, 2, 3, 4]
+
+    @for_each(things)
+    def test_small_and_odd(number):
+        """Say so."""
+        assert number < 4, "too large"
+        if number == 2:
+            pytest.fail("even")
+
+    assert (test_small_and_odd.__name__, test_small_and_odd.__doc__) == (
+        "test_small_and_odd",
+        "Say so.",
+    )
+    with pytest.raises(AssertionError) as error:
+        test_small_and_odd()
+    first, *rest = str(error.value).splitlines()
+    assert first == ""
+    assert rest[0] == "2: Failed: even"
+    assert rest[1].startswith("4: AssertionError: too large")
+    assert not any(line.startswith(("1:", "3:")) for line in rest)
+
+
+def test_a_rule_over_nothing_fails():
+    with pytest.raises(AssertionError, match="there is nothing to test"):
+        for_each(list)(lambda thing: None)()
+
+
+# ---- skips ----------------------------------------------------------------------------------
+
+
+def run_pytest(folder, source):
+    """Run a test file in a process of its own; return its exit status and output."""
+    (folder / "test_it.py").write_text(f"import pytest\n{source}")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "skips", "-p", "no:cacheprovider"]
+    path = {"PYTHONPATH": str(ROOT / "tests" / "support")}
+    done = subprocess.run(
+        [*command, "--rootdir", str(folder), str(folder)],
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        env={**os.environ, **path},
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+RUNS = "def test_one(): pass\n"
+WHY = "a small disk can be mounted by root alone"
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        RUNS,
+        RUNS + f"def test_it(): pytest.skip({WHY!r})",
+        RUNS + f"@pytest.mark.skipif(True, reason={WHY!r})\ndef test_it(): pass",
+        RUNS + "@pytest.mark.xfail\ndef test_it(): assert 0",
+    ],
+)
+def test_a_skip_for_an_allowed_reason_is_no_failure(tmp_path, source):
+    status, output = run_pytest(tmp_path, source)
+    assert status == 0, output
+    assert "1 passed" in output
+
+
+@pytest.mark.parametrize(
+    ("source", "place"),
+    [
+        (RUNS + "def test_it(): pytest.skip('no time')", "test_it.py::test_it: no time"),
+        (
+            RUNS + "@pytest.mark.skip(reason='no time')\ndef test_it(): pass",
+            "test_it.py::test_it: no time",
+        ),
+        (RUNS + "pytest.importorskip('no_such')", "test_it.py: could not import 'no_such'"),
+        ("pytest.skip('no time', allow_module_level=True)", "test_it.py: no time"),
+        (
+            RUNS + "@pytest.mark.parametrize('x', [])\ndef test_it(x): pass",
+            "test_it.py::test_it[NOTSET]: got empty parameter set",
+        ),
+    ],
+)
+def test_any_other_skip_fails_the_session_and_is_named(tmp_path, source, place):
+    status, output = run_pytest(tmp_path, source)
+    assert status == 1, output
+    assert "skipped for a reason that tests/support/skips.py lacks" in output
+    assert place in output
