@@ -20,6 +20,10 @@ PACKAGES = {
 """Our import packages and their folders."""
 
 
+ABOVE_ROOMS = ("api", "testing")
+"""The files directly in ``reid_core`` that stand above its rooms; the others are its kernel."""
+
+
 @dataclass(frozen=True, order=True)
 class Import:
     """One line by which a file of ours takes something from a module of ours."""
@@ -50,6 +54,18 @@ def module_files(packages: Mapping[str, Path] = PACKAGES) -> dict[str, Path]:
 def read_sources(packages: Mapping[str, Path] = PACKAGES) -> dict[str, str]:
     """Return the text of every module below the packages' folders, by import name."""
     return {n: path.read_text(encoding="utf-8") for n, path in module_files(packages).items()}
+
+
+def room_of(name: str, sources: Mapping[str, str]) -> str:
+    """Return a module's room, a folder; ``reid_core`` is the kernel, the files directly in it."""
+    root, _, rest = name.partition(".")
+    first = rest.partition(".")[0]
+    if root == "reid_evaluate" or not first:
+        return root
+    in_folder = any(other.startswith(f"{root}.{first}.") for other in sources)
+    if root == "reid_core" and not in_folder and first not in ABOVE_ROOMS:
+        return root
+    return f"{root}.{first}"
 
 
 def imports_of(name: str, sources: Mapping[str, str]) -> list[Import]:
@@ -148,8 +164,3 @@ def levels(graph: Mapping[str, set[str]]) -> dict[str, int]:
             if graph[name] <= done.keys():
                 done[name] = 1 + max((done[other] for other in graph[name]), default=0)
     return done
-
-
-def users_of(name: str, graph: Mapping[str, set[str]]) -> set[str]:
-    """Return the modules that import a module, directly or through others, and itself."""
-    return {name, *(other for other in graph if name in _reached(other, graph))}

@@ -10,7 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from import_graph import PACKAGES, all_imports, circles, graph_of, module_files, read_sources
+from import_graph import (
+    ABOVE_ROOMS,
+    PACKAGES,
+    all_imports,
+    circles,
+    graph_of,
+    module_files,
+    read_sources,
+    room_of,
+)
 from listing import listed
 from reid_core.discovery import isolated_catalog
 from reid_core.hookspecs import KINDS
@@ -41,12 +50,9 @@ LAYERS = (
     ("training",),
     ("evaluation",),
     ("runs",),
-    ("api", "testing"),
+    ABOVE_ROOMS,
 )
 """The rooms of reid_core from the ground up; those of one layer stand side by side."""
-
-TOP = LAYERS[-1]
-"""Single files that are no part of the kernel."""
 
 TOOLKIT = "reid_plugins.toolkit"
 UNBOUND = ("command", "operation")
@@ -108,18 +114,6 @@ def test_built_in_plugins_offer_components_of_their_own_kind():
 
 
 # ---- the rooms and who may import whom --------------------------------------------------
-
-
-def room_of(name, sources):
-    """Return a module's room; ``reid_core`` alone is the kernel, the files directly in it."""
-    root, _, rest = name.partition(".")
-    first = rest.partition(".")[0]
-    in_folder = any(other.startswith(f"{root}.{first}.") for other in sources)
-    if root == "reid_evaluate" or not first:
-        return root
-    if root == "reid_core" and not in_folder and first not in TOP:
-        return root
-    return f"{root}.{first}"
 
 
 def may_import(room):
@@ -217,7 +211,7 @@ def test_no_files_import_each_other_not_even_for_types():
 
 def test_the_kernel_is_the_files_directly_in_reid_core_and_every_folder_is_a_room():
     kernel = {name for name in SOURCES if room_of(name, SOURCES) == "reid_core"}
-    directly = {p.stem for p in PACKAGES["reid_core"].glob("*.py")} - {"__init__", *TOP}
+    directly = {p.stem for p in PACKAGES["reid_core"].glob("*.py")} - {"__init__", *ABOVE_ROOMS}
     assert kernel == {"reid_core", *(f"reid_core.{name}" for name in directly)}
     assert not strange_rooms(SOURCES), "no rooms: " + ", ".join(strange_rooms(SOURCES))
 
