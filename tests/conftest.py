@@ -6,12 +6,24 @@ import pytest
 
 from reid_core import Component, hookimpl
 from reid_core.discovery import load_catalog
+from skips import pytest_configure  # noqa: F401
 
 
 @pytest.fixture(scope="session")
 def catalog():
     """Everything that is installed; nobody may change it."""
     return load_catalog()
+
+
+@pytest.fixture(scope="module")
+def one_thread():
+    """Small tensors gain nothing from threads, which lose much time on a busy machine."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture

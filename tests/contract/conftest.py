@@ -1,84 +1,29 @@
 """One argument per kind: a test that takes ``head`` runs once for every head installed.
 
-``component`` stands for the components of all kinds. The argument is a ``Case``.
+The argument is a ``Case``.
 """
 
-import functools
 import random
-from dataclasses import dataclass
 
 import numpy as np
 import pytest
 import torch
 
-from reid_core.catalog import Offer
-from reid_core.component import Component, Params, call_build
-from reid_core.discovery import load_catalog
+from cases import cases_of
 from reid_core.hookspecs import KINDS
-
-MINIMAL_PARAMS = {
-    ("dataset", "image_folder"): {"root": "people"},
-    ("dataset", "manifest"): {"file": "people.csv"},
-    ("dataset", "market1501"): {"root": "Market-1501"},
-    ("objective", "distillation"): {
-        "teacher": "runs/first",
-        "terms": {"distances": {"weight": 1.0}},
-    },
-}
-"""Params of components that have required ones."""
-
-
-@dataclass(frozen=True)
-class Case:
-    """A component of the installed catalog."""
-
-    offer: Offer
-
-    @property
-    def kind(self) -> str:
-        return self.offer.kind
-
-    @property
-    def component(self) -> Component:
-        return self.offer.component
-
-    @property
-    def name(self) -> str:
-        return self.offer.component.name
-
-    @property
-    def minimal(self) -> dict:
-        return MINIMAL_PARAMS.get((self.kind, self.name), {})
-
-    def params(self, **given) -> Params:
-        """Return the component's params: the minimal ones and those given."""
-        return self.component.params.model_validate({**self.minimal, **given})
-
-    def build(self, params=None, **context):
-        """Build the component as the core does."""
-        return call_build(self.component, params or self.params(), **context)
-
-
-@functools.cache
-def installed_catalog():
-    return load_catalog()
 
 
 def pytest_generate_tests(metafunc):
-    for argument in ("component", *KINDS):
-        if argument in metafunc.fixturenames:
-            offers = [o for o in installed_catalog().offers if argument in ("component", o.kind)]
-            cases = [Case(offer) for offer in offers]
-            metafunc.parametrize(argument, cases, ids=[f"{c.kind}-{c.name}" for c in cases])
+    """A test that is parametrised by a kind itself goes through those cases alone."""
+    marks = list(metafunc.definition.iter_markers("parametrize"))
+    for kind in KINDS:
+        if kind in metafunc.fixturenames and not any(mark.args[0] == kind for mark in marks):
+            metafunc.parametrize(kind, cases_of(kind))
 
 
 @pytest.fixture(autouse=True)
-def one_thread():
-    """Small tensors gain nothing from threads, which lose much time on a busy machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+def in_one_thread(one_thread):
+    """All of these tensors are small."""
 
 
 @pytest.fixture

@@ -7,6 +7,8 @@ import re
 import pytest
 from pydantic import ValidationError
 
+from cases import installed_cases
+from listing import for_each
 from reid_core import Component, Params, hookspecs
 from reid_core.hookspecs import COMPONENT_TYPES, KINDS
 
@@ -47,15 +49,18 @@ def test_every_hook_takes_no_arguments_and_states_its_build(kind):
 # ---- words ------------------------------------------------------------------------------
 
 
+@for_each(installed_cases)
 def test_the_name_is_one_word_of_the_params_file(component):
     # A colon would be read as "distribution:name".
     assert re.fullmatch(r"[A-Za-z][A-Za-z0-9_.-]*", component.name)
 
 
+@for_each(installed_cases)
 def test_the_component_is_of_the_type_that_its_kind_declares(component):
     assert type(component.component) is COMPONENT_TYPES.get(component.kind, Component)
 
 
+@for_each(installed_cases)
 def test_the_summary_is_one_short_line(component):
     summary = component.component.summary
     assert summary == summary.strip()
@@ -63,6 +68,7 @@ def test_the_summary_is_one_short_line(component):
     assert "\n" not in summary
 
 
+@for_each(installed_cases)
 def test_the_module_says_what_it_is_in_one_line_and_offers_the_hook_of_its_kind(component):
     module = inspect.getmodule(component.component.build)
     first, *rest = inspect.getdoc(module).splitlines()
@@ -71,6 +77,7 @@ def test_the_module_says_what_it_is_in_one_line_and_offers_the_hook_of_its_kind(
     assert callable(getattr(module, f"reid_{component.kind}"))
 
 
+@for_each(installed_cases)
 def test_a_reference_stands_in_the_docstring_and_networks_and_losses_have_one(component):
     reference = component.component.reference
     assert isinstance(reference, str)
@@ -132,12 +139,14 @@ def properties_of(schema):
             yield model, key, value.get("description", "")
 
 
+@for_each(installed_cases)
 def test_every_param_has_a_description(component):
     schema = component.component.params.model_json_schema()
     missing = [f"{m}.{key}" for m, key, text in properties_of(schema) if len(text) < 8]
     assert missing == []
 
 
+@for_each(installed_cases)
 def test_the_params_model_refuses_unknown_keys_and_cannot_be_changed(component):
     model = component.component.params
     assert issubclass(model, Params)
@@ -146,11 +155,13 @@ def test_the_params_model_refuses_unknown_keys_and_cannot_be_changed(component):
         model.model_validate({**component.minimal, "no_such_param": 1})
 
 
+@for_each(installed_cases)
 def test_params_without_required_fields_have_defaults_for_all(component):
     required = {n for n, f in component.component.params.model_fields.items() if f.is_required()}
-    assert required == set(component.minimal), "conftest.MINIMAL_PARAMS lists the required ones"
+    assert required == set(component.minimal), "MINIMAL_PARAMS of cases.py lists the required ones"
 
 
+@for_each(installed_cases)
 def test_resolved_params_are_json_and_mean_the_same_when_they_are_read_again(component):
     params = component.params()
     written = json.dumps(params.model_dump(mode="json"), allow_nan=False)
@@ -161,6 +172,7 @@ def test_resolved_params_are_json_and_mean_the_same_when_they_are_read_again(com
 # ---- build ------------------------------------------------------------------------------
 
 
+@for_each(installed_cases)
 def test_build_takes_params_and_only_keywords_that_its_kind_offers(component):
     first, *context = inspect.signature(component.component.build).parameters.values()
     assert first.name == "params"

@@ -92,10 +92,9 @@ def test_splits_identities_and_cameras_are_of_the_known_forms(listing):
 
 
 def test_files_lie_in_the_root(listing):
-    for record in listing.records:
-        if isinstance(record.source, Path):
-            assert listing.root is not None
-            assert record.source.is_relative_to(listing.root)
+    files = [record.source for record in listing.records if isinstance(record.source, Path)]
+    assert bool(files) == (listing.root is not None)
+    assert all(file.is_relative_to(listing.root) for file in files)
 
 
 def test_every_image_can_be_decoded_and_is_the_same_when_it_is_read_again(listing):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from cases import cases_of
 from reid_core.component import PostprocessComponent
 from reid_core.contracts import SPLITS
 from reid_evaluate.distances.comparison import Comparison, Vectors
@@ -70,12 +71,15 @@ def test_it_changes_what_its_stage_says(postprocess):
     assert torch.equal(before.query.features, vectors("query").features)
 
 
+ON_FEATURES = cases_of("postprocess", lambda case: case.component.stage == "features")
+
+
+@pytest.mark.parametrize("postprocess", ON_FEATURES)
 def test_a_step_on_features_does_not_undo_one_on_distances(postprocess):
     before = comparison(postprocess)
     ranked = before.with_keys(before.keys)
-    if postprocess.component.stage == "features":
-        with pytest.raises(ValueError, match="features must come before that of distances"):
-            postprocess.build()(ranked)
+    with pytest.raises(ValueError, match="features must come before that of distances"):
+        postprocess.build()(ranked)
 
 
 def test_keys_are_finite_and_do_not_depend_on_the_blocks(postprocess):

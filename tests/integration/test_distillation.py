@@ -23,6 +23,8 @@ from reid_core.runs.start_and_resume import resume_train, start_train
 from reid_core.training.assembly import build_training, check_on_meta
 from reid_core.training.loop import train_one_epoch
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 RECIPE = Path(__file__).parents[2] / "params" / "distillation.json"
 PEOPLE = {
     "train_identities": 12,
@@ -43,15 +45,6 @@ ALL = {
 NAMES = [f"distillation_{name}" for name in ALL]
 PCB = {"name": "pcb", "params": {"parts": 2, "part_dim": 4, "global_dim": 0}}
 FEATURES = {"features": {"weight": 1.0}}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Small images are trained fastest without a second thread, above all on a busy machine."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

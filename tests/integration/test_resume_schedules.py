@@ -20,6 +20,8 @@ from reid_core.runs.log import RunLog
 from reid_core.runs.run import Run
 from reid_core.runs.start_and_resume import resume_train, start_train
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 EPOCHS = 5
 STEPS = 3
 """Steps of an epoch: 18 images of 9 people, in batches of 3 x 2."""
@@ -68,15 +70,6 @@ def expected_factor(schedule, step):
 
 
 # ---- runs -------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Small images are trained fastest without a second thread, above all on a busy machine."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 class ScoringPlugin:
@@ -297,9 +290,10 @@ def test_every_step_is_logged_with_the_rates_of_its_schedule(reference_of, sched
 
 
 def test_the_loss_is_logged_without_the_weight_of_its_warm_up(reference_of):
-    for line in lines_of(reference_of("constant")):
-        if line["kind"] == "train":
-            assert line["total"] == pytest.approx(sum(line["losses"].values()), rel=1e-5)
+    steps = [line for line in lines_of(reference_of("constant")) if line["kind"] == "train"]
+    assert len(steps) == EPOCHS * STEPS
+    for line in steps:
+        assert line["total"] == pytest.approx(sum(line["losses"].values()), rel=1e-5)
 
 
 # ---- interrupted ------------------------------------------------------------------------

@@ -1,71 +1,62 @@
-"""The house rules: what is on disk is declared, dependencies point one way, nothing runs data."""
+"""The house rules: what is on disk is declared, and imports follow the order of the rooms."""
 
 import ast
 import configparser
+import functools
 import importlib
+from fnmatch import fnmatchcase
 from importlib.metadata import distribution
 from pathlib import Path
 
 import pytest
 
+from import_graph import (
+    ABOVE_ROOMS,
+    PACKAGES,
+    all_imports,
+    circles,
+    graph_of,
+    module_files,
+    read_sources,
+    room_of,
+)
+from listing import listed
 from reid_core.discovery import isolated_catalog
 from reid_core.hookspecs import KINDS
 
 ROOT = Path(__file__).parents[2]
-SOURCES = {
-    "reid_core": ROOT / "reid_core",
-    "reid_plugins": ROOT / "plugins" / "reid_plugins",
-    "reid_evaluate": ROOT / "evaluate" / "reid_evaluate",
-}
 REINSTALL = "run again: pip install -e ."
 
 SETUP = configparser.ConfigParser()
 SETUP.read(ROOT / "setup.cfg", encoding="utf-8")
 
 
+tree_of = functools.cache(ast.parse)
+
+
 def lines_of(section, key):
     return SETUP[section][key].split("\n")[1:]
 
 
-def module_name(path):
-    """Return the import name of one of our files."""
-    for name, folder in SOURCES.items():
-        if path.is_relative_to(folder):
-            parts = path.relative_to(folder).with_suffix("").parts
-            return ".".join([name, *parts]).removesuffix(".__init__")
-    raise AssertionError(path)
-
-
-FILES = {module_name(path): path for root in SOURCES.values() for path in root.rglob("*.py")}
-TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in FILES.items()}
+FILES = module_files()
+SOURCES = read_sources()
 DECLARED = dict(line.split(" = ") for line in lines_of("options.entry_points", "reid_core"))
-EVALUATORS = {
-    name
-    for name in FILES
-    if name.startswith("reid_evaluate.")
-    and (name in DECLARED.values() or name.startswith("reid_evaluate._"))
-}
-"""Evaluator plugins and what they are made of; all else in reid_evaluate are metrics."""
-SCRIPTS = [ROOT / "train.py", ROOT / "evaluator.py", *(ROOT / "tools").rglob("*.py")]
 
+LAYERS = (
+    ("params",),
+    ("compute",),
+    ("data",),
+    ("network", "features"),
+    ("training",),
+    ("evaluation",),
+    ("runs",),
+    ABOVE_ROOMS,
+)
+"""The rooms of reid_core from the ground up; those of one layer stand side by side."""
 
-def imports_of(name):
-    """Return the modules that a module imports, wherever in the file, and its names as modules."""
-    found = set()
-    for node in ast.walk(TREES[name]):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{name}: relative import in line {node.lineno}"
-            found.add(node.module)
-            members = {f"{node.module}.{alias.name}" for alias in node.names}
-            found |= members & FILES.keys()
-    return found
-
-
-def ours(name):
-    """Return those of a module's imports that are ours."""
-    return {module for module in imports_of(name) if module.partition(".")[0] in SOURCES}
+TOOLKIT = "reid_plugins.toolkit"
+UNBOUND = ("command", "operation")
+"""The kinds whose plugins may use all of reid_core."""
 
 
 # ---- files, setup.cfg and the installation agree ----------------------------------------
@@ -73,15 +64,11 @@ def ours(name):
 
 def test_every_plugin_file_is_declared_and_every_declaration_has_its_file():
     plugins = {
-        f"{path.parent.name}.{path.stem}": module_name(path)
-        for path in SOURCES["reid_plugins"].glob("*/*.py")
-        if not path.stem.startswith("_")
+        f"{path.parent.name}.{path.stem}": f"reid_plugins.{path.parent.name}.{path.stem}"
+        for path in PACKAGES["reid_plugins"].glob("*/*.py")
+        if not path.stem.startswith("_") and path.parent.name != "toolkit"
     }
-    evaluators = {
-        f"evaluator.{path.stem}": module_name(path)
-        for path in SOURCES["reid_evaluate"].glob("*_evaluate.py")
-    }
-    assert plugins | evaluators == DECLARED, "make [options.entry_points] of setup.cfg agree"
+    assert plugins == DECLARED, "make [options.entry_points] of setup.cfg agree"
 
 
 def test_the_installation_declares_what_setup_cfg_declares():
@@ -99,14 +86,14 @@ def test_the_installation_has_the_version_and_the_program_of_setup_cfg():
 
 def test_every_package_folder_is_listed_and_every_listed_package_has_its_folder():
     folders = {path.parent for path in FILES.values()}
-    names = {module_name(folder / "__init__.py") for folder in folders}
-    assert names == set(lines_of("options", "packages")), "make 'packages' of setup.cfg agree"
     assert [str(folder) for folder in folders if not (folder / "__init__.py").is_file()] == []
+    names = {name for name, path in FILES.items() if path.name == "__init__.py"}
+    assert names == set(lines_of("options", "packages")), "make 'packages' of setup.cfg agree"
 
 
 def test_package_dir_names_the_three_source_roots():
     declared = dict(line.split(" = ") for line in lines_of("options", "package_dir"))
-    assert {name: ROOT / folder for name, folder in declared.items()} == SOURCES
+    assert {name: ROOT / folder for name, folder in declared.items()} == PACKAGES
 
 
 @pytest.mark.parametrize("folder", ["plugins", "evaluate", "tools", "tests", "params"])
@@ -114,119 +101,340 @@ def test_top_level_folders_hide_nobodys_package(folder):
     assert not (ROOT / folder / "__init__.py").exists()
 
 
-@pytest.mark.parametrize(("name", "module"), DECLARED.items())
-def test_a_built_in_plugin_offers_components_of_its_own_kind(name, module):
-    catalog = isolated_catalog(importlib.import_module(module))
-    assert catalog.faults == []
-    kind = name.partition(".")[0]
-    assert kind in KINDS
-    assert {offer.kind for offer in catalog.offers} == {kind}
+def test_built_in_plugins_offer_components_of_their_own_kind():
+    wrong = []
+    for name, module in DECLARED.items():
+        catalog = isolated_catalog(importlib.import_module(module))
+        kind = name.partition(".")[0]
+        offered = {offer.kind for offer in catalog.offers}
+        wrong += [f"{module}: {fault}" for fault in catalog.faults]
+        if kind not in KINDS or offered != {kind}:
+            wrong.append(f"{module} offers {sorted(offered)}; it stands among '{kind}'")
+    assert not wrong, listed(wrong)
 
 
-# ---- dependencies point one way ---------------------------------------------------------
+# ---- the rooms and who may import whom --------------------------------------------------
 
 
-@pytest.mark.parametrize("name", sorted(FILES))
-def test_imports_point_one_way(name):
-    root, _, rest = name.partition(".")
+def may_import(room):
+    """Return the patterns of rooms and modules that a room's files may import."""
+    root, _, part = room.partition(".")
+    if room in ("reid_evaluate", "reid_core"):
+        return (room,)
     if root == "reid_core":
-        allowed = ("reid_core",)
-    elif root == "reid_plugins":
-        # A plugin could be moved out unchanged: it knows the folder of its own kind alone.
-        allowed = ("reid_core", "reid_evaluate", f"reid_plugins.{rest.partition('.')[0]}")
-    elif name in EVALUATORS:
-        allowed = ("reid_core", "reid_evaluate")
-    else:
-        allowed = ("reid_evaluate",)
-    wrong = [m for m in ours(name) if not any(m == a or m.startswith(f"{a}.") for a in allowed)]
-    assert wrong == [], f"{name} may import {', '.join(allowed)} of ours"
+        below = []
+        for layer in LAYERS:
+            if part in layer:
+                break
+            below += [f"reid_core.{name}" for name in layer]
+        return ("reid_core", *below, room)
+    own = room if room == TOOLKIT else f"{room}._*"
+    all_of_core = ("reid_core.*",) if part in UNBOUND else ()
+    return ("reid_core", *all_of_core, "reid_evaluate", *dict.fromkeys((TOOLKIT, own)))
 
 
-def test_metrics_do_not_import_evaluators():
-    metrics = [n for n in FILES if n.startswith("reid_evaluate.") and n not in EVALUATORS]
-    assert metrics
-    for name in metrics:
-        assert not ours(name) & EVALUATORS, name
-
-
-@pytest.mark.parametrize("name", sorted(FILES))
-def test_nothing_packaged_imports_what_is_not(name):
-    roots = {module.partition(".")[0] for module in imports_of(name)}
-    assert not roots & {"tools", "tests", "examples", "plugins", "evaluate", "train", "evaluator"}
-
-
-# ---- data is never run ------------------------------------------------------------------
-
-
-def called(node):
-    """Return the dotted name of what is called."""
-    return ast.unparse(node.func)
-
-
-def keyword(node, name):
-    """Return the value of a keyword of a call, as source text."""
-    return next((ast.unparse(k.value) for k in node.keywords if k.arg == name), None)
-
-
-def dangers_of(tree):
-    """Yield the calls that could run what they read."""
-    aliases = {}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom):
-            aliases |= {a.asname or a.name: f"{node.module}.{a.name}" for a in node.names}
-        elif isinstance(node, ast.Import):
-            aliases |= {a.asname: a.name for a in node.names if a.asname}
-    for node in ast.walk(tree):
-        if not isinstance(node, ast.Call):
+def wrong_imports(sources):
+    """Return the imports that the order of the rooms does not allow, in words."""
+    wrong = []
+    for line in all_imports(sources):
+        room, target = room_of(line.importer, sources), room_of(line.imported, sources)
+        if room == "reid_core" and target == "reid_evaluate" and line.for_types:
             continue
-        head, dot, rest = called(node).partition(".")
-        name = f"{aliases.get(head, head)}{dot}{rest}"
-        if name in ("eval", "exec", "builtins.eval", "builtins.exec"):
-            yield node
-        if name.partition(".")[0] in ("pickle", "cPickle", "dill", "joblib", "marshal", "shelve"):
-            yield node
-        if name in ("torch.load", "torch.hub.load") and keyword(node, "weights_only") != "True":
-            yield node
-        if keyword(node, "allow_pickle") not in (None, "False"):
-            yield node
+        allowed = may_import(room)
+        if not any(fnmatchcase(x, a) for x in (target, line.imported) for a in allowed):
+            wrong.append(f"{line}; {room} may import {', '.join(allowed)}")
+    return wrong
+
+
+def strange_rooms(sources):
+    """Return the folders that are neither a room of reid_core, a kind nor the toolkit."""
+    known = {
+        "reid_core": {name for layer in LAYERS for name in layer},
+        "reid_plugins": {*KINDS, "toolkit"},
+    }
+    rooms = {room_of(name, sources).partition(".")[::2] for name in sources}
+    return sorted(f"{root}.{part}" for root, part in rooms if part and part not in known[root])
+
+
+def private_imports(sources):
+    """Return what files take of each other although its name, or a folder's, starts with _."""
+    wrong = []
+    for line in all_imports(sources):
+        folder, _, private = line.imported.partition("._")
+        if private and not f"{line.importer}.".startswith(f"{folder}."):
+            wrong.append(f"{line}; it is a private piece of {folder}")
+        taken = [name for name in line.names if is_private(name)]
+        taken += private_attributes(line, sources[line.importer])
+        wrong += [f"{line.importer} takes {name} out of {line.imported}" for name in taken]
+    return list(dict.fromkeys(wrong))
+
+
+def is_private(name):
+    return name.startswith("_") and not name.endswith("__")
+
+
+def private_attributes(line, text):
+    """Return the private names that a file reads as attributes of a module it imports."""
+    reads = private_reads(text)
+    spelled = {line.imported}
+    for node in ast.walk(tree_of(text)) if reads else ():
+        if isinstance(node, ast.ImportFrom | ast.Import):
+            prefix = f"{node.module}." if isinstance(node, ast.ImportFrom) else ""
+            spelled |= {
+                alias.asname or alias.name
+                for alias in node.names
+                if f"{prefix}{alias.name}" == line.imported
+            }
+    return [name for owner, name in reads if owner in spelled]
+
+
+@functools.cache
+def private_reads(text):
+    """Return (owner, name) of every private attribute in a file, but those of ``self``."""
+    found = [
+        (ast.unparse(node.value), node.attr)
+        for node in ast.walk(tree_of(text))
+        if isinstance(node, ast.Attribute) and is_private(node.attr)
+    ]
+    return [(owner, name) for owner, name in found if owner not in ("self", "cls")]
+
+
+def test_imports_follow_the_order_of_the_rooms():
+    wrong = wrong_imports(SOURCES)
+    assert not wrong, listed(wrong)
+
+
+def test_no_files_import_each_other_not_even_for_types():
+    found = circles(graph_of(SOURCES))
+    assert not found, listed(" and ".join(group) for group in found)
+
+
+def test_the_kernel_is_the_files_directly_in_reid_core_and_every_folder_is_a_room():
+    kernel = {name for name in SOURCES if room_of(name, SOURCES) == "reid_core"}
+    directly = {p.stem for p in PACKAGES["reid_core"].glob("*.py")} - {"__init__", *ABOVE_ROOMS}
+    assert kernel == {"reid_core", *(f"reid_core.{name}" for name in directly)}
+    assert not strange_rooms(SOURCES), "no rooms: " + ", ".join(strange_rooms(SOURCES))
+
+
+def test_files_take_only_public_names_of_each_other():
+    wrong = private_imports(SOURCES)
+    assert not wrong, listed(wrong)
+
+
+def test_nothing_packaged_imports_what_is_not():
+    outside = {"tools", "tests", "examples", "plugins", "evaluate", "train", "evaluator"}
+    outside |= {path.stem for path in (ROOT / "tools").glob("*.py")}
+    wrong = []
+    for name, text in SOURCES.items():
+        for node in ast.walk(tree_of(text)):
+            if isinstance(node, ast.Import):
+                modules = {alias.name for alias in node.names}
+            else:
+                modules = {node.module} if isinstance(node, ast.ImportFrom) else set()
+            wrong += [f"{name} imports {m}" for m in modules if m.partition(".")[0] in outside]
+    assert not wrong, listed(wrong)
+
+
+HOUSE = {
+    f"{folder}.{name}".removesuffix("."): ""
+    for folder, names in {
+        "reid_evaluate": ["", "ranking", "ranking.keys"],
+        "reid_core": ["", "files", "contracts", "api", "testing"],
+        "reid_core.params": ["", "schema"],
+        "reid_core.data": ["", "store"],
+        "reid_core.network": ["", "model"],
+        "reid_core.features": ["", "formats"],
+        "reid_core.runs": ["", "run", "_lock"],
+        "reid_plugins": ["", "toolkit", "toolkit.pooling", "toolkit._sums"],
+        "reid_plugins.loss": ["", "center", "triplet", "_center"],
+        "reid_plugins.head": ["", "pcb", "_pcb"],
+        "reid_plugins.command": ["", "train", "_report", "_report.page"],
+    }.items()
+    for name in names
+}
+"""A small house of empty files; a test puts imports into some of them."""
+
+FOR_TYPES = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    "
 
 
 @pytest.mark.parametrize(
-    "source",
+    ("name", "line"),
     [
-        "eval('1')",
-        "exec('1')",
-        "import pickle\npickle.load(f)",
-        "import pickle as p\np.loads(b)",
-        "from pickle import loads\nloads(b)",
-        "import torch\ntorch.load(f)",
-        "import torch\ntorch.load(f, weights_only=False)",
-        "from torch import load as read\nread(f)",
-        "import numpy as np\nnp.load(f, allow_pickle=True)",
+        ("reid_evaluate.ranking.keys", "from reid_core.files import write"),
+        ("reid_core.files", "from reid_evaluate.ranking.keys import Keys"),
+        ("reid_core.files", "from reid_core.params import schema"),
+        ("reid_core.files", "def f():\n    import reid_core.params.schema"),
+        ("reid_core.files", FOR_TYPES + "from reid_core.params.schema import Entry"),
+        ("reid_core", "from reid_core.api import load_run"),
+        ("reid_core.files", "from reid_plugins.toolkit.pooling import pool"),
+        ("reid_core.data.store", "from reid_core.network.model import Model"),
+        ("reid_core.network.model", "from reid_core.features.formats import FORMATS"),
+        ("reid_core.features.formats", "from reid_core.network.model import Model"),
+        ("reid_core.data.store", FOR_TYPES + "from reid_evaluate.ranking.keys import Keys"),
+        ("reid_core.runs.run", "from reid_core.testing import check"),
+        ("reid_core.api", "from reid_core.testing import check"),
+        ("reid_core.runs.run", "from reid_plugins.loss.triplet import build"),
+        ("reid_plugins.toolkit.pooling", "from reid_core.data.store import Store"),
+        ("reid_plugins.toolkit.pooling", "from reid_plugins.loss.triplet import build"),
+        ("reid_plugins.loss.triplet", "from reid_core.data.store import Store"),
+        ("reid_plugins.loss.triplet", "from reid_core.api import load_run"),
+        ("reid_plugins.loss.triplet", FOR_TYPES + "from reid_core.data.store import Store"),
+        ("reid_plugins.loss.triplet", "from reid_plugins.loss.center import CenterParams"),
+        ("reid_plugins.loss._center", "from reid_plugins.loss.center import CenterParams"),
+        ("reid_plugins.loss.triplet", "from reid_plugins.head._pcb import PCB"),
+        ("reid_plugins.loss.triplet", "from reid_plugins.loss import something"),
+        ("reid_plugins.command.train", "from reid_plugins.loss.triplet import build"),
     ],
 )
-def test_the_search_for_dangers_finds_them(source):
-    assert len(list(dangers_of(ast.parse(source)))) == 1
+def test_an_import_against_the_order_of_the_rooms_is_found(name, line):
+    (found,) = wrong_imports({**HOUSE, name: line})
+    assert found.startswith(f"{name} imports ")
+    assert f"; {room_of(name, HOUSE)} may import reid_" in found
+
+
+def test_the_message_tells_the_edge_and_what_is_allowed():
+    source = "from reid_core.network.model import Model\nfrom reid_core.params import schema"
+    assert wrong_imports({**HOUSE, "reid_core.data.store": source}) == [
+        "reid_core.data.store imports reid_core.network.model; reid_core.data may import "
+        "reid_core, reid_core.params, reid_core.compute, reid_core.data"
+    ]
+    source = FOR_TYPES + "from reid_plugins.loss.triplet import TripletParams"
+    assert wrong_imports({**HOUSE, "reid_plugins.loss.center": source}) == [
+        "reid_plugins.loss.center imports reid_plugins.loss.triplet for types; reid_plugins.loss "
+        "may import reid_core, reid_evaluate, reid_plugins.toolkit, reid_plugins.loss._*"
+    ]
 
 
 @pytest.mark.parametrize(
-    "source",
+    ("name", "line"),
     [
-        "model.eval()",
-        "import torch\ntorch.load(f, weights_only=True)",
-        "import json\njson.load(f)",
-        "import numpy as np\nnp.load(f, allow_pickle=False)",
+        ("reid_core.contracts", FOR_TYPES + "from reid_evaluate.ranking.keys import Keys"),
+        ("reid_core.contracts", "from reid_core import files"),
+        ("reid_core.data.store", "from reid_core import files\nimport reid_core.params.schema"),
+        ("reid_core.runs.run", "from reid_core.features import formats"),
+        ("reid_core.api", "from reid_core.runs.run import Run"),
+        ("reid_core.testing", "from reid_core.runs.run import Run"),
+        ("reid_plugins.toolkit.pooling", "from reid_plugins.toolkit import _sums"),
+        ("reid_plugins.loss.center", "from reid_plugins.loss._center import Center"),
+        ("reid_plugins.loss.center", "from reid_core import Component\nimport torch.nn._x"),
+        ("reid_plugins.loss.center", "from reid_evaluate.ranking import keys"),
+        ("reid_plugins.command.train", "from reid_core.runs.run import Run"),
+        ("reid_plugins.command.train", "from reid_core.api import load_run"),
+        ("reid_plugins.command.train", "from reid_plugins.command._report import page"),
+        ("reid_plugins.command._report", "from reid_plugins.command._report import page"),
     ],
 )
-def test_the_search_for_dangers_leaves_the_harmless_alone(source):
-    assert list(dangers_of(ast.parse(source))) == []
+def test_an_import_in_the_order_of_the_rooms_is_right(name, line):
+    sources = {**HOUSE, name: line}
+    assert wrong_imports(sources) == []
+    assert private_imports(sources) == []
+
+
+def test_circles_are_found_whatever_their_imports_are_for():
+    sources = {
+        **HOUSE,
+        "reid_core.files": "from reid_core.contracts import Batch",
+        "reid_core.contracts": FOR_TYPES + "from reid_core import ReidError",
+        "reid_core": "def f():\n    from reid_core import files",
+        "reid_core.runs.run": "from reid_core import files",
+    }
+    assert circles(graph_of(sources)) == [["reid_core", "reid_core.contracts", "reid_core.files"]]
+    assert circles({"a": {"a"}, "b": {"a"}}) == [["a"]]
+
+
+def test_a_folder_that_is_no_room_is_found():
+    legacy = {"reid_core.legacy": "", "reid_core.legacy.keys": ""}
+    other = {"reid_plugins.losses": "", "reid_plugins.losses.x": ""}
+    assert strange_rooms(HOUSE) == []
+    assert strange_rooms({**HOUSE, **legacy, **other}) == [
+        "reid_core.legacy",
+        "reid_plugins.losses",
+    ]
+    importing = {**legacy, "reid_core.params.schema": "import reid_core.legacy.keys"}
+    assert len(wrong_imports({**HOUSE, **importing})) == 1
 
 
 @pytest.mark.parametrize(
-    "path",
-    [*FILES.values(), *SCRIPTS, *(ROOT / "examples").rglob("*.py")],
-    ids=lambda path: str(path.relative_to(ROOT)),
+    ("name", "line", "taken"),
+    [
+        ("reid_plugins.loss.center", "from reid_core.files import _write", "_write"),
+        ("reid_plugins.loss.center", "from reid_plugins.loss._center import _step", "_step"),
+        ("reid_plugins.loss.center", "from reid_core import files\nfiles._write()", "_write"),
+        ("reid_plugins.loss.center", "import reid_core.files as f\nf._write()", "_write"),
+        ("reid_core.data.store", "import reid_core.files\nreid_core.files._x()", "_x"),
+        ("reid_plugins.command.train", "from reid_core.runs import _lock", "reid_core.runs._lock"),
+        ("reid_plugins.command.train", "import reid_plugins.head._pcb", "reid_plugins.head._pcb"),
+    ],
 )
-def test_no_file_runs_what_it_reads(path):
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    assert [f"line {node.lineno}: {ast.unparse(node)}" for node in dangers_of(tree)] == []
+def test_a_private_name_of_another_file_is_found(name, line, taken):
+    (found,) = private_imports({**HOUSE, name: line})
+    assert found.startswith(f"{name} ")
+    assert taken in found.replace(";", "").split()
+
+
+def test_relative_imports_and_imports_of_no_file_are_refused():
+    with pytest.raises(ValueError, match="relative import in line 1"):
+        wrong_imports({**HOUSE, "reid_core.files": "from . import contracts"})
+    with pytest.raises(ValueError, match=r"reid_core\.files imports reid_core\.gone, which is no"):
+        wrong_imports({**HOUSE, "reid_core.files": "import reid_core.gone"})
+
+
+# ---- the core knows no plugin by name ---------------------------------------------------
+
+VOCABULARY = {
+    "flip": "the switch of the extraction params, noted in a feature file",
+    "multi_query": "a split of the contracts",
+    "plugins": "the section of the params that the program writes",
+    "train": "a split, and a section of the params",
+}
+"""Component names that are words of the params or contracts as well, and which."""
+
+DEFAULTS = {
+    ("reid_core.params.schema", "constant"): "the documented default of 'schedule'",
+    ("reid_core.params.schema", "supervised"): "the documented default of 'objective'",
+}
+"""(module, name) where the core names a component because it is a documented default."""
+
+
+def named_in_core(sources, names):
+    """Return (module, line, name) of every string in reid_core that is a component's name."""
+    found = []
+    for module, text in sources.items():
+        tree = tree_of(text)
+        prose = {
+            id(node.value)
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+        }
+        found += [
+            (module, node.lineno, node.value)
+            for node in ast.walk(tree)
+            if module.partition(".")[0] == "reid_core"
+            and isinstance(node, ast.Constant)
+            and isinstance(node.value, str)
+            and node.value in names
+            and id(node) not in prose
+        ]
+    return found
+
+
+def test_the_core_knows_no_plugin_by_name(catalog):
+    kinds = {}
+    for offer in catalog.offers:
+        kinds.setdefault(offer.component.name, []).append(offer.kind)
+    found = named_in_core(SOURCES, kinds)
+    wrong = [
+        f"{module}:{line} names the {' or '.join(kinds[word])} '{word}'"
+        for module, line, word in found
+        if word not in VOCABULARY and (module, word) not in DEFAULTS
+    ]
+    assert not wrong, listed(wrong)
+    unused = VOCABULARY.keys() - {word for _, _, word in found}
+    unused |= DEFAULTS.keys() - {(module, word) for module, _, word in found}
+    assert unused == set(), "take these exceptions away"
+
+
+def test_the_search_for_names_finds_strings_and_leaves_prose_alone():
+    source = '"""triplet"""\nx = 1\n"triplet"\n{"name": "triplet", "params": {}}\n"a triplet"\n'
+    sources = {"reid_core.runs.run": source, "reid_plugins.loss.center": '["triplet"]'}
+    assert named_in_core(sources, {"triplet"}) == [("reid_core.runs.run", 4, "triplet")]

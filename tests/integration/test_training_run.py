@@ -23,6 +23,8 @@ from reid_core.params.validation import check_eval_params, check_run_params
 from reid_core.run_directory import RunDirectory
 from reid_core.runs.start_and_resume import resume_train, start_train
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 PEOPLE = {
     "train_identities": 20,
     "test_identities": 12,
@@ -54,15 +56,6 @@ def people_params(folder, **train):
         "evaluation": [{"name": "market_evaluate"}],
         "working_dir": str(folder),
     }
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Small images are trained fastest without a second thread, above all on a busy machine."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from loss_batches import random_batch
 from reid_core.contracts import LossInput, Progress
 from reid_core.params.messages import read_params, validate
 from reid_core.params.schema import LossEntry
@@ -29,13 +30,11 @@ def called(loss, features, pids):
     return loss(LossInput(features, pids, pids, PROGRESS))
 
 
-def random_batch(seed, counts, dim=3):
+def random_centers(seed, counts, dim=3):
     """Return features, pids and centers; the last identity has no images."""
-    generator = torch.Generator().manual_seed(seed)
-    pids = torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts))
-    features = torch.randn(len(pids), dim, generator=generator, dtype=torch.float64)
-    centers = torch.randn(len(counts) + 1, dim, generator=generator, dtype=torch.float64)
-    return features, pids[torch.randperm(len(pids), generator=generator)], centers
+    shape = (len(counts) + 1, dim)
+    features, centers, pids = random_batch(seed, counts, dim, [shape])
+    return features, pids, centers
 
 
 COUNTS = st.lists(st.integers(1, 4), min_size=1, max_size=4)
@@ -55,7 +54,7 @@ def loop_value(features, pids, centers):
 @given(st.integers(0, 99), COUNTS)
 @settings(max_examples=30, deadline=None)
 def test_value_and_gradient_equal_the_loop(seed, counts):
-    features, pids, centers = random_batch(seed, counts)
+    features, pids, centers = random_centers(seed, counts)
     leaf = features.requires_grad_()
     ours = called(loss_with(centers), leaf, pids).value
     other = loop_value(leaf, pids.tolist(), centers)
@@ -92,7 +91,7 @@ def test_six_points_have_the_published_value_and_move_the_centers_as_published()
 
 
 def test_gradient_equals_finite_differences():
-    features, pids, centers = random_batch(0, [3, 1, 2])
+    features, pids, centers = random_centers(0, [3, 1, 2])
     loss = loss_with(centers)
     assert torch.autograd.gradcheck(
         lambda x: called(loss, x, pids).value, features.requires_grad_()
@@ -102,7 +101,7 @@ def test_gradient_equals_finite_differences():
 @given(st.integers(0, 99), COUNTS)
 @settings(max_examples=20, deadline=None)
 def test_the_order_of_the_batch_does_not_matter(seed, counts):
-    features, pids, centers = random_batch(seed, counts)
+    features, pids, centers = random_centers(seed, counts)
     order = torch.randperm(len(pids), generator=torch.Generator().manual_seed(seed + 1))
     one, two = loss_with(centers), loss_with(centers)
     outputs = [called(one, features, pids), called(two, features[order], pids[order])]
@@ -178,7 +177,7 @@ def trained(side, weight, steps=6):
 @pytest.mark.parametrize("rate", [0.5, 0.05])
 @pytest.mark.parametrize("weight", [0.0005, 1.0, 3.0])
 def test_the_centers_move_as_under_a_second_optimizer(weight, rate):
-    _, _, centers = random_batch(0, [2, 2, 2, 2])
+    _, _, centers = random_centers(0, [2, 2, 2, 2])
     ours = trained(Ours(centers, rate, weight), weight)
     other = trained(SecondOptimizer(centers, rate, weight), weight)
     torch.testing.assert_close(ours, other, rtol=1e-10, atol=1e-12)
@@ -187,7 +186,7 @@ def test_the_centers_move_as_under_a_second_optimizer(weight, rate):
 
 @pytest.mark.parametrize("count", [1, 2, 4])
 def test_a_center_comes_near_to_the_mean_by_a_fixed_part_of_its_way(count):
-    features, pids, centers = random_batch(3, [count, 3, 2])
+    features, pids, centers = random_centers(3, [count, 3, 2])
     loss, mean = loss_with(centers, rate=0.4), features[pids == 0].mean(0)
     for steps in range(1, 6):
         called(loss, features, pids)
@@ -197,7 +196,7 @@ def test_a_center_comes_near_to_the_mean_by_a_fixed_part_of_its_way(count):
 
 
 def test_the_center_of_an_absent_identity_stays():
-    features, pids, centers = random_batch(0, [2, 3])
+    features, pids, centers = random_centers(0, [2, 3])
     loss = loss_with(centers)
     called(loss, features, pids)
     loss.after_step()
@@ -206,7 +205,7 @@ def test_the_center_of_an_absent_identity_stays():
 
 
 def test_centers_with_a_rate_of_zero_stay():
-    features, pids, centers = random_batch(0, [2, 3])
+    features, pids, centers = random_centers(0, [2, 3])
     loss = loss_with(centers, rate=0.0)
     called(loss, features, pids)
     loss.after_step()
@@ -214,7 +213,7 @@ def test_centers_with_a_rate_of_zero_stay():
 
 
 def test_the_centers_move_once_for_each_step_and_only_in_training():
-    features, pids, centers = random_batch(0, [2, 3])
+    features, pids, centers = random_centers(0, [2, 3])
     loss = loss_with(centers)
     loss.after_step()
     loss.eval()
@@ -232,7 +231,7 @@ def test_the_centers_move_once_for_each_step_and_only_in_training():
 
 
 def test_the_centers_are_no_parameters_and_get_no_gradient():
-    features, pids, centers = random_batch(0, [2, 3])
+    features, pids, centers = random_centers(0, [2, 3])
     loss = loss_with(centers)
     called(loss, features.requires_grad_(), pids).value.backward()
     loss.after_step()
@@ -252,9 +251,9 @@ def test_the_centers_begin_with_a_normal_distribution():
 
 
 def test_saved_centers_go_on_to_the_same_bytes(tmp_path):
-    first = loss_with(random_batch(0, [2, 2, 2])[2])
+    first = loss_with(random_centers(0, [2, 2, 2])[2])
     for seed in range(6):
-        features, pids, _ = random_batch(seed, [2, 2, 2])
+        features, pids, _ = random_centers(seed, [2, 2, 2])
         if seed == 3:
             torch.save(first.state_dict(), tmp_path / "centers.pt")
             second = CenterLoss(4, 3, rate=0.5).double()
@@ -268,7 +267,7 @@ def test_saved_centers_go_on_to_the_same_bytes(tmp_path):
 
 
 def test_a_copy_has_centers_of_its_own():
-    features, pids, centers = random_batch(0, [2, 3])
+    features, pids, centers = random_centers(0, [2, 3])
     loss = loss_with(centers)
     called(loss, 2 * features.requires_grad_(), pids)  # within a graph, as in training
     other = copy.deepcopy(loss)
@@ -277,7 +276,7 @@ def test_a_copy_has_centers_of_its_own():
 
 
 def test_a_loss_built_without_values_can_be_filled():
-    features, pids, centers = random_batch(0, [2, 3])
+    features, pids, centers = random_centers(0, [2, 3])
     with torch.device("meta"):
         loss = center.build(center.CenterParams(), dim=3, num_pids=3)
         output = called(loss, torch.zeros(5, 3), torch.zeros(5, dtype=torch.int64))
@@ -326,10 +325,19 @@ def test_value_gradient_and_centers_stay_finite(case, autocast):
     assert all(m.isfinite() and not m.requires_grad for m in output.monitors.values())
     expected = loop_value(features.double(), pids, CENTERS_OF_6.double())
     torch.testing.assert_close(output.value.double(), expected, rtol=1e-5, atol=1e-6)
-    if case == "features at their centers":
-        assert output.value.item() == 0
-        assert not leaf.grad.any()
-        assert torch.equal(loss.centers, CENTERS_OF_6)
+
+
+@pytest.mark.parametrize("autocast", [False, True])
+def test_features_at_their_centers_cost_nothing_and_leave_them(autocast):
+    features, pids = DEGENERATE["features at their centers"]
+    leaf, loss = features.clone().requires_grad_(), loss_with(CENTERS_OF_6)
+    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+        output = called(loss, leaf, torch.tensor(pids))
+    output.value.backward()
+    loss.after_step()
+    assert output.value.item() == 0
+    assert not leaf.grad.any()
+    assert torch.equal(loss.centers, CENTERS_OF_6)
 
 
 def test_the_size_is_that_of_the_batch_and_the_host_does_not_wait(operations):

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch import nn
 
+from loss_batches import value_and_gradients
 from reid_core.contracts import Batch, ModelOutput, Progress, Step
 from reid_core.data.preprocessing import MeasuredPreprocessing
 from reid_core.network.trained_model import Trained
@@ -39,18 +40,10 @@ def normal(*shape, seed=0):
     return torch.randn(*shape, generator=generator, dtype=torch.float64)
 
 
-def value_and_gradient(function, student):
-    leaf = student.clone().requires_grad_()
-    value = function(leaf)
-    (gradient,) = torch.autograd.grad(value, leaf)
-    return value.detach(), gradient
-
-
 def assert_same(term, loop, student):
     """Compare value and gradient of a term with those of a loop."""
-    torch.testing.assert_close(
-        value_and_gradient(term, student), value_and_gradient(loop, student), rtol=1e-9, atol=1e-12
-    )
+    found, expected = (value_and_gradients(function, student) for function in (term, loop))
+    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-12)
 
 
 # ---- the formulas as loops --------------------------------------------------------------
@@ -163,7 +156,7 @@ def test_the_gradient_equals_finite_differences(term, loop, one_size):
 @every_term
 def test_a_student_that_answers_like_its_teacher_is_at_the_minimum(term, loop, one_size):
     teacher = normal(5, 4)
-    value, gradient = value_and_gradient(lambda s: term(s, teacher), teacher)
+    value, gradient = value_and_gradients(lambda s: term(s, teacher), teacher)
     assert value == pytest.approx(0, abs=1e-12)
     assert gradient.abs().max() < 1e-7
     assert term(normal(5, 4, seed=1), teacher) > 1e-3
@@ -176,8 +169,8 @@ def test_the_order_of_the_images_does_not_matter(term, loop, one_size, seed, ima
     student = normal(images, dim, seed=seed)
     teacher = normal(images, dim if one_size else dim + 1, seed=seed + 1)
     order = torch.randperm(images, generator=torch.Generator().manual_seed(seed))
-    value, gradient = value_and_gradient(lambda s: term(s, teacher), student)
-    there = value_and_gradient(lambda s: term(s, teacher[order]), student[order])
+    value, gradient = value_and_gradients(lambda s: term(s, teacher), student)
+    there = value_and_gradients(lambda s: term(s, teacher[order]), student[order])
     torch.testing.assert_close(there, (value, gradient[order]))
 
 
@@ -205,7 +198,7 @@ def test_logits_equal_torchs_divergence_times_the_squared_temperature(temperatur
 @pytest.mark.parametrize("temperature", [1.0, 4.0])
 def test_the_gradient_of_the_logits_is_the_difference_of_the_probabilities(temperature):
     student, teacher = normal(6, 9), normal(6, 9, seed=1)
-    _, gradient = value_and_gradient(
+    _, gradient = value_and_gradients(
         lambda s: softened_divergence(s, teacher, temperature), student
     )
     q, p = ((x / temperature).softmax(dim=1) for x in (student, teacher))
@@ -216,7 +209,7 @@ def test_at_a_high_temperature_the_logits_themselves_are_matched():
     # Section 2.1 of Hinton et al.: with centred logits the gradient is (z - v) / N.
     student, teacher = normal(4, 5), normal(4, 5, seed=1)
     gap = (student - student.mean(1, keepdim=True)) - (teacher - teacher.mean(1, keepdim=True))
-    value, gradient = value_and_gradient(lambda s: softened_divergence(s, teacher, 1e4), student)
+    value, gradient = value_and_gradients(lambda s: softened_divergence(s, teacher, 1e4), student)
     assert value == pytest.approx(float(gap.square().sum(1).mean() / (2 * 5)), rel=1e-3)
     torch.testing.assert_close(gradient, gap / 5 / 4, rtol=1e-3, atol=1e-5)
 
@@ -245,8 +238,8 @@ def test_relations_do_not_depend_on_scale_and_rotation_of_either_embedding(term)
 @pytest.mark.parametrize("scale", [1e10, 1e-10])
 def test_single_precision_is_enough_for_vectors_of_any_length(term, scale):
     student, teacher = normal(6, 4), normal(6, 7, seed=1)
-    value, gradient = value_and_gradient(lambda s: term(s, teacher), student)
-    found, slope = value_and_gradient(
+    value, gradient = value_and_gradients(lambda s: term(s, teacher), student)
+    found, slope = value_and_gradients(
         lambda s: term(s, (teacher / scale).float()), (student * scale).float()
     )
     torch.testing.assert_close(found.double(), value, rtol=1e-4, atol=1e-6)
@@ -316,7 +309,7 @@ BATCHES = {
 def test_values_and_gradients_of_any_batch_are_finite(term, loop, one_size, ours):
     for theirs, teacher in BATCHES.items():
         images = min(len(BATCHES[ours]), len(teacher))
-        value, gradient = value_and_gradient(
+        value, gradient = value_and_gradients(
             lambda s, t=teacher[:images]: term(s, t), BATCHES[ours][:images]
         )
         assert value.dtype == torch.float32
@@ -326,7 +319,7 @@ def test_values_and_gradients_of_any_batch_are_finite(term, loop, one_size, ours
 
 @pytest.mark.parametrize("term", [distances, similarities])
 def test_one_image_has_no_relations(term):
-    value, gradient = value_and_gradient(lambda s: term(s, normal(1, 5, seed=1)), normal(1, 3))
+    value, gradient = value_and_gradients(lambda s: term(s, normal(1, 5, seed=1)), normal(1, 3))
     assert value == pytest.approx(0, abs=1e-15)
     assert gradient.abs().max() < 1e-12
 

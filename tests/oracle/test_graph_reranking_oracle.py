@@ -7,44 +7,12 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from reid_evaluate.distances.comparison import Comparison, Vectors
-from reid_evaluate.distances.distance_matrix import Cosine
+from comparisons import comparison_of, dot, keys_of, random_rows, unit, vectors
 from reid_evaluate.reranking import graph_reranking
 from reid_evaluate.reranking.graph_reranking import graph_factors, graph_rerank
 from reid_plugins.postprocess.graph_rerank import GraphRerankParams, build
 
-
-def vectors(rows):
-    features = torch.tensor(np.asarray(rows), dtype=torch.float32)
-    return Vectors(features, np.arange(len(rows)).astype(str), np.zeros(len(rows), dtype=int))
-
-
-def comparison_of(query, gallery):
-    return Comparison(vectors(query), vectors(gallery), Cosine())
-
-
-def keys_of(comparison, block_size=1000):
-    out = torch.full((len(comparison.query), len(comparison.gallery)), torch.nan)
-    for start in range(0, len(out), block_size):
-        stop = min(start + block_size, len(out))
-        comparison.keys.fill(start, stop, out[start:stop])
-    return out.numpy()
-
-
-def random_rows(rng, count, size):
-    return rng.standard_normal((count, size)) * rng.uniform(0.1, 10, (count, 1))
-
-
 # ---- brute force ------------------------------------------------------------------------
-
-
-def unit(vector):
-    norm = math.sqrt(sum(x * x for x in vector))
-    return [x / norm for x in vector] if norm else list(vector)
-
-
-def dot(a, b):
-    return sum(x * y for x, y in zip(a, b, strict=True))
 
 
 def lists_of_neighbours(x, k1):

@@ -15,6 +15,7 @@ from pytorch_metric_learning import losses
 from torch.nn import functional as F
 from torchvision.ops import sigmoid_focal_loss
 
+from loss_batches import FEATURES, PIDS, UNIT, UNIT_PIDS, random_batch, value_and_gradients
 from reid_core.contracts import LossInput, Progress
 from reid_core.params.messages import validate
 from reid_plugins.loss import (
@@ -31,15 +32,7 @@ from reid_plugins.toolkit.margin_logits import cosine_similarity, margin_cross_e
 
 PROGRESS = Progress(epoch=0, epochs=4, step=7, steps_per_epoch=10, seed=3)
 
-# Deterministic inputs of the published vectors: 8 images, 4 values, 5 classes.
-PIDS = torch.tensor([0, 0, 1, 1, 2, 2, 3, 3])
-FEATURES = torch.tensor(
-    [
-        [(1 + 0.25 * i) * math.sin(1 + 3 * i + 2 * k**2 + 0.5 * i * k) for k in range(4)]
-        for i in range(8)
-    ],
-    dtype=torch.float64,
-)
+# Weights of the published vectors: 5 classes.
 WEIGHT = torch.tensor(
     [[math.cos(0.3 + c + 1.7 * k) for k in range(4)] for c in range(5)], dtype=torch.float64
 )
@@ -47,12 +40,6 @@ COSINES = torch.tensor(
     [[0.9 * math.cos(0.4 + 1.3 * i + 2.1 * c) for c in range(5)] for i in range(8)],
     dtype=torch.float64,
 )
-# Five unit vectors of three identities.
-UNIT = torch.tensor(
-    [[1, 0, 0], [0.8, 0.6, 0], [0, 1, 0], [0, 0.6, 0.8], [0, 0, 1]], dtype=torch.float64
-)
-UNIT_PIDS = torch.tensor([0, 0, 1, 1, 2])
-
 COUNTS = [[2, 2, 2], [4, 1, 3, 2], [1, 5], [1, 1, 1], [4]]
 
 
@@ -69,20 +56,9 @@ def of_logits(module, logits, pids, **params):
     return loss_of(module, logits, torch.eye(logits.shape[1]).to(logits), pids, **params)
 
 
-def random_batch(seed, counts, dim=5):
+def random_classes(seed, counts, dim=5):
     """Return features, class weights and pids; the last class has no images."""
-    generator = torch.Generator().manual_seed(seed)
-    pids = torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts))
-    features = torch.randn(len(pids), dim, generator=generator, dtype=torch.float64)
-    weight = torch.randn(len(counts) + 1, dim, generator=generator, dtype=torch.float64)
-    return features, weight, pids[torch.randperm(len(pids), generator=generator)]
-
-
-def value_and_gradients(function, *inputs):
-    leaves = [x.clone().requires_grad_() for x in inputs]
-    value = function(*leaves)
-    gradients = torch.autograd.grad(value, leaves, allow_unused=True, materialize_grads=True)
-    return value.detach(), *gradients
+    return random_batch(seed, counts, dim, [(len(counts) + 1, dim)])
 
 
 # ---- loops ------------------------------------------------------------------------------
@@ -250,7 +226,7 @@ def test_the_losses_that_are_tested_differ_in_every_param():
 @pytest.mark.parametrize(("module", "loop", "params"), CASES)
 def test_value_and_gradients_equal_the_loop(module, loop, params, counts):
     for seed in range(2):
-        features, weight, pids = random_batch(seed, counts)
+        features, weight, pids = random_classes(seed, counts)
         ours = value_and_gradients(
             lambda x, w, p=pids: loss_of(module, x, w, p, **params).value, features, weight
         )
@@ -294,7 +270,7 @@ LIBRARY = [
 @pytest.mark.parametrize("counts", COUNTS, ids=str)
 @pytest.mark.parametrize(("module", "params", "other"), LIBRARY)
 def test_value_and_gradients_equal_pytorch_metric_learning(module, params, other, counts):
-    features, weight, pids = random_batch(7, counts)
+    features, weight, pids = random_classes(7, counts)
     ours = value_and_gradients(
         lambda x, w: loss_of(module, x, w, pids, **params).value, features, weight
     )
@@ -306,7 +282,7 @@ def test_value_and_gradients_equal_pytorch_metric_learning(module, params, other
 
 @pytest.mark.parametrize("counts", COUNTS, ids=str)
 def test_circle_softmax_is_the_circle_loss_over_pairs_of_images_and_classes(counts):
-    features, weight, pids = random_batch(7, counts)
+    features, weight, pids = random_classes(7, counts)
     # At this scale no term underflows: the library's mean is over those above 0.
     other, classes = losses.CircleLoss(m=0.35, gamma=8), torch.arange(len(weight))
     ours = value_and_gradients(
@@ -320,7 +296,7 @@ def test_circle_softmax_is_the_circle_loss_over_pairs_of_images_and_classes(coun
 
 @pytest.mark.parametrize("counts", COUNTS, ids=str)
 def test_instance_is_a_softmax_whose_classes_are_the_images(counts):
-    features, weight, pids = random_batch(7, counts)
+    features, weight, pids = random_classes(7, counts)
     other = losses.NormalizedSoftmaxLoss(len(pids), 5, temperature=1 / 32)
     ours = value_and_gradients(lambda x: loss_of(instance, x, weight, pids).value, features)
     each = torch.arange(len(pids))
@@ -331,7 +307,7 @@ def test_instance_is_a_softmax_whose_classes_are_the_images(counts):
 @given(st.integers(0, 99), st.floats(0, 1))
 @settings(max_examples=20, deadline=None)
 def test_softmax_equals_the_cross_entropy_of_torch(seed, smoothing):
-    logits, _, pids = random_batch(seed, [2, 3, 1, 0, 2])
+    logits, _, pids = random_classes(seed, [2, 3, 1, 0, 2])
     uniform = of_logits(softmax, logits, pids, label_smoothing=smoothing).value
     torch.testing.assert_close(uniform, F.cross_entropy(logits, pids, label_smoothing=smoothing))
     targets = torch.full_like(logits, smoothing / 4).scatter_(1, pids[:, None], 1 - smoothing)
@@ -560,7 +536,7 @@ def test_a_single_class_costs_nothing(module, params):
 
 @pytest.mark.parametrize(("module", "params"), [v for v in VARIANTS if v[0] is not circle_softmax])
 def test_gradients_equal_finite_differences(module, params):
-    features, weight, pids = random_batch(5, [3, 1, 2])
+    features, weight, pids = random_classes(5, [3, 1, 2])
     assert torch.autograd.gradcheck(
         lambda x, w: loss_of(module, x, w, pids, **params).value,
         (features.requires_grad_(), weight.requires_grad_()),
@@ -569,7 +545,7 @@ def test_gradients_equal_finite_differences(module, params):
 
 @pytest.mark.parametrize("params", [p for module, p in VARIANTS if module is circle_softmax])
 def test_gradients_of_circle_equal_finite_differences_with_fixed_weights(params):
-    features, weight, pids = random_batch(5, [3, 1, 2])
+    features, weight, pids = random_classes(5, [3, 1, 2])
 
     def held(x, w):
         return loop_circle_softmax(x, w, pids.tolist(), held=(features, weight), **params)
@@ -585,7 +561,7 @@ def test_gradients_of_circle_equal_finite_differences_with_fixed_weights(params)
 @given(st.integers(0, 99), st.lists(st.integers(1, 4), min_size=1, max_size=4))
 @settings(max_examples=10, deadline=None)
 def test_the_order_of_images_and_classes_does_not_matter(seed, counts):
-    features, weight, pids = random_batch(seed, counts)
+    features, weight, pids = random_classes(seed, counts)
     generator = torch.Generator().manual_seed(seed + 1)
     images = torch.randperm(len(pids), generator=generator)
     classes = torch.randperm(len(weight), generator=generator)
@@ -617,7 +593,7 @@ def test_lengths_do_not_matter_to_losses_over_angles(module, params):
 
 @pytest.mark.parametrize(("module", "params"), VARIANTS)
 def test_float32_is_near_float64(module, params):
-    features, weight, pids = random_batch(2, [3, 2, 3, 4])
+    features, weight, pids = random_classes(2, [3, 2, 3, 4])
 
     def single_and_double(x, w):
         return value_and_gradients(lambda x, w: loss_of(module, x, w, pids, **params).value, x, w)

@@ -13,30 +13,14 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from reid_evaluate.distances.comparison import Comparison, Vectors
+from comparisons import comparison_of, filled, vectors
+from reid_evaluate.distances.comparison import Comparison
 from reid_evaluate.distances.distance_matrix import Cosine, Euclidean, SquaredEuclidean
 from reid_evaluate.reranking import jaccard, k_reciprocal, reciprocal_encoding
 from reid_evaluate.reranking.k_reciprocal import ReRanked, encode, neighbourhood, re_ranked
 from reid_plugins.postprocess.k_reciprocal import KReciprocalParams, build
 
 CASES = 150
-
-
-def vectors(rows):
-    features = torch.tensor(np.asarray(rows), dtype=torch.float32)
-    return Vectors(features, np.arange(len(rows)).astype(str), np.zeros(len(rows), dtype=int))
-
-
-def comparison_of(query, gallery, kind=Cosine):
-    return Comparison(vectors(query), vectors(gallery), kind())
-
-
-def filled(keys, comparison, block_size=1000):
-    out = torch.full((len(comparison.query), len(comparison.gallery)), torch.nan)
-    for start in range(0, len(out), block_size):
-        stop = min(start + block_size, len(out))
-        keys.fill(start, stop, out[start:stop])
-    return out.numpy()
 
 
 def distances_of(comparison, block_size=1000, **options):
@@ -126,7 +110,7 @@ def test_random_cases_agree_with_the_brute_force(parts, monkeypatch):
             "power": rng.choice((1, 2)),
         }
         expected = brute_force(rows, queries, kind, **options)
-        comparison = comparison_of(rows[:queries], rows[queries:], kind)
+        comparison = comparison_of(rows[:queries], rows[queries:], kind())
         got = distances_of(comparison, block_size=rng.randint(1, 40), **options)
         np.testing.assert_allclose(got, expected, atol=1e-5, err_msg=f"case {seed}: {options}")
 
@@ -191,12 +175,16 @@ def test_a_search_over_parameters_shares_its_steps(clusters):
 @pytest.mark.parametrize("power", [1, 2])
 @pytest.mark.parametrize("kind", [Cosine, Euclidean, SquaredEuclidean])
 def test_images_at_one_point_have_distances(kind, power):
-    comparison = comparison_of(np.full((4, 3), 0.3), np.full((30, 3), 0.3), kind)
+    comparison = comparison_of(np.full((4, 3), 0.3), np.full((30, 3), 0.3), kind())
     got = distances_of(comparison, k1=5, k2=2, power=power)
     assert ((got >= 0) & (got <= 1 + 1e-6)).all()
-    if kind is not Cosine:  # whose distances of equal vectors are not 0 but for rounding
-        alone = distances_of(comparison, k1=5, k2=2, power=power, lambda_value=1.0)
-        assert not alone.any()
+
+
+@pytest.mark.parametrize("power", [1, 2])
+@pytest.mark.parametrize("kind", [Euclidean, SquaredEuclidean])  # Cosine's are 0 but for rounding
+def test_images_at_one_point_have_no_distance_of_their_own(kind, power):
+    comparison = comparison_of(np.full((4, 3), 0.3), np.full((30, 3), 0.3), kind())
+    assert not distances_of(comparison, k1=5, k2=2, power=power, lambda_value=1.0).any()
 
 
 @pytest.mark.parametrize("kind", [Cosine, SquaredEuclidean])
@@ -207,7 +195,7 @@ def test_gallery_images_with_equal_vectors_have_equal_distances(kind, points):
     centres = rng.standard_normal((points, 5))
     place = rng.integers(0, points, 60)
     rows = np.concatenate([rng.standard_normal((4, 5)), centres[:1]])
-    got = distances_of(comparison_of(rows, centres[place], kind), k1=6, k2=3)
+    got = distances_of(comparison_of(rows, centres[place], kind()), k1=6, k2=3)
     for point in range(points):
         copies = got[:, place == point]
         np.testing.assert_array_equal(copies, copies[:, :1].repeat(copies.shape[1], axis=1))
@@ -216,8 +204,8 @@ def test_gallery_images_with_equal_vectors_have_equal_distances(kind, points):
 @pytest.mark.parametrize("scale", [1e-18, 1e18])
 def test_the_unit_of_the_vectors_does_not_matter(clusters, scale):
     query, gallery = (side.features.numpy() for side in (clusters.query, clusters.gallery))
-    expected = distances_of(comparison_of(query, gallery, SquaredEuclidean), k1=9, k2=4, power=2)
-    scaled = comparison_of(query * scale, gallery * scale, SquaredEuclidean)
+    expected = distances_of(comparison_of(query, gallery, SquaredEuclidean()), k1=9, k2=4, power=2)
+    scaled = comparison_of(query * scale, gallery * scale, SquaredEuclidean())
     np.testing.assert_allclose(distances_of(scaled, k1=9, k2=4, power=2), expected, atol=1e-5)
 
 

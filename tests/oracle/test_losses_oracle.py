@@ -8,40 +8,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pytorch_metric_learning import distances, losses, miners, reducers
 
+from loss_batches import FEATURES, PIDS, POINT_PIDS, POINTS, random_batch
 from reid_core.contracts import LossInput, Progress
 from reid_plugins.loss import triplet
 from reid_plugins.toolkit.loss_distances import pairwise_distance
 
 PROGRESS = Progress(epoch=0, epochs=1, step=0, steps_per_epoch=1)
 
-# Deterministic inputs of the published vectors: 8 images, 4 values, 4 identities.
-PIDS = torch.tensor([0, 0, 1, 1, 2, 2, 3, 3])
-FEATURES = torch.tensor(
-    [
-        [(1 + 0.25 * i) * math.sin(1 + 3 * i + 2 * k**2 + 0.5 * i * k) for k in range(4)]
-        for i in range(8)
-    ],
-    dtype=torch.float64,
-)
-
-# Three identities on a plane; every nearest and farthest distance is known by hand.
-POINTS = torch.tensor(
-    [[0, 0], [1, 0], [0, 2], [0, 3], [4, 0], [4, 1]], dtype=torch.float64
-)  # fmt: skip
-POINT_PIDS = torch.tensor([0, 0, 1, 1, 2, 2])
-
 
 def loss_of(params, features, pids):
     loss = triplet.build(triplet.TripletParams(**params))
     return loss(LossInput(features, pids, pids, PROGRESS))
-
-
-def random_batch(seed, counts, dim=6):
-    generator = torch.Generator().manual_seed(seed)
-    pids = torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts))
-    features = torch.randn(len(pids), dim, generator=generator, dtype=torch.float64)
-    order = torch.randperm(len(pids), generator=generator)
-    return features, pids[order]
 
 
 def loop_distance(a, b, distance):

@@ -7,31 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-from reid_evaluate.distances.comparison import Comparison, Vectors
+from comparisons import comparison_of, random_rows, unit, vectors
+from reid_evaluate.distances.comparison import Comparison
 from reid_evaluate.distances.distance_matrix import Cosine, Euclidean
 from reid_evaluate.reranking.query_expansion import query_expansion, unit_vectors
 from reid_plugins.postprocess.query_expansion import QueryExpansionParams, build
 
-
-def vectors(rows):
-    features = torch.tensor(np.asarray(rows), dtype=torch.float32)
-    return Vectors(features, np.arange(len(rows)).astype(str), np.zeros(len(rows), dtype=int))
-
-
-def comparison_of(query, gallery):
-    return Comparison(vectors(query), vectors(gallery), Cosine())
-
-
-def random_rows(rng, count, size):
-    return rng.standard_normal((count, size)) * rng.uniform(0.1, 10, (count, 1))
-
-
 # ---- brute force ------------------------------------------------------------------------
-
-
-def unit(vector):
-    norm = math.sqrt(sum(x * x for x in vector))
-    return [x / norm for x in vector] if norm else list(vector)
 
 
 def cosine(a, b):

@@ -6,44 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from reid_evaluate.distances.comparison import Comparison, Vectors
+from comparisons import comparison_of, dot, keys_of, random_rows, unit
 from reid_evaluate.distances.distance_matrix import Cosine, Euclidean
 from reid_evaluate.reranking import spectral_refinement
 from reid_evaluate.reranking.spectral_refinement import spectral_refine
 from reid_plugins.postprocess.spectral_refine import SpectralRefineParams, build
 
-
-def vectors(rows):
-    features = torch.tensor(np.asarray(rows), dtype=torch.float32)
-    return Vectors(features, np.arange(len(rows)).astype(str), np.zeros(len(rows), dtype=int))
-
-
-def comparison_of(query, gallery, distance=None):
-    return Comparison(vectors(query), vectors(gallery), distance or Cosine())
-
-
-def keys_of(comparison, block_size=1000):
-    out = torch.full((len(comparison.query), len(comparison.gallery)), torch.nan)
-    for start in range(0, len(out), block_size):
-        stop = min(start + block_size, len(out))
-        comparison.keys.fill(start, stop, out[start:stop])
-    return out.numpy()
-
-
-def random_rows(rng, count, size):
-    return rng.standard_normal((count, size)) * rng.uniform(0.1, 10, (count, 1))
-
-
 # ---- brute force ------------------------------------------------------------------------
-
-
-def unit(vector):
-    norm = math.sqrt(sum(x * x for x in vector))
-    return [x / norm for x in vector] if norm else list(vector)
-
-
-def dot(a, b):
-    return sum(x * y for x, y in zip(a, b, strict=True))
 
 
 def brute_force(query, gallery, old_keys, k, temperature):

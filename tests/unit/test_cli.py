@@ -340,9 +340,8 @@ def test_long_names_are_kept_apart_from_their_summaries(install_plugin, answer):
     assert f"{name} hi" in answer("plugins")[1]
 
 
-def test_errors_says_when_every_plugin_loads(answer, catalog):
-    if catalog.faults:
-        pytest.skip("another package's plugin fails to load here")
+def test_errors_says_when_every_plugin_loads(answer, monkeypatch):
+    monkeypatch.setenv("REID_CORE_NO_THIRD_PARTY", "1")  # whose faults are their own affair
     assert answer("plugins", "--errors") == (0, "every plugin loads\n", "")
 
 

@@ -165,6 +165,7 @@ def test_blocks_that_are_not_generated_are_left_alone(refresh_docs):
 
 def test_the_table_of_components_names_every_built_in_one(refresh_docs, catalog):
     text = refresh_docs.refreshed("<!-- components -->\n<!-- end -->\n")
-    for offer in catalog.offers:
-        if offer.distribution == "reid-core":
-            assert f"| {offer.kind} | `{offer.component.name}` |" in text
+    built_in = [offer for offer in catalog.offers if offer.distribution == "reid-core"]
+    assert {offer.kind for offer in built_in} == set(KINDS)
+    for offer in built_in:
+        assert f"| {offer.kind} | `{offer.component.name}` |" in text

@@ -181,9 +181,12 @@ def test_loaders_leave_global_randomness_alone(catalog, store, workers):
     loader = evaluation_loader(store, positions, test_time, batch_size=4, workers=workers)
     assert sum(len(images) for images in loader) == 7
     assert global_randomness() == before
-    if not workers:
-        loaded(catalog, store)
-        assert global_randomness() == before
+
+
+def test_the_training_loader_leaves_global_randomness_alone(catalog, store):
+    before = global_randomness()
+    loaded(catalog, store)
+    assert global_randomness() == before
 
 
 def test_evaluation_sees_each_image_once_in_the_order_of_the_positions(catalog, store):

@@ -192,6 +192,34 @@ def test_weight_and_logits_are_handed_to_those_that_need_them(tiny_params, catal
     assert torch.equal(plain.pids, PIDS)
 
 
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("normalize", [False, True])
+@pytest.mark.parametrize("on", ["feature", "embedding"])
+def test_the_logits_are_the_classifier_s_of_what_the_loss_sees(
+    tiny_params, catalog_with, on, normalize, bias
+):
+    recorder = Recorder()
+    losses = [{"name": "class_probe", "on": on, "normalize": normalize}]
+    catalog, classifier = catalog_with(seen_by(recorder)), {"bias": bias}
+    module = module_of(tiny_params, catalog, losses, classifier=classifier)
+    for parameter in module.model.classifier.parameters():
+        nn.init.normal_(parameter)
+    module(BATCH)
+    output = module.model(BATCH.images)
+    assert [name for name, _ in recorder.seen] == ["global", "b_global"]
+    for name, given in recorder.seen:
+        layer, branch = module.model.classifier[name], output.branches[name]
+        rows = getattr(branch, on).double()
+        if normalize:
+            rows = rows / (rows**2).sum(dim=1, keepdim=True).sqrt()
+        expected = rows @ layer.weight.double().T + (layer.bias.double() if bias else 0.0)
+        torch.testing.assert_close(given.logits.double(), expected, rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(given.features.double(), rows, rtol=1e-5, atol=1e-6)
+        assert torch.equal(given.weight, layer.weight)
+        raw = output.logits[name].double()  # of the embedding as it is
+        assert torch.allclose(raw, expected, atol=1e-2) == (on == "embedding" and not normalize)
+
+
 def test_losses_see_float32_outside_autocast(tiny_params, catalog_with):
     dtypes, inside = set(), []
 

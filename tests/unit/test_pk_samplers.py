@@ -17,6 +17,7 @@ from reid_core import ReidError
 from reid_core.component import call_build
 from reid_plugins.sampler import camera_balanced, class_balanced, dataset_balanced, weighted
 from reid_plugins.toolkit.pk_batches import PKParams
+from sampler_batches import batches_of, joined
 
 MODULES = (class_balanced, camera_balanced, dataset_balanced, weighted)
 COMPONENTS = {
@@ -69,18 +70,6 @@ class People:
             rank=rank,
             world_size=world_size,
         )
-
-
-def batches_of(sampler, epoch=0):
-    """Return the batches of an epoch as lists of indices."""
-    sampler.set_epoch(epoch)
-    batches = list(sampler)
-    assert {e for batch in batches for e, _ in batch} <= {epoch}
-    return [[index for _, index in batch] for batch in batches]
-
-
-def joined(batches):
-    return list(chain.from_iterable(batches))
 
 
 many_cameras = st.lists(

@@ -211,10 +211,10 @@ def test_a_page_is_accessible_as_far_as_its_source_tells(save):
     page = report(save())
     ids = [node["id"] for node in page.all() if "id" in node.attributes]
     assert len(ids) == len(set(ids))
-    for node in page.all():
-        for attribute in ("aria-labelledby", "aria-describedby", "for"):
-            if attribute in node.attributes:
-                assert node[attribute] in ids
+    naming = ("aria-labelledby", "aria-describedby", "for")
+    named = {(a, node[a]) for node in page.all() for a in naming if a in node.attributes}
+    assert {attribute for attribute, _ in named} == set(naming)
+    assert {name for _, name in named} <= set(ids)
     assert all(node["href"][1:] in ids for node in [*page.all("a"), *page.all("use")])
     assert all(node["alt"] for node in page.all("img"))
     assert all(node["scope"] in ("row", "col") for node in page.all("th"))

@@ -4,7 +4,6 @@ What holds for every P x K sampler is in ``test_pk_samplers.py``.
 """
 
 from collections import Counter
-from itertools import chain
 
 import numpy as np
 import pytest
@@ -15,6 +14,7 @@ from reid_core import ReidError
 from reid_core.component import call_build
 from reid_plugins.sampler import class_balanced, random_order, weighted
 from reid_plugins.toolkit.rounds import shuffled_rounds
+from sampler_batches import batches_of, joined
 
 
 def make(module, labels, *, seed=0, rank=0, world_size=1, **params):
@@ -30,19 +30,6 @@ def make(module, labels, *, seed=0, rank=0, world_size=1, **params):
         rank=rank,
         world_size=world_size,
     )
-
-
-def batches_of(sampler, epoch=0):
-    """Return the batches of an epoch as lists of indices."""
-    sampler.set_epoch(epoch)
-    batches = list(sampler)
-    assert {e for batch in batches for e, _ in batch} <= {epoch}
-    return [[index for _, index in batch] for batch in batches]
-
-
-def joined(batches):
-    """Return the indices of all batches in order."""
-    return list(chain.from_iterable(batches))
 
 
 def labels_of(sizes):

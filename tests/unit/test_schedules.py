@@ -324,10 +324,14 @@ def test_a_milestone_at_a_step_is_reached_by_this_step(steps, epoch, step):
     at_step = epoch * steps + step % steps
     schedule = make(multi_step, milestones=[at_step / steps], per="iteration")
 
-    for number, expected in ((at_step - 1, 1), (at_step, 0.1), (at_step + 1, 0.1)):
-        if number >= 0:
-            progress = at(number // steps, step=number % steps, steps_per_epoch=steps)
-            assert schedule(progress, []) == pytest.approx(expected)
+    def factor(number):
+        progress = at(number // steps, step=number % steps, steps_per_epoch=steps)
+        return schedule(progress, [])
+
+    assert factor(at_step) == pytest.approx(0.1)
+    assert factor(at_step + 1) == pytest.approx(0.1)
+    if at_step:
+        assert factor(at_step - 1) == 1
 
 
 # ---- cosine, poly -----------------------------------------------------------------------

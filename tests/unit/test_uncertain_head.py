@@ -202,8 +202,8 @@ def test_the_mean_is_0_over_a_batch_and_a_running_one_in_evaluation(params):
         vectors = random_vectors(seed=seed)
         share = loop_uncertainty(module, vectors, module.log_norm)[1].item()
         uc = module.train()(vectors)
-        if (uc + share).abs().max() <= 0.5:
-            assert uc.mean().item() == pytest.approx(0, abs=1e-12)
+        # Without outliers, which enter with half a unit at most, this is a mean of 0.
+        assert (uc + share).clamp(-0.5, 0.5).mean().item() == pytest.approx(share, abs=1e-12)
         mean += 0.01 * (share - mean)
         norms = vectors.norm(dim=1)
         norms = norms.log() if module.log_norm else norms
