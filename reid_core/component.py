@@ -123,11 +123,14 @@ class EvaluatorComponent(Component):
             ``"logits"`` and ``"aux"``.
         output_param: Param that names the one of ``outputs`` that is read; without it, all
             are.
+        distance: Name of the distance that images are compared by where an entry names none;
+            None for evaluators that compare none.
     """
 
     splits: tuple[str, ...]
     outputs: tuple[str, ...] = ("embedding",)
     output_param: str | None = None
+    distance: str | None = None
 
     def takes(self, keyword: str) -> bool:
         """Say whether ``build`` asks for a keyword of its kind, such as ``postprocess``."""

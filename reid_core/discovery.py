@@ -56,17 +56,22 @@ class _Package:
     name: str
     version: str
     entries: list[EntryPoint]
+    is_installed: bool = True
 
 
 def _packages(faults: list[PluginFault]) -> list[_Package]:
     """Return who declares plugins, each entry point once; report equal names of two packages."""
     third_party = os.environ.get(OFF_SWITCH, "") in ("", "0")
     found = [package for dist in distributions() if (package := _package(dist, faults))]
+    # What a build has left in a clone may be older than what is installed.
+    installed = {package.name for package in found if package.is_installed}
     first: dict[str, tuple[str, str]] = {}
     result = []
     # Ours come first, so that nobody can take a built-in's entry point away.
     for package in sorted(found, key=lambda p: p.name != OUR_DISTRIBUTION):
         if not third_party and package.name != OUR_DISTRIBUTION:
+            continue
+        if not package.is_installed and package.name in installed:
             continue
         entries = []
         for entry in package.entries:
@@ -76,7 +81,6 @@ def _packages(faults: list[PluginFault]) -> list[_Package]:
             elif first[entry.name] != (package.name, entry.value):
                 cause = f"entry point '{entry.name}' is already declared by {first[entry.name][0]}"
                 faults.append(_fault(entry.name, package, f"{cause}; rename it"))
-            # else: a clone's egg-info repeats its own
         result.append(_Package(package.name, package.version, entries))
     return result
 
@@ -92,7 +96,8 @@ def _package(dist: Distribution, faults: list[PluginFault]) -> _Package | None:
     package = _Package("unknown", "unknown", [])
     try:
         # A damaged installation may have lost its name and version.
-        package = _Package(dist.name or "unknown", dist.version or "unknown", [])
+        is_installed = dist.read_text("RECORD") is not None
+        package = _Package(dist.name or "unknown", dist.version or "unknown", [], is_installed)
         package.entries.extend(dist.entry_points.select(group=GROUP))
     except Exception as error:
         faults.append(_fault("entry_points.txt", package, f"cannot be read: {_text(error)}"))

@@ -70,6 +70,7 @@ def install_plugin(tmp_path, monkeypatch):
             f"Metadata-Version: 2.1\nName: {distribution}\nVersion: {version}\n"
         )
         entries = entries or {distribution: next(iter(sources))}
+        (info / "RECORD").write_text("")
         lines = [f"{name} = {value}" for name, value in entries.items()]
         (info / "entry_points.txt").write_text("\n".join(["[reid_core]", *lines, ""]))
         for module, source in sources.items():

@@ -10,8 +10,8 @@ from reid_core.evaluation.build_evaluator import build_evaluator
 from reid_core.evaluation.dry_run import check_targets
 from reid_core.evaluation.run_evaluators import Evaluated, Extract, evaluate
 from reid_core.evaluation.targets import Targets, target_entries
+from reid_core.features.averaging import check_scales
 from reid_core.features.extraction import ModelUnderTest
-from reid_core.features.test_time_averaging import check_scales
 from reid_core.params.schema import EvaluationEntry
 from reid_core.training.loop import Training
 

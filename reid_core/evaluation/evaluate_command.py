@@ -24,9 +24,9 @@ from reid_core.evaluation.run_evaluators import (
 )
 from reid_core.evaluation.saved_scores import save_scores
 from reid_core.evaluation.targets import Targets, target_entries
+from reid_core.features.averaging import check_scales
 from reid_core.features.extraction import ModelUnderTest
 from reid_core.features.feature_files import load_features, save_features
-from reid_core.features.test_time_averaging import check_scales
 from reid_core.files import user_path
 from reid_core.network.trained_model import weights_of
 from reid_core.network.weights import WeightsFile, load_model, read_weights

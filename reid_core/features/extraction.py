@@ -16,7 +16,7 @@ from reid_core.data.loaders import evaluation_loader
 from reid_core.data.store import Store
 from reid_core.data.transforms import Pipeline
 from reid_core.errors import ReidError
-from reid_core.features.test_time_averaging import averaged, averaging_facts
+from reid_core.features.averaging import averaged, averaging_facts
 from reid_core.params.schema import ExtractionParams
 
 Classes = tuple[tuple[str, str], ...]

@@ -132,11 +132,16 @@ def weights_metadata(
     }
 
 
-def _compared_by(params: RunParams) -> dict[str, str]:
+def _compared_by(params: RunParams) -> dict[str, str | None]:
     """Return which vector the first evaluation ranks by, and with which distance."""
-    first = params.evaluation[0] if params.evaluation else None
-    distance = first.distance.name if first and first.distance else "cosine"
-    return {"output": getattr(first and first.params, "output", "embedding"), "distance": distance}
+    if not params.evaluation:
+        return {"output": "embedding", "distance": None}
+    first = params.evaluation[0]
+    output = first.component.output_param
+    return {
+        "output": getattr(first.params, output) if output else "embedding",
+        "distance": first.distance.name if first.distance else first.component.distance,
+    }
 
 
 def read_weights(path: Path) -> WeightsFile:

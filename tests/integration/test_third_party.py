@@ -72,8 +72,13 @@ def succeeded(process):
 
 def copied(source, target):
     """Copy sources without what tools have left there, so that only sources make the wheel."""
-    left = (".*", "*.egg-info", "__pycache__", "build", "dist", "runs")
-    shutil.copytree(source, target, ignore=shutil.ignore_patterns(*left))
+    anywhere = shutil.ignore_patterns(".*", "*.egg-info", "__pycache__")
+    at_the_top = {"build", "dist", "runs"}  # a room of the core is called runs, too
+
+    def left(folder, names):
+        return anywhere(folder, names) | (at_the_top if Path(folder) == Path(source) else set())
+
+    shutil.copytree(source, target, ignore=left)
     return target
 
 

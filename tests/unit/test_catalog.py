@@ -310,6 +310,20 @@ def test_the_same_declaration_seen_twice_is_no_clash(install_plugin, tmp_path, m
     assert [f for f in found.faults if f.distribution == "reid-same"] == []
 
 
+def test_what_an_older_build_has_left_in_a_clone_hides_nothing(
+    install_plugin, tmp_path, monkeypatch
+):
+    install_plugin("reid-moved", {"reid_moved_plugin": supcon(name="moved")})
+    left = tmp_path / "clone" / "reid_moved.egg-info"
+    left.mkdir(parents=True)
+    (left / "PKG-INFO").write_text("Metadata-Version: 2.1\nName: reid-moved\nVersion: 0.9\n")
+    (left / "entry_points.txt").write_text("[reid_core]\nreid-moved = reid_where_it_was\n")
+    monkeypatch.syspath_prepend(tmp_path / "clone")
+    found = load_catalog()
+    assert found.offer("loss", "moved").version == "1.0"
+    assert [f for f in found.faults if f.distribution == "reid-moved"] == []
+
+
 def test_two_offers_of_one_name_fail_only_where_the_name_is_used(install_plugin):
     install_plugin("reid-x", {"reid_x_plugin": supcon("x")})
     install_plugin("reid-y", {"reid_y_plugin": supcon("y")})

@@ -24,9 +24,9 @@ from reid_core.data.transforms import Pipeline
 from reid_core.errors import ParamsError
 from reid_core.evaluation.during_training import Scorer
 from reid_core.evaluation.evaluate_command import run_evaluation
+from reid_core.features.averaging import check_scales
 from reid_core.features.extraction import ModelUnderTest, extract
 from reid_core.features.feature_files import load_features
-from reid_core.features.test_time_averaging import check_scales
 from reid_core.files import user_path
 from reid_core.network.weights import save_weights, weights_metadata
 from reid_core.params.entries import AugmentationEntry

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from reid_plugins.dataset._attributes import make_person
 from reid_plugins.dataset._camera import make_camera
 from reid_plugins.dataset._people import draw_person
-from reid_plugins.dataset._person import make_person
 from reid_plugins.dataset._scenes import draw_background
 
 

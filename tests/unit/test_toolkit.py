@@ -65,8 +65,16 @@ def test_the_docstring_of_a_loss_a_head_a_sampler_or_a_schedule_names_what_it_st
 
 
 def test_nothing_private_is_imported_from_another_file():
-    for path in sorted(PLUGINS.rglob("*.py")):
-        for module, name in imports_of(path):
-            if name.startswith("_") and module.partition(".")[0].startswith("reid_"):
-                # A module of the own folder may be called so; what is in it may not.
-                assert (PLUGINS.parent / Path(*module.split("."), f"{name}.py")).is_file(), path
+    private = [
+        (path, module, name)
+        for path in sorted(PLUGINS.rglob("*.py"))
+        for module, name in imports_of(path)
+        if name.startswith("_") and module.partition(".")[0].startswith("reid_")
+    ]
+    # A module of the own folder may be called so; what is in it may not.
+    wrong = [
+        (path, name)
+        for path, module, name in private
+        if not (PLUGINS.parent / Path(*module.split("."), f"{name}.py")).is_file()
+    ]
+    assert wrong == []

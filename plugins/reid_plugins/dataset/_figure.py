@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw
 
+from reid_plugins.dataset._attributes import Person
 from reid_plugins.dataset._camera import Camera, shade
 from reid_plugins.dataset._pen import Pen, Pose, make_pen, make_pose
-from reid_plugins.dataset._person import Person
 
 _Outline = tuple[tuple[float, float], ...]
 _SASH: _Outline = ((0.0, 0.0), (0.35, 0.0), (1.0, 0.75), (1.0, 1.0), (0.8, 1.0), (0.0, 0.3))

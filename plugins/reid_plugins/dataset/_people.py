@@ -8,9 +8,9 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
+from reid_plugins.dataset._attributes import Person
 from reid_plugins.dataset._camera import Camera, develop
 from reid_plugins.dataset._figure import paint_person
-from reid_plugins.dataset._person import Person
 from reid_plugins.dataset._scenes import paint_occluder, paint_scene
 
 

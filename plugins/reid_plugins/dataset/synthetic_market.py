@@ -34,7 +34,7 @@ class SyntheticMarketParams(Params):
     train_images: int = Field(
         default=2, ge=1, description="Images per training identity and camera."
     )
-    test_images: int = Field(
+    test_loaders: int = Field(
         default=2, ge=2, description="Images per test identity and camera; one is the query."
     )
     distractors: int = Field(default=60, ge=0, description="Gallery images without a person.")
@@ -45,9 +45,9 @@ class SyntheticMarketParams(Params):
 
 def encode_person(params: SyntheticMarketParams, pid: int, camid: int, shot: int) -> bytes:
     """Draw one detection of a person and return it as a JPEG file's bytes."""
+    from reid_plugins.dataset._attributes import make_person
     from reid_plugins.dataset._camera import make_camera
     from reid_plugins.dataset._people import draw_person
-    from reid_plugins.dataset._person import make_person
 
     rng = np.random.default_rng([params.seed, 1, pid, camid, shot])
     camera = make_camera(params.seed, camid)
@@ -69,7 +69,7 @@ def list_images(params: SyntheticMarketParams) -> Iterator[ImageRecord]:
     for number in range(params.train_identities + params.test_identities):
         test = number >= params.train_identities
         for camid in range(1, params.cameras + 1):
-            for shot in range(params.test_images if test else params.train_images):
+            for shot in range(params.test_loaders if test else params.train_images):
                 folder, split = TRAIN_FOLDER, "train"
                 if test:
                     query = shot == 0

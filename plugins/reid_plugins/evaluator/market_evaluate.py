@@ -43,5 +43,6 @@ def reid_evaluator() -> list[EvaluatorComponent]:
             splits=("query", "gallery"),
             outputs=("embedding", "feature"),
             output_param="output",
+            distance="cosine",
         )
     ]
