@@ -21,7 +21,7 @@ class Scorer:
 
     def __init__(self, training: Training, stores: Stores) -> None:
         """Open every target that an evaluation uses, so that a missing one is found now."""
-        self.params = training.params
+        self.training, self.params = training, training.params
         self.targets = Targets(target_entries(self.params), stores)
         self.model = model_in_training(training)
         check_targets(

@@ -22,6 +22,7 @@ from reid_core.params.validation import check_eval_params, check_run_params
 from reid_core.runs.start_and_resume import resume_train, start_train
 from reid_core.training.assembly import build_training, check_on_meta
 from reid_core.training.loop import train_one_epoch
+from reid_plugins.command._pictures import draw_run
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -152,7 +153,7 @@ def test_a_student_comes_to_answer_like_its_teacher(start, teacher, supervised, 
     assert (means(end, "monitors", alike) > means(begin, "monitors", alike)).all()
 
 
-def test_the_record_names_every_term_and_counts_it_with_its_weight(start, teacher):
+def test_the_record_names_every_term_and_counts_it_with_its_weight(start, teacher, tiny_catalog):
     run = start(objective=taught(teacher.path))
     for line in steps_of(run):
         assert list(line["losses"]) == ["softmax", "triplet", *NAMES]
@@ -170,6 +171,7 @@ def test_the_record_names_every_term_and_counts_it_with_its_weight(start, teache
         }
         # The teacher's accuracy is not the student's.
         assert line["monitors"]["accuracy"] == line["monitors"]["softmax.accuracy"]
+    draw_run(run, params_of(run, tiny_catalog))
     assert (run.pictures / "curves.png").is_file()
 
 
@@ -219,7 +221,7 @@ def test_training_leaves_the_teacher_as_it_was(assemble, teacher):
     network = parts.module.objectives[1].teacher.model
     before = copy.deepcopy(network.state_dict())
     student = copy.deepcopy(parts.module.model.state_dict())
-    train_one_epoch(parts.training())
+    train_one_epoch(parts)
     after = network.state_dict()
     assert all(torch.equal(before[name], after[name]) for name in before)
     assert any("running_mean" in name for name in before)

@@ -96,16 +96,15 @@ def no_waiting_for_the_disk(monkeypatch):
 
 @pytest.fixture(autouse=True)
 def scored_by_script(monkeypatch):
-    """Give every evaluation the score of its epoch, and draw no pictures."""
+    """Give every evaluation the score of its epoch."""
     real = Scorer.scores
 
     def scores(scorer):
         (result,) = real(scorer)
-        metrics = {"score": SCORES[scorer.parts.state.epoch]}
+        metrics = {"score": SCORES[scorer.training.state.epoch]}
         return [replace(result, scores=replace(result.scores, metrics=metrics))]
 
     monkeypatch.setattr(Scorer, "scores", scores)
-    monkeypatch.setattr(Scorer, "pictures", lambda scorer, directory: [])
 
 
 @pytest.fixture(scope="module")
@@ -210,7 +209,7 @@ def train(runs_catalog, monkeypatch):
         ask("step", progress.step + 1)
 
     def due(run):
-        ask("ended", run.parts.state.epoch)
+        ask("ended", run.state.epoch)
         return real_due(run)
 
     def scores(log, kind, label, *rest):

@@ -272,10 +272,11 @@ def test_the_tests_of_the_example_package_pass_with_the_wheel(environment, tmp_p
 
 
 def test_the_third_party_loss_passes_the_contract_tests_of_every_loss(environment, tmp_path):
-    for name in ("conftest.py", "contract"):
+    for name in ("conftest.py", "contract", "support"):
         copy = shutil.copytree if (CLONE / "tests" / name).is_dir() else shutil.copy
         copy(CLONE / "tests" / name, tmp_path / name)
     options = ("-q", "--import-mode=importlib", "-p", "no:cacheprovider", "-k", "supcon")
+    options += ("-o", f"pythonpath={tmp_path / 'support'}")
     output = succeeded(
         environment.run("python", "-m", "pytest", *options, "contract", cwd=tmp_path)
     )

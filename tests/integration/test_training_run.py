@@ -22,6 +22,7 @@ from reid_core.evaluation.evaluate_command import run_evaluation
 from reid_core.params.validation import check_eval_params, check_run_params
 from reid_core.run_directory import RunDirectory
 from reid_core.runs.start_and_resume import resume_train, start_train
+from reid_plugins.command._pictures import draw_run, score_and_draw
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -60,10 +61,13 @@ def people_params(folder, **train):
 
 @pytest.fixture(scope="module")
 def trained(catalog, tmp_path_factory):
-    """A finished run."""
+    """A finished run with its pictures."""
     folder = tmp_path_factory.mktemp("trained")
-    params = people_params(folder, evaluate_every=5, checkpoint_every_steps=4)
-    return start_train(check_run_params(params, catalog, "test"), catalog, "run")
+    raw = people_params(folder, evaluate_every=5, checkpoint_every_steps=4)
+    params = check_run_params(raw, catalog, "test")
+    run = start_train(params, catalog, "run")
+    draw_run(run, params)
+    return run
 
 
 def lines_of(run, kind=None):
@@ -210,11 +214,12 @@ def test_resuming_a_finished_run_leaves_the_same_weights_and_all_pictures(
 ):
     run = start(evaluation=tiny_params["evaluation"])
     before = run.last_weights.read_bytes()
+    params = check_run_params(json.loads(run.params.read_text()), tiny_catalog, "test")
+    draw_run(run, params)
     pictures = sorted(run.pictures.iterdir())
     for picture in pictures:
         picture.unlink()
-    params = check_run_params(json.loads(run.params.read_text()), tiny_catalog, "test")
-    resume_train(run.path, tiny_catalog, params)
+    draw_run(resume_train(run.path, tiny_catalog, params), params)
     assert run.last_weights.read_bytes() == before
     assert sorted(run.pictures.iterdir()) == pictures
 
@@ -353,7 +358,22 @@ def test_a_run_its_weights_alone_and_saved_features_score_alike(trained, catalog
     best = max((e["metrics"] for e in lines_of(trained, "evaluation")), key=lambda m: m["mAP"])
     assert run == [best]
     assert (out / "scores-market_evaluate-synthetic_market.json").is_file()
+
+
+def test_an_evaluation_draws_what_it_has_saved_and_nothing_of_images_it_has_not(
+    trained, catalog, tmp_path
+):
+    raw, out, again = json.loads(trained.params.read_text()), tmp_path / "out", tmp_path / "again"
+    score_and_draw(
+        check_eval_params({"run": str(trained.path), "output_dir": str(out)}, catalog, "test"),
+        catalog,
+    )
     assert (out / "ranked-market_evaluate-synthetic_market.png").is_file()
+    files = {s: str(out / "features" / f"synthetic_market-{s}.npz") for s in ("query", "gallery")}
+    saved = {"features": files, "evaluation": raw["evaluation"], "output_dir": str(again)}
+    score_and_draw(check_eval_params(saved, catalog, "test"), catalog)
+    assert (again / "scores-market_evaluate-features.json").is_file()
+    assert list(again.glob("*.png")) == []
 
 
 def test_a_missing_features_file_of_a_split_is_named(trained, catalog, tmp_path):

@@ -344,7 +344,9 @@ def recognising(tiny_params, catalog_with, *, probe, id_probe):
     return module_of(tiny_params, catalog, [{"name": "probe"}, {"name": "id_probe"}])
 
 
-def test_a_monitor_that_is_called_accuracy_does_not_drive_the_progress(tiny_params, catalog_with):
+def test_a_monitor_that_is_called_accuracy_does_not_drive_the_progress(
+    train, tiny_params, catalog_with
+):
     losses = {"probe": Recognition(monitor=1.0), "id_probe": Recognition(field=0.25)}
     module = recognising(tiny_params, catalog_with, **losses)
     result = module(BATCH)
@@ -354,7 +356,7 @@ def test_a_monitor_that_is_called_accuracy_does_not_drive_the_progress(tiny_para
     assert state.accuracy == pytest.approx(0.25)
 
 
-def test_without_the_field_there_is_no_accuracy(tiny_params, catalog_with):
+def test_without_the_field_there_is_no_accuracy(train, tiny_params, catalog_with):
     losses = {"probe": Recognition(monitor=1.0), "id_probe": Recognition()}
     module = recognising(tiny_params, catalog_with, **losses)
     result = module(BATCH)

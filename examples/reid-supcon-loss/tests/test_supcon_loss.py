@@ -8,10 +8,9 @@ import torch
 from reid_supcon_loss import supcon_loss
 
 from reid_core import ReidError
+from reid_core.component import call_build
 from reid_core.contracts import BranchSpec, LossInput, LossOutput, Progress
 from reid_core.discovery import isolated_catalog, load_catalog
-from reid_core.params.messages import read_params
-from reid_core.params.schema import LossEntry
 from reid_core.params.validation import check_run_params
 from reid_plugins.toolkit.pair_mining import pair_masks
 
@@ -26,8 +25,9 @@ def catalog():
 
 def compute(catalog, features, pids, **params) -> LossOutput:
     """Build the loss as a training does, and call it on vectors that are normalised already."""
-    entry = read_params(LossEntry, {"name": "supcon", "params": params}, catalog)
-    loss = entry.build(dim=features.shape[1], num_pids=9, branch=BRANCH)
+    supcon = catalog.component("loss", "supcon")
+    checked = supcon.params(**params)
+    loss = call_build(supcon, checked, dim=features.shape[1], num_pids=9, branch=BRANCH)
     return loss(LossInput(features, pids, torch.zeros_like(pids), PROGRESS))
 
 
