@@ -16,6 +16,7 @@ from pydantic import (
     ValidationInfo,
     field_validator,
 )
+from pydantic_core import PydanticKnownError
 
 from reid_core.catalog import Catalog, Offer
 from reid_core.component import (
@@ -51,6 +52,8 @@ class NamedParams(Params):
     @classmethod
     def _typed(cls, given: Any, handler: Any, info: ValidationInfo) -> Any:
         """Check the params with the model that belongs to the name; its errors keep their place."""
+        if not isinstance(given, dict):
+            raise PydanticKnownError("dict_type")
         if info.context is None or "name" not in info.data:
             return given
         model = cls.params_model(info.data["name"], info.context)

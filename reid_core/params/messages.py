@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -10,7 +11,7 @@ from pydantic import ValidationError
 
 from reid_core.catalog import Catalog
 from reid_core.component import Params
-from reid_core.errors import did_you_mean, shortened
+from reid_core.errors import ReidError, did_you_mean, shortened
 from reid_core.params.entries import NamedParams
 
 Model = TypeVar("Model", bound=Params)
@@ -123,14 +124,21 @@ def _inner(annotation: Any, key: Any, node: Any, catalog: Catalog | None) -> Any
     """Return the annotation of what lies under a key of some data."""
     if isinstance(annotation, type) and issubclass(annotation, Params):
         if key == "params" and issubclass(annotation, NamedParams) and catalog is not None:
-            return annotation.params_model(node["name"], catalog)
+            return _params_model(annotation, node.get("name"), catalog)
         field = annotation.model_fields.get(key)
         return field.annotation if field else None
-    arguments = getattr(annotation, "__args__", ())
+    arguments = [a for a in getattr(annotation, "__args__", ()) if a is not type(None)]
     models = [inner for inner in arguments if key in _fields(inner)]
     return (
         _inner(models[0], key, node, catalog) if models else (arguments[-1] if arguments else None)
     )
+
+
+def _params_model(entry: type[NamedParams], name: Any, catalog: Catalog) -> type[Params] | None:
+    """Return the model of an entry's params; None for a name that is wrong itself."""
+    with suppress(ReidError, KeyError):
+        return entry.params_model(name, catalog) if isinstance(name, str) else None
+    return None
 
 
 _LIMITS = {

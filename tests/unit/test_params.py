@@ -395,6 +395,16 @@ def test_an_unknown_component_is_reported_where_it_stands(
     assert ", ".join(catalog.names(kind)) in problem
 
 
+def test_params_that_are_no_object_are_reported_beside_a_wrong_name(problems):
+    found = problems("backbone.name=resnet19", "backbone.params=5", "optimizer.name=adm")
+    assert [problem.partition(":")[0] for problem in found] == [
+        "backbone.name",
+        "backbone.params",
+        "optimizer.name",
+    ]
+    assert found[1] == "backbone.params: expected an object, got 5"
+
+
 def test_long_wrong_values_are_shortened(problems):
     (problem,) = problems(f"train.epochs={'x' * 5000}")
     assert problem.startswith('train.epochs: expected a whole number, got "xxx')
@@ -744,6 +754,15 @@ def test_a_dataset_entry_can_be_checked_alone(catalog):
             "evaluation.0.params.ap: expected 'standard' or 'trapezoid', got \"x\"",
         ),
         ({"run": 5}, "run: expected a string, got 5"),
+        ({"run": "a", "evaluation": [{}]}, "evaluation.0.name: required, but missing"),
+        (
+            {"run": "a", "evaluation": [{**MARKET, "params": {"junk_ruel": "x"}}]},
+            "evaluation.0.params.junk_ruel: unknown key; did you mean 'junk_rule'?",
+        ),
+        (
+            {"run": "a", "evaluation": [{**MARKET, "distanse": {"name": "cosine"}}]},
+            "evaluation.0.distanse: unknown key; did you mean 'distance'?",
+        ),
         ({"run": "a", "trgets": {}}, "trgets: unknown key; did you mean 'targets'?"),
         ({"run": "a", "features": {"query": 5}}, "features.query: expected a string, got 5"),
     ],

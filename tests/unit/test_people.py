@@ -1,5 +1,7 @@
 """The drawn people and places behind the data set `synthetic_market`."""
 
+from collections import Counter
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -126,3 +128,16 @@ def test_every_attribute_value_occurs_among_two_hundred_people():
 def test_a_negative_seed_is_refused():
     with pytest.raises(ValueError, match="non-negative"):
         make_person(-1, 0)
+
+
+# ---- how many pictures ------------------------------------------------------------------
+
+
+def test_every_number_of_the_params_is_that_of_the_pictures(catalog):
+    market = catalog.component("dataset", "synthetic_market")
+    given = {"train_identities": 3, "test_identities": 2, "cameras": 2, "train_images": 4}
+    listing = market.build(market.params(**given, test_images=5, distractors=6, junk=7))
+    counts = Counter(record.split for record in listing.records)
+    assert counts == {"train": 3 * 2 * 4, "query": 2 * 2, "gallery": 2 * 2 * (5 - 1) + 6 + 7}
+    assert sum(record.distractor for record in listing.records) == 6
+    assert sum(record.junk for record in listing.records) == 7

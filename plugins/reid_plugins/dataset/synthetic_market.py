@@ -34,7 +34,7 @@ class SyntheticMarketParams(Params):
     train_images: int = Field(
         default=2, ge=1, description="Images per training identity and camera."
     )
-    test_loaders: int = Field(
+    test_images: int = Field(
         default=2, ge=2, description="Images per test identity and camera; one is the query."
     )
     distractors: int = Field(default=60, ge=0, description="Gallery images without a person.")
@@ -69,7 +69,7 @@ def list_images(params: SyntheticMarketParams) -> Iterator[ImageRecord]:
     for number in range(params.train_identities + params.test_identities):
         test = number >= params.train_identities
         for camid in range(1, params.cameras + 1):
-            for shot in range(params.test_loaders if test else params.train_images):
+            for shot in range(params.test_images if test else params.train_images):
                 folder, split = TRAIN_FOLDER, "train"
                 if test:
                     query = shot == 0
