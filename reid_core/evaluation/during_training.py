@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from reid_core.data.dataset_stores import Stores
 from reid_core.data.transforms import Pipeline
 from reid_core.evaluation.build_evaluator import build_evaluator
-from reid_core.evaluation.dry_run import check_targets
+from reid_core.evaluation.rehearsal import check_targets
 from reid_core.evaluation.run_evaluators import Evaluated, Extract, evaluate
 from reid_core.evaluation.targets import Targets, target_entries
 from reid_core.features.averaging import check_scales

@@ -14,7 +14,7 @@ from reid_core.data.dataset_stores import Stores
 from reid_core.data.store import Store
 from reid_core.data.transforms import Pipeline
 from reid_core.errors import ReidError
-from reid_core.evaluation.dry_run import check_targets
+from reid_core.evaluation.rehearsal import check_targets
 from reid_core.evaluation.run_evaluators import (
     Evaluated,
     Extract,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from reid_core.catalog import Catalog
 from reid_core.contracts import Classes
-from reid_core.data.preprocessing import MeasuredPreprocessing
+from reid_core.data.measured_preprocessing import MeasuredPreprocessing
 from reid_core.errors import ReidError
 from reid_core.files import user_path
 from reid_core.network.model import ReIDModel

@@ -12,9 +12,10 @@ from reid_core.console import say
 from reid_core.contracts import ParamsKind, Translation
 from reid_core.discovery import OFF_SWITCH
 from reid_core.errors import ParamsError
-from reid_core.params.json_file import Raw, overridden, parse_json
+from reid_core.params.json_file import Raw, parse_json
+from reid_core.params.overrides import overridden
+from reid_core.params.recognition import recognitions
 from reid_core.params.schema import EvalParams, RunParams
-from reid_core.params.translators import recognitions
 from reid_core.params.validation import check_eval_params, check_run_params
 
 

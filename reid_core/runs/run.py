@@ -16,7 +16,7 @@ from reid_core.interrupt import Interrupt
 from reid_core.network.weights import save_weights, weights_metadata
 from reid_core.run_directory import RunDirectory
 from reid_core.runs.checkpoint import save_checkpoint
-from reid_core.runs.log import RunLog
+from reid_core.runs.metrics_log import RunLog
 from reid_core.training.loop import StepResult, Training, check_weights, train_one_epoch
 
 

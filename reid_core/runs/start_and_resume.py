@@ -17,7 +17,8 @@ from reid_core.data.dataset_stores import Stores
 from reid_core.data.training_images import TrainingImages
 from reid_core.evaluation.during_training import Scorer
 from reid_core.files import user_path
-from reid_core.network.weights import load_snapshot, read_weights
+from reid_core.network.snapshot import load_snapshot
+from reid_core.network.weights import read_weights
 from reid_core.params.json_file import read_json
 from reid_core.params.schema import RunParams
 from reid_core.run_directory import RunDirectory, new_run_path

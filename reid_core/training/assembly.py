@@ -11,7 +11,7 @@ import torch
 from reid_core.catalog import Catalog
 from reid_core.contracts import BatchSampler, Classes, Preprocessing
 from reid_core.data.loaders import EpochBatches, training_loader
-from reid_core.data.preprocessing import MeasuredPreprocessing
+from reid_core.data.measured_preprocessing import MeasuredPreprocessing
 from reid_core.data.training_images import TrainingImages
 from reid_core.data.transforms import Pipeline
 from reid_core.errors import ReidError, name_list
@@ -21,11 +21,7 @@ from reid_core.params.entries import numbered_names
 from reid_core.params.schema import RunParams
 from reid_core.training.freezing import Freezing
 from reid_core.training.loop import Training, TrainingModule, TrainState
-from reid_core.training.parameter_groups import (
-    build_optimizer,
-    group_table,
-    parameter_groups,
-)
+from reid_core.training.parameter_groups import build_optimizer, group_table, parameter_groups
 from reid_core.training.weighted_losses import WeightedLosses, build_losses
 
 

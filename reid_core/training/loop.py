@@ -14,14 +14,8 @@ from reid_core.errors import ReidError, name_list
 from reid_core.network.model import ReIDModel
 from reid_core.params.schema import RunParams
 from reid_core.training.freezing import Freezing
-from reid_core.training.parameter_groups import (
-    GroupSettings,
-    Named,
-    loss_weight,
-    rates_by_role,
-    set_rates,
-)
-from reid_core.training.weighted_losses import LossTerm
+from reid_core.training.parameter_groups import GroupSettings, Named, rates_by_role, set_rates
+from reid_core.training.weighted_losses import LossTerm, loss_weight
 
 ACCURACY_MEMORY = 0.9
 """Weight of the past in the running mean of the identity accuracy."""

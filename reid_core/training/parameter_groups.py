@@ -19,9 +19,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from reid_core.contracts import Progress
 from reid_core.errors import ReidError, did_you_mean, name_list
-from reid_core.params.schema import AdamParams, LossWarmup, OptimizerParams, SgdParams
+from reid_core.params.schema import AdamParams, OptimizerParams, SgdParams
 
 Named = tuple[str, nn.Parameter]
 
@@ -135,27 +134,6 @@ def rates_by_role(optimizer: torch.optim.Optimizer) -> dict[str, float]:
         if size > largest.get(group["role"], (0, 0.0))[0]:
             largest[group["role"]] = size, group["lr"]
     return {role: lr for role, (_, lr) in largest.items()}
-
-
-def loss_weight(progress: Progress, warmup: LossWarmup | None) -> float:
-    """Return the factor on the total loss that a step minimises.
-
-    With W warm-up steps (``warmup.epochs`` epochs) the step s, from 0, has the weight
-    min(1, start + (1 - start) (s + 1) / W), as in Person_reID_baseline_pytorch. Unlike a small
-    rate it leaves weight decay as it is, and an optimizer that divides by the gradient's size,
-    such as Adam, hardly notices it.
-
-    Args:
-        progress: Where the training stands.
-        warmup: Length and first weight; None is no warm-up.
-
-    Returns:
-        A number from ``start`` to 1.
-    """
-    if warmup is None:
-        return 1.0
-    done = (progress.step + 1) / (warmup.epochs * progress.steps_per_epoch)
-    return 1.0 if done >= 1 else warmup.start + (1.0 - warmup.start) * done
 
 
 def group_table(groups: Mapping[GroupSettings, Sequence[Named]]) -> list[str]:

@@ -14,7 +14,7 @@ from reid_core.contracts import BranchSpec, Loss, LossInput, Progress, Step, Ter
 from reid_core.errors import ReidError, did_you_mean
 from reid_core.network.model import ReIDModel
 from reid_core.params.entries import numbered_names
-from reid_core.params.schema import LossEntry, RandomKeep, RunParams
+from reid_core.params.schema import LossEntry, LossWarmup, RandomKeep, RunParams
 
 
 class LossTerm(nn.Module):
@@ -182,3 +182,24 @@ def _selected(position: int, entry: LossEntry, branches: Sequence[BranchSpec]) -
             f"{place}: '{component.name}' needs a classifier, and branch '{bare[0]}' has none"
         )
     return chosen
+
+
+def loss_weight(progress: Progress, warmup: LossWarmup | None) -> float:
+    """Return the factor on the total loss that a step minimises.
+
+    With W warm-up steps (``warmup.epochs`` epochs) the step s, from 0, has the weight
+    min(1, start + (1 - start) (s + 1) / W), as in Person_reID_baseline_pytorch. Unlike a small
+    rate it leaves weight decay as it is, and an optimizer that divides by the gradient's size,
+    such as Adam, hardly notices it.
+
+    Args:
+        progress: Where the training stands.
+        warmup: Length and first weight; None is no warm-up.
+
+    Returns:
+        A number from ``start`` to 1.
+    """
+    if warmup is None:
+        return 1.0
+    done = (progress.step + 1) / (warmup.epochs * progress.steps_per_epoch)
+    return 1.0 if done >= 1 else warmup.start + (1.0 - warmup.start) * done

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from reid_core.contracts import Batch, Progress, Step, Term
-from reid_core.data.preprocessing import MeasuredPreprocessing
+from reid_core.data.measured_preprocessing import MeasuredPreprocessing
 from reid_core.network.weights import save_weights
 from reid_core.params.field_facts import path_names
 from reid_core.params.validation import check_run_params

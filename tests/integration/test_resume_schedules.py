@@ -16,7 +16,7 @@ from reid_core.contracts import Scores
 from reid_core.evaluation.during_training import Scorer
 from reid_core.interrupt import Interrupted
 from reid_core.params.validation import check_run_params
-from reid_core.runs.log import RunLog
+from reid_core.runs.metrics_log import RunLog
 from reid_core.runs.run import Run
 from reid_core.runs.start_and_resume import resume_train, start_train
 

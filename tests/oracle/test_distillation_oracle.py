@@ -18,7 +18,7 @@ from torch import nn
 
 from loss_batches import value_and_gradients
 from reid_core.contracts import Batch, ModelOutput, Progress, Step
-from reid_core.data.preprocessing import MeasuredPreprocessing
+from reid_core.data.measured_preprocessing import MeasuredPreprocessing
 from reid_core.network.trained_model import Trained
 from reid_plugins.objective._distillation import (
     Distillation,

@@ -5,7 +5,7 @@ import torch
 
 from reid_core import ReidError
 from reid_core.compute.device import choose_device
-from reid_core.params.json_file import apply_overrides
+from reid_core.params.overrides import apply_overrides
 from reid_core.params.validation import check_eval_params, check_run_params
 
 STRANGE = (

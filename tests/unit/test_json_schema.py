@@ -8,7 +8,8 @@ import pytest
 
 from reid_core import LossComponent, Params, hookimpl
 from reid_core.discovery import isolated_catalog, load_catalog
-from reid_core.params.json_file import apply_overrides, read_json
+from reid_core.params.json_file import read_json
+from reid_core.params.overrides import apply_overrides
 from reid_core.params.validation import check_eval_params, check_run_params
 from reid_plugins.command._json_schema import DRAFT, eval_params_schema, run_params_schema
 

@@ -14,7 +14,8 @@ from reid_core.params.messages import read_params
 from reid_core.params.schema import LossWarmup, OptimizerParams
 from reid_core.params.validation import check_run_params
 from reid_core.training.loop import StepResult, train_one_epoch
-from reid_core.training.parameter_groups import build_optimizer, loss_weight, parameter_groups
+from reid_core.training.parameter_groups import build_optimizer, parameter_groups
+from reid_core.training.weighted_losses import loss_weight
 
 
 def weights(steps_per_epoch, of, **warmup):

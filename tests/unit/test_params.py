@@ -13,8 +13,9 @@ from pydantic import Field, field_validator
 from reid_core import Component, LossComponent, Params, ReidError, hookimpl
 from reid_core.discovery import isolated_catalog, load_catalog
 from reid_core.errors import ParamsError
-from reid_core.params.json_file import apply_overrides, read_json
+from reid_core.params.json_file import read_json
 from reid_core.params.load import load_eval_params, load_run_params
+from reid_core.params.overrides import apply_overrides
 from reid_core.params.schema import RunParams
 from reid_core.params.validation import (
     check_dataset_entry,

@@ -13,7 +13,7 @@ from reid_core.contracts import BranchSpec, Features, LossInput, Progress
 from reid_core.discovery import load_catalog
 from reid_core.errors import ParamsError
 from reid_core.evaluation.run_evaluators import evaluate, features_from_files
-from reid_core.params.json_file import apply_overrides
+from reid_core.params.overrides import apply_overrides
 from reid_core.params.validation import check_eval_params, check_run_params
 from reid_core.training.assembly import check_on_meta
 from reid_plugins.translator._reid_lite.eval_params import is_eval, translate_eval

@@ -25,7 +25,7 @@ from reid_core.params.validation import check_run_params
 from reid_core.run_directory import RunDirectory
 from reid_plugins.command._report.collect import collect
 from reid_plugins.command._report.page import POLICY, write_report
-from reid_plugins.command._report.strips import best_and_worst
+from reid_plugins.command._report.ranked_strips import best_and_worst
 
 METRICS = {"mAP": 0.61234567, "rank1": 0.75, "tpr@0.001": 0.4321, "tpr@0.01": 0.8765}
 INTERVALS = {"mAP": (0.5511, 0.6622), "rank1": (0.7, 0.8)}

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from reid_core import ReidError
-from reid_core.params.json_file import apply_overrides
+from reid_core.params.overrides import apply_overrides
 from reid_core.params.validation import check_run_params
 from reid_core.run_directory import RunDirectory
 from reid_core.runs.checkpoint import FORMAT

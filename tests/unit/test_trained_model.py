@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 from reid_core import AugmentationComponent, ReidError, hookimpl
-from reid_core.data.preprocessing import COLOURS, MeasuredPreprocessing
+from reid_core.data.measured_preprocessing import COLOURS, MeasuredPreprocessing
 from reid_core.network.trained_model import load_trained, weights_of
 from reid_core.network.weights import save_weights
 from reid_core.params.entries import AugmentationEntry

@@ -19,13 +19,8 @@ from reid_core import Component, LossComponent, Params, PathText, ReidError, hoo
 from reid_core.contracts import Branch, BranchSpec, HeadOutput, LossOutput
 from reid_core.data.dataset_stores import Stores
 from reid_core.data.transforms import Pipeline
-from reid_core.network.weights import (
-    KEY,
-    load_model,
-    load_snapshot,
-    read_weights,
-    save_weights,
-)
+from reid_core.network.snapshot import load_snapshot
+from reid_core.network.weights import KEY, load_model, read_weights, save_weights
 from reid_core.params.validation import check_run_params
 from reid_core.runs.start_and_resume import start_train
 from reid_core.training.assembly import build_module

@@ -10,7 +10,7 @@ from reid_core.catalog import Catalog
 from reid_core.contracts import Command
 from reid_core.params.json_file import Raw, parse_json
 from reid_core.params.load import load_eval_params, load_run_params
-from reid_core.params.translators import recognitions
+from reid_core.params.recognition import recognitions
 
 
 class CheckCommand:

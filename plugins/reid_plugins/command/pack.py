@@ -75,7 +75,7 @@ class PackCommand:
     ) -> None:
         """Pack one dataset by name."""
         from reid_core.data.dataset_stores import Stores
-        from reid_core.params.json_file import apply_overrides
+        from reid_core.params.overrides import apply_overrides
         from reid_core.params.validation import check_dataset_entry
 
         raw = apply_overrides(

@@ -111,7 +111,7 @@ class TrainCommand:
 
 def _show(directory: RunDirectory, params: RunParams) -> None:
     """Draw what a run that has ended leaves, and say what was reached."""
-    from reid_core.runs.log import summary_lines
+    from reid_core.runs.metrics_log import summary_lines
     from reid_plugins.command._pictures import draw_run
 
     draw_run(directory, params)

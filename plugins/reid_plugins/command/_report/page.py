@@ -11,8 +11,8 @@ from reid_core.run_directory import RunDirectory
 from reid_plugins.command._report.collect import Evaluation, collect
 from reid_plugins.command._report.distances import most_rates, switching_rules
 from reid_plugins.command._report.markup import Markup, element
+from reid_plugins.command._report.ranked_strips import signs
 from reid_plugins.command._report.sections import Part, evaluation_part, training_part
-from reid_plugins.command._report.strips import signs
 
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 """Nothing is loaded and no script runs, whatever a name in the data tries."""

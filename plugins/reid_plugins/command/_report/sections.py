@@ -14,7 +14,7 @@ from reid_plugins.command._report.collect import Evaluation, LeftOut
 from reid_plugins.command._report.curves import ap_chart, cmc_chart
 from reid_plugins.command._report.distances import distance_chart
 from reid_plugins.command._report.markup import Markup, element, join
-from reid_plugins.command._report.strips import (
+from reid_plugins.command._report.ranked_strips import (
     Pictures,
     best_and_worst,
     check_rankings,
