@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from reid_core.contracts import Classes
 from reid_core.data.store import Store
 from reid_core.errors import ReidError, name_list
 
@@ -29,7 +30,7 @@ class TrainingImages:
     sources: np.ndarray
     labels: np.ndarray
     camids: np.ndarray
-    classes: tuple[tuple[str, str], ...]
+    classes: Classes
 
     @classmethod
     def of(cls, stores: Sequence[tuple[str, Store]]) -> TrainingImages:

@@ -12,7 +12,7 @@ from reid_core.params.schema import EvaluationEntry
 
 
 @dataclass(frozen=True)
-class Evaluator:
+class BuiltEvaluator:
     """An evaluator that has been built.
 
     Attributes:
@@ -28,7 +28,7 @@ class Evaluator:
     score: Callable[[Mapping[str, Features]], Scores]
 
 
-def build_evaluator(entry: EvaluationEntry, device: str = "cpu") -> Evaluator:
+def build_evaluator(entry: EvaluationEntry, device: str = "cpu") -> BuiltEvaluator:
     """Build what an entry names.
 
     Args:
@@ -47,7 +47,7 @@ def build_evaluator(entry: EvaluationEntry, device: str = "cpu") -> Evaluator:
         outputs = {getattr(entry.params, component.output_param)}
     if entry.distance and entry.distance.component.aux:
         outputs.add("aux")
-    return Evaluator(
+    return BuiltEvaluator(
         name=component.name,
         splits=tuple(splits),
         outputs=frozenset(outputs),

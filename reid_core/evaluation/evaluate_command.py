@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import torch
 
 from reid_core.catalog import Catalog
 from reid_core.compute.device import choose_device
@@ -46,6 +48,7 @@ class Source:
         extract: Gives the features of a target's split.
         model: What the features come from, for people.
         stores: The images of the targets that are scored; empty where they are not at hand.
+        device: Where evaluators may work.
     """
 
     entries: Sequence[EvaluationEntry]
@@ -53,10 +56,20 @@ class Source:
     extract: Extract
     model: str
     stores: Mapping[str, Store]
+    device: torch.device
 
 
-def run_evaluation(params: EvalParams, catalog: Catalog) -> list[Evaluated]:
+def run_evaluation(
+    params: EvalParams,
+    catalog: Catalog,
+    afterwards: Callable[[Source, Evaluated, Path], None] = lambda *_: None,
+) -> list[Evaluated]:
     """Score what the params name; print every score with its protocol card.
+
+    Args:
+        params: What is scored, by what, and where the scores are kept.
+        catalog: Offers the components of the model that is scored.
+        afterwards: Called for each score that is kept, with where it lies (without the ending).
 
     Returns:
         The scores in the order of the evaluation list.
@@ -64,19 +77,21 @@ def run_evaluation(params: EvalParams, catalog: Catalog) -> list[Evaluated]:
     Raises:
         ReidError: Run, weights, features or data are missing or do not fit together.
     """
-    return score(source_of(params, catalog), params)
+    source = (
+        source_of_files(params) if params.features is not None else source_of_model(params, catalog)
+    )
+    device = str(source.device)
+    results = evaluate(source.entries, source.targets, source.extract, device)
+    for result in results:
+        print_scores(result)
+        if params.output_dir is not None:
+            saved = save_scores(user_path(params.output_dir), result, "scores", source.model)
+            say(f"scores: {saved}.json")
+            afterwards(source, result, saved)
+    return results
 
 
-def source_of(params: EvalParams, catalog: Catalog) -> Source:
-    """Return what the params name: saved features, or a trained model with its targets.
-
-    Raises:
-        ReidError: Run, weights, features or data are missing or do not fit together.
-    """
-    return trained_model(params, catalog) if params.features is None else saved_features(params)
-
-
-def saved_features(params: EvalParams) -> Source:
+def source_of_files(params: EvalParams) -> Source:
     """Return the features files of the params as what is scored.
 
     Raises:
@@ -89,10 +104,12 @@ def saved_features(params: EvalParams) -> Source:
             f"evaluation: target '{named[0]}' is named, and saved features have no targets; "
             "leave 'target' out"
         )
-    return Source(entries, ["features"], features_from_files(files), "saved features", stores={})
+    device = choose_device(params.device, key="device")
+    extract = features_from_files(files)
+    return Source(entries, ["features"], extract, "saved features", stores={}, device=device)
 
 
-def trained_model(params: EvalParams, catalog: Catalog) -> Source:
+def source_of_model(params: EvalParams, catalog: Catalog) -> Source:
     """Return the run or the weights of the params, with their targets, as what is scored.
 
     Raises:
@@ -109,19 +126,8 @@ def trained_model(params: EvalParams, catalog: Catalog) -> Source:
         extract = _saving(extract, folder, params.features_format)
     names = list(targets.entries)
     used = dict.fromkeys(entry.target or names[0] for entry in entries)
-    return Source(entries, names, extract, model.name, {n: targets.store(n) for n in used})
-
-
-def score(source: Source, params: EvalParams) -> list[Evaluated]:
-    """Run the evaluators; print what they say, and save it if the params say where."""
-    device = str(choose_device(params.device, key="device"))
-    results = evaluate(source.entries, source.targets, source.extract, device)
-    for result in results:
-        print_scores(result)
-        if params.output_dir is not None:
-            saved = save_scores(user_path(params.output_dir), result, "scores", source.model)
-            say(f"scores: {saved}.json")
-    return results
+    stores = {name: targets.store(name) for name in used}
+    return Source(entries, names, extract, model.name, stores, model.device)
 
 
 def what_to_score(

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from reid_core.contracts import Features
+from reid_core.contracts import Classes, Features
 from reid_core.errors import ReidError
-from reid_core.evaluation.build_evaluator import Evaluator, build_evaluator
+from reid_core.evaluation.build_evaluator import BuiltEvaluator, build_evaluator
 from reid_core.evaluation.targets import Targets, class_names
-from reid_core.features.extraction import Classes, labelled
+from reid_core.features.extraction import labelled
 from reid_core.params.schema import EvaluationEntry
 
 REHEARSED = 200
@@ -54,7 +54,7 @@ def check_targets(
             _rehearse(build_evaluator(plain), targets, name, classes)
 
 
-def _rehearse(evaluator: Evaluator, targets: Targets, name: str, classes: Classes) -> None:
+def _rehearse(evaluator: BuiltEvaluator, targets: Targets, name: str, classes: Classes) -> None:
     """Run an evaluator on real labels with vectors of zeros.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Run the evaluators of the params over their targets; print and keep what they say."""
+"""Run the evaluators of the params over their targets; print what they say."""
 
 from __future__ import annotations
 
@@ -91,15 +91,19 @@ def print_scores(result: Evaluated) -> None:
 
 
 def print_briefly(result: Evaluated) -> None:
-    """Print an evaluation on one line, and its protocol in short on a second."""
+    """Print an evaluation on one line, and its card in short on a second."""
     metrics, primary = result.scores.metrics, result.scores.primary
     names = [primary, *(n for n in ("rank1", "top5", "mINP") if n in metrics)]
     numbers = ", ".join(f"{name} {metrics[name]:.4f}" for name in names)
     say(f"  {result.name} on {result.target}: {numbers}")
-    say(f"    {protocol_line(result.scores)}")
+    say(f"    {card_line(result.scores)}")
 
 
-def protocol_line(scores: Scores) -> str:
-    """Return a protocol in short: every choice that is a word, and the sizes."""
-    choices = [f"{key} {word}" for key, word in scores.protocol.items() if isinstance(word, str)]
-    return ", ".join([*choices, json.dumps(scores.protocol.get("sizes", {}))])
+def card_line(scores: Scores) -> str:
+    """Return a protocol card in short: the first words of every choice, and the sizes."""
+    choices = [f"{k} {_first_words(v)}" for k, v in scores.card.items() if isinstance(v, str)]
+    return ", ".join([*choices, json.dumps(scores.card.get("sizes", {}))])
+
+
+def _first_words(text: str) -> str:
+    return text.partition(":")[0].partition(";")[0]

@@ -13,6 +13,18 @@ from reid_core.evaluation.run_evaluators import Evaluated
 from reid_core.files import DAMAGED, atomic_path, write_json
 
 
+def scores_path(folder: Path, kind: str, name: str, target: str) -> Path:
+    """Return where the scores of an evaluation lie, without the ending.
+
+    Args:
+        folder: Where scores are kept.
+        kind: ``best``, ``last``, ``scores``, ``baseline-<name>``.
+        name: Of the evaluation, numbered where it is repeated.
+        target: What was scored.
+    """
+    return folder / f"{kind}-{name}-{target}"
+
+
 def save_scores(folder: Path, result: Evaluated, kind: str, model: str) -> Path:
     """Write metrics, protocol and card as JSON, per-query arrays and tables as npz (no pickle).
 
@@ -25,7 +37,7 @@ def save_scores(folder: Path, result: Evaluated, kind: str, model: str) -> Path:
     Returns:
         The files' path without its ending; see ``read_scores``.
     """
-    path = folder / f"{kind}-{result.name}-{result.target}"
+    path = scores_path(folder, kind, result.name, result.target)
     scores = result.scores
     arrays = {f"per_query.{name}": array for name, array in scores.per_query.items()}
     arrays |= {f"tables.{name}": array for name, array in scores.tables.items()}

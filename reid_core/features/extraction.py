@@ -11,16 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from reid_core.console import progress_bar
-from reid_core.contracts import Features, ModelOutput
+from reid_core.contracts import Classes, Features, ModelOutput
 from reid_core.data.loaders import evaluation_loader
 from reid_core.data.store import Store
 from reid_core.data.transforms import Pipeline
 from reid_core.errors import ReidError
 from reid_core.features.averaging import averaged, averaging_facts
 from reid_core.params.schema import ExtractionParams
-
-Classes = tuple[tuple[str, str], ...]
-"""(dataset, pid) of each label."""
 
 
 @dataclass(frozen=True)

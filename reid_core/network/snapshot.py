@@ -7,14 +7,13 @@ from typing import Any
 
 from torch import Tensor
 
+from reid_core.contracts import Classes
 from reid_core.errors import ReidError, name_list
 from reid_core.network.model import ReIDModel
 from reid_core.network.weights import WeightsFile
 
 
-def load_snapshot(
-    weights: WeightsFile, model: ReIDModel, classes: tuple[tuple[str, str], ...]
-) -> list[str]:
+def load_snapshot(weights: WeightsFile, model: ReIDModel, classes: Classes) -> list[str]:
     """Start a new training from a weights file (``pretrain_snapshot``).
 
     The backbone must be the file's. A head or a classifier is taken whole or not at all;

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from reid_core.catalog import Catalog
 from reid_core.component import Params
-from reid_core.data.transforms import Pipeline
+from reid_core.contracts import Classes
 from reid_core.errors import ReidError, name_list
 from reid_core.files import atomic_path
 from reid_core.network.model import ReIDModel, build_model
@@ -71,7 +71,7 @@ class WeightsFile:
     metadata: dict[str, Any]
 
     @property
-    def classes(self) -> tuple[tuple[str, str], ...]:
+    def classes(self) -> Classes:
         """Return (dataset, pid) of every class."""
         return tuple((dataset, pid) for dataset, pid in self.metadata["classes"])
 
@@ -96,7 +96,8 @@ def save_weights(path: Path, model: ReIDModel, metadata: dict[str, Any]) -> None
 def weights_metadata(
     params: RunParams,
     model: ReIDModel,
-    classes: tuple[tuple[str, str], ...],
+    input_size: tuple[int, int],
+    classes: Classes,
     data_hashes: Mapping[str, str],
 ) -> dict[str, Any]:
     """Return what a weights file says of itself: no time and no path, so its bytes repeat.
@@ -104,11 +105,12 @@ def weights_metadata(
     Args:
         params: Of the run.
         model: The network.
+        input_size: (H, W) of its images, in pixels.
         classes: (dataset, pid) of each of its logits.
         data_hashes: Content hash of each train dataset, by its name in the run.
     """
     kept = kept_in_weights(params)
-    height, width = Pipeline(params.augmentation, training=False).input_size()
+    height, width = input_size
     return {
         "params": kept,
         "preprocessing": {

@@ -12,7 +12,6 @@ from reid_core.catalog import Catalog
 from reid_core.component import (
     AugmentationComponent,
     EvaluatorComponent,
-    Params,
     PostprocessComponent,
     ScheduleComponent,
 )
@@ -112,15 +111,11 @@ def _reads_scores(entry: ScheduleEntry, catalog: Catalog) -> bool:
     reported = (ReidError, ValidationError, PydanticUserError, PydanticUndefinedAnnotation)
     with suppress(*reported):
         component = cast(ScheduleComponent, catalog.component("schedule", entry.name))
-        read_params(component.params, _as_given(entry))
+        given: Any = entry.params
+        if isinstance(given, dict):  # of a file with problems, they are not read yet
+            read_params(component.params, given)
         return component.reads_scores
     return False
-
-
-def _as_given(entry: ScheduleEntry) -> Any:
-    """Return an entry's params as an object; of a file with problems they are not read yet."""
-    given: Any = entry.params
-    return given.model_dump(mode="json") if isinstance(given, Params) else given
 
 
 def _stage(catalog: Catalog, entry: AugmentationEntry) -> str | None:

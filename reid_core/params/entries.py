@@ -9,11 +9,12 @@ from typing import Any, ClassVar, Generic, TypeVar, cast
 from pydantic import (
     BaseModel,
     Field,
+    FieldSerializationInfo,
     PrivateAttr,
     PydanticUndefinedAnnotation,
     PydanticUserError,
-    SerializeAsAny,
     ValidationInfo,
+    field_serializer,
     field_validator,
 )
 from pydantic_core import PydanticKnownError
@@ -39,7 +40,7 @@ class NamedParams(Params):
     """
 
     name: str
-    params: SerializeAsAny[Params] = Field(
+    params: Params = Field(
         default={}, validate_default=True, description="Params of the component."
     )
 
@@ -48,7 +49,12 @@ class NamedParams(Params):
         """Return the model of the params that belong to a name."""
         raise NotImplementedError
 
-    @field_validator("params", mode="wrap")
+    @classmethod
+    def read(cls, name: str, given: dict[str, Any], catalog: Catalog) -> Params:
+        """Make the params that belong to a name, from an object as read from JSON."""
+        return cls.params_model(name, catalog).model_validate_json(json.dumps(given))
+
+    @field_validator("params", mode="wrap")  # the field's own type, Params, has no keys
     @classmethod
     def _typed(cls, given: Any, handler: Any, info: ValidationInfo) -> Any:
         """Check the params with the model that belongs to the name; its errors keep their place."""
@@ -56,18 +62,12 @@ class NamedParams(Params):
             raise PydanticKnownError("dict_type")
         if info.context is None or "name" not in info.data:
             return given
-        model = cls.params_model(info.data["name"], info.context)
-        try:
-            return model.model_validate_json(json.dumps(given))
-        except (PydanticUserError, PydanticUndefinedAnnotation) as error:
-            whose = cls.described(info.data["name"], info.context)
-            first_line = str(error).partition("\n")[0]
-            raise ValueError(f"{whose} declares params that cannot work: {first_line}") from None
+        return cls.read(info.data["name"], given, info.context)
 
-    @classmethod
-    def described(cls, name: str, catalog: Catalog) -> str:
-        """Return who a name belongs to, for messages."""
-        return f"'{name}'"
+    @field_serializer("params")
+    def _whole(self, params: Any, info: FieldSerializationInfo) -> Any:
+        """Write all fields of the model that the params have, or what was given."""
+        return params.model_dump(mode=info.mode) if isinstance(params, Params) else params
 
 
 ComponentT = TypeVar("ComponentT", bound=Component, covariant=True)
@@ -96,9 +96,17 @@ class Entry(NamedParams, Generic[ComponentT]):
         return catalog.component(cls.kind, name).params
 
     @classmethod
-    def described(cls, name: str, catalog: Catalog) -> str:
-        """Name the component and its package."""
-        return str(catalog.offer(cls.kind, name))
+    def read(cls, name: str, given: dict[str, Any], catalog: Catalog) -> Params:
+        """Make the component's params.
+
+        Raises:
+            ValueError: Its plugin declares a model that cannot work.
+        """
+        try:
+            return super().read(name, given, catalog)
+        except (PydanticUserError, PydanticUndefinedAnnotation) as error:
+            offer, first_line = catalog.offer(cls.kind, name), str(error).partition("\n")[0]
+            raise ValueError(f"{offer} declares params that cannot work: {first_line}") from None
 
     def model_post_init(self, context: Any) -> None:
         """Keep what the name stands for."""

@@ -26,27 +26,35 @@ def path_names(model: type[Params]) -> set[str]:
     return {n for n, field in model.model_fields.items() if is_path(field)}
 
 
-def kept_in_weights(value: Any) -> Any:
+def kept_in_weights(params: Params) -> dict[str, Any]:
     """Return what a weights file keeps of params, as JSON has it.
 
     File names are back at their default, or gone without one: the file's bytes do not depend on
     where it was made.
     """
+    kept: dict[str, Any] = _kept(params, params.model_dump(mode="json"))
+    return kept
+
+
+def _kept(value: Any, dumped: Any) -> Any:
+    """Return a dump without what is not kept; the value tells the fields, the dump the words."""
     if isinstance(value, list | tuple):
-        return [kept_in_weights(item) for item in value]
+        return [_kept(*pair) for pair in zip(value, dumped, strict=True)]
     if isinstance(value, dict):
-        return {key: kept_in_weights(item) for key, item in value.items()}
+        pairs = zip(value.values(), dumped.items(), strict=True)
+        return {key: _kept(inner, inner_dumped) for inner, (key, inner_dumped) in pairs}
     if not isinstance(value, Params):
-        return value
-    kept = value.model_dump(mode="json")
+        return dumped
+    kept = {}
     for name, field in type(value).model_fields.items():
         names_file = is_path(field)
         if fact(field, "in_weights") is False or (names_file and field.is_required()):
-            del kept[name]
-        elif names_file:
-            kept[name] = field.get_default(call_default_factory=True)
-        elif isinstance(given := getattr(value, name), Params | list | tuple | dict):
-            kept[name] = kept_in_weights(given)
+            continue
+        kept[name] = (
+            field.get_default(call_default_factory=True)
+            if names_file
+            else _kept(getattr(value, name), dumped[name])
+        )
     return kept
 
 

@@ -11,10 +11,11 @@ from typing import Any
 from reid_core.catalog import Catalog
 from reid_core.contracts import Progress
 from reid_core.errors import ParamsError, ReidError, name_list
+from reid_core.params.entries import ScheduleEntry
 from reid_core.params.field_facts import resumable
 from reid_core.params.json_file import read_json
+from reid_core.params.messages import read_params, validate
 from reid_core.params.schema import RunParams
-from reid_core.params.validation import check_run_params
 from reid_core.run_directory import RunDirectory
 from reid_core.runs.checkpoint import read_checkpoint
 
@@ -27,8 +28,9 @@ def check_same_past(
     Raises:
         ParamsError: A changed param would alter what was trained already.
     """
-    # Sections that did not exist when the run began are at their defaults.
-    filled = check_run_params(before, catalog, str(directory.params))
+    # By their form alone: what is free to change may name plugins that are gone. Sections that did
+    # not exist when the run began are at their defaults.
+    filled = read_params(RunParams, before)
     changed = _differences(filled.model_dump(mode="json"), params.model_dump(mode="json"))
     checkpoint = read_checkpoint(directory.checkpoint) if directory.checkpoint.is_file() else None
     scored = checkpoint is not None and bool(checkpoint["state"]["history"])
@@ -42,7 +44,7 @@ def check_same_past(
         if not any(fnmatchcase(path, glob) or fnmatchcase(path, f"{glob}.*") for glob in free)
     ]
     if checkpoint is not None and not problems:
-        problems += _schedule_problems(checkpoint, filled, params)
+        problems += _schedule_problems(checkpoint, filled, params, catalog)
     if problems:
         raise ParamsError(str(directory.path), problems)
 
@@ -82,7 +84,7 @@ def check_same_data(directory: RunDirectory, hashes: Mapping[str, str]) -> None:
 
 
 def _schedule_problems(
-    checkpoint: Mapping[str, Any], before: RunParams, after: RunParams
+    checkpoint: Mapping[str, Any], before: RunParams, after: RunParams, catalog: Catalog
 ) -> list[str]:
     """Schedules are pure functions: compare them on every step that is done."""
     state, steps = checkpoint["state"], checkpoint["steps_per_epoch"]
@@ -90,9 +92,13 @@ def _schedule_problems(
     begun = epoch + (state["position"] > 0)
     if after.train.epochs < begun:
         return [f"train.epochs: {after.train.epochs}, but {begun} epochs are trained or begun"]
-    if (before.schedule, before.train.epochs) == (after.schedule, after.train.epochs) or not done:
+    problems: list[str] = []
+    entry = validate(ScheduleEntry, before.schedule.model_dump(mode="json"), problems, catalog)
+    if entry is None:
+        return [f"schedule: that of the run cannot be compared: {'; '.join(problems)}"]
+    if (entry, before.train.epochs) == (after.schedule, after.train.epochs) or not done:
         return []
-    old, new = (p.schedule.build() for p in (before, after))
+    old, new = entry.build(), after.schedule.build()
     start = Progress(0, before.train.epochs, 0, steps, seed=before.train.seed)
     for step in range(done):
         was = replace(start, epoch=step // steps, step=step)

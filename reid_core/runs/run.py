@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from reid_core.console import progress_bar, say
@@ -21,42 +21,20 @@ from reid_core.training.loop import StepResult, Training, check_weights, train_o
 
 
 class Run:
-    """A training in work: what it writes, and when.
-
-    A context manager: on entering, the record is opened and signals are listened to.
-    """
+    """A training in work: what it writes, and when; see ``open_run``."""
 
     def __init__(
-        self, directory: RunDirectory, training: Training, scorer: Scorer, log_bytes: int = 0
+        self,
+        directory: RunDirectory,
+        training: Training,
+        scorer: Scorer,
+        log: RunLog,
+        interrupt: Interrupt,
     ) -> None:
-        """Join what trains with what scores and where it is written.
-
-        Args:
-            directory: Where to write; it is locked.
-            training: In the state to continue from.
-            scorer: Of its model.
-            log_bytes: Length of the record to keep; 0 for a run that begins.
-        """
+        """Join what trains with what scores, records, and stops it."""
         self.directory, self.training, self.scorer = directory, training, scorer
+        self.log, self.interrupt = log, interrupt
         self.params, self.state = training.params, training.state
-        self._log_bytes = log_bytes
-        self._open = ExitStack()
-
-    def __enter__(self) -> Run:
-        """Listen to signals and open the record."""
-        self.interrupt = self._open.enter_context(Interrupt())
-        self.log = RunLog(
-            self.directory,
-            keep_bytes=self._log_bytes,
-            step=self.state.step,
-            every=self.params.train.log_every,
-        )
-        self._open.callback(self.log.close)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Close the record, then leave signals to others again."""
-        self._open.close()
 
     def baselines(self) -> None:
         """Score a colour histogram and the untrained network, if the params ask for it."""
@@ -130,8 +108,9 @@ class Run:
 
     def _save_weights(self, path: Path) -> None:
         training = self.training
-        model = training.module.model
-        metadata = weights_metadata(self.params, model, training.classes, training.data_hashes)
+        model, size = training.module.model, self.scorer.model.pipeline.input_size()
+        classes, hashes = training.classes, training.data_hashes
+        metadata = weights_metadata(self.params, model, size, classes, hashes)
         save_weights(path, model, metadata)
 
     def _report(self, progress: Progress, result: StepResult, rates: Mapping[str, float]) -> None:
@@ -162,3 +141,23 @@ class Run:
             self.log.tick = tick
             yield
             self.log.tick = None
+
+
+@contextmanager
+def open_run(
+    directory: RunDirectory, training: Training, scorer: Scorer, log_bytes: int = 0
+) -> Iterator[Run]:
+    """Open the record and listen to signals while a run is in work.
+
+    Args:
+        directory: Where to write; it is locked.
+        training: In the state to continue from.
+        scorer: Of its model.
+        log_bytes: Length of the record to keep; 0 for a run that begins.
+    """
+    step, every = training.state.step, training.params.train.log_every
+    with (
+        Interrupt() as interrupt,
+        closing(RunLog(directory, keep_bytes=log_bytes, step=step, every=every)) as log,
+    ):
+        yield Run(directory, training, scorer, log, interrupt)

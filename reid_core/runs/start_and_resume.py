@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -25,13 +26,20 @@ from reid_core.run_directory import RunDirectory, new_run_path
 from reid_core.runs.checkpoint import read_checkpoint, restore
 from reid_core.runs.environment import write_environment
 from reid_core.runs.resume_rules import check_same_data, check_same_past
-from reid_core.runs.run import Run
+from reid_core.runs.run import Run, open_run
 from reid_core.training.assembly import build_training, check_on_meta, describe
 from reid_core.training.loop import Training
 
+Afterwards = Callable[[Run], None]
+"""Called with a run that has ended, while it is still locked: commands draw its pictures."""
+
 
 def start_train(
-    params: RunParams, catalog: Catalog, name: str = "", translation: Translation | None = None
+    params: RunParams,
+    catalog: Catalog,
+    name: str = "",
+    translation: Translation | None = None,
+    afterwards: Afterwards = lambda run: None,
 ) -> RunDirectory:
     """Train from scratch in a new run directory.
 
@@ -43,6 +51,7 @@ def start_train(
         catalog: Offers the components of trained models that an objective opens.
         name: Sub-directory of the working directory; empty: the time.
         translation: Of a params file in another system's vocabulary.
+        afterwards: Called when the run has ended.
 
     Raises:
         ReidError: The params do not fit the model or the data, or the directory exists.
@@ -53,20 +62,28 @@ def start_train(
     _load_snapshot(training)
     directory = RunDirectory.create(path, params.model_dump(mode="json"), translation)
     say(f"run directory: {directory.path}")
-    with directory.locked():
-        _train(Run(directory, training, scorer), images, is_new=True)
+    with directory.locked(), open_run(directory, training, scorer) as run:
+        _begin(run, images)
+        _finish(run, afterwards)
     return directory
 
 
-def resume_train(path: Path, catalog: Catalog, params: RunParams) -> RunDirectory:
+def resume_train(
+    path: Path,
+    catalog: Catalog,
+    params: RunParams,
+    afterwards: Afterwards = lambda run: None,
+) -> RunDirectory:
     """Continue an interrupted run from its last checkpoint.
 
     A run that was stopped before its first checkpoint starts again from its beginning.
 
     Args:
         path: The run directory.
-        catalog: Offers the components of trained models that an objective opens.
+        catalog: Offers the components of the run as it was, and of trained models that an
+            objective opens.
         params: The run's own params, or changed ones; a change must not alter the past.
+        afterwards: Called when the run has ended.
 
     Raises:
         ReidError: There is no run, or the changes would alter what was trained already.
@@ -86,7 +103,10 @@ def resume_train(path: Path, catalog: Catalog, params: RunParams) -> RunDirector
         else:
             _load_snapshot(training)
         directory.write_params(params.model_dump(mode="json"))
-        _train(Run(directory, training, scorer, log_bytes), images, is_new=not is_begun)
+        with open_run(directory, training, scorer, log_bytes) as run:
+            if not is_begun:
+                _begin(run, images)
+            _finish(run, afterwards)
     return directory
 
 
@@ -108,16 +128,19 @@ def _load_snapshot(training: Training) -> None:
             say(line)
 
 
-def _train(run: Run, images: TrainingImages, *, is_new: bool) -> None:
+def _begin(run: Run, images: TrainingImages) -> None:
+    """Keep what the run depends on, say what is trained, and score what it starts from."""
+    write_environment(run.directory, run.training.device, run.scorer.data_hashes())
+    for line in describe(run.training, images):
+        say(line)
+    run.baselines()
+
+
+def _finish(run: Run, afterwards: Afterwards) -> None:
     """Train the epochs that are left, and leave weights and scores."""
-    with run:
-        if is_new:
-            write_environment(run.directory, run.training.device, run.scorer.data_hashes())
-            for line in describe(run.training, images):
-                say(line)
-            run.baselines()
-        run.epochs()
-        run.finish()
+    run.epochs()
+    run.finish()
+    afterwards(run)
 
 
 def _seed(seed: int, *, deterministic: bool) -> None:

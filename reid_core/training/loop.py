@@ -8,7 +8,16 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from reid_core.contracts import Batch, Objective, Progress, Schedule, Step, Term, parts_with
+from reid_core.contracts import (
+    Batch,
+    Classes,
+    Objective,
+    Progress,
+    Schedule,
+    Step,
+    Term,
+    parts_with,
+)
 from reid_core.data.loaders import EpochBatches
 from reid_core.errors import ReidError, name_list
 from reid_core.network.model import ReIDModel
@@ -181,7 +190,7 @@ class Training:
     batches: EpochBatches
     device: torch.device
     freezing: Freezing
-    classes: tuple[tuple[str, str], ...]
+    classes: Classes
     data_hashes: Mapping[str, str]
     images_per_step: int
     state: TrainState

@@ -171,7 +171,7 @@ def test_the_record_names_every_term_and_counts_it_with_its_weight(start, teache
         }
         # The teacher's accuracy is not the student's.
         assert line["monitors"]["accuracy"] == line["monitors"]["softmax.accuracy"]
-    draw_run(run, params_of(run, tiny_catalog))
+    resume_train(run.path, tiny_catalog, params_of(run, tiny_catalog), draw_run)
     assert (run.pictures / "curves.png").is_file()
 
 

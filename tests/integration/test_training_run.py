@@ -5,6 +5,8 @@ import io
 import json
 import math
 import re
+import shutil
+import signal
 import subprocess
 import sys
 import textwrap
@@ -22,7 +24,7 @@ from reid_core.evaluation.evaluate_command import run_evaluation
 from reid_core.params.validation import check_eval_params, check_run_params
 from reid_core.run_directory import RunDirectory
 from reid_core.runs.start_and_resume import resume_train, start_train
-from reid_plugins.command._pictures import draw_run, score_and_draw
+from reid_plugins.command._pictures import draw_evaluation, draw_run
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -65,9 +67,7 @@ def trained(catalog, tmp_path_factory):
     folder = tmp_path_factory.mktemp("trained")
     raw = people_params(folder, evaluate_every=5, checkpoint_every_steps=4)
     params = check_run_params(raw, catalog, "test")
-    run = start_train(params, catalog, "run")
-    draw_run(run, params)
-    return run
+    return start_train(params, catalog, "run", afterwards=draw_run)
 
 
 def lines_of(run, kind=None):
@@ -215,13 +215,55 @@ def test_resuming_a_finished_run_leaves_the_same_weights_and_all_pictures(
     run = start(evaluation=tiny_params["evaluation"])
     before = run.last_weights.read_bytes()
     params = check_run_params(json.loads(run.params.read_text()), tiny_catalog, "test")
-    draw_run(run, params)
+    resume_train(run.path, tiny_catalog, params, draw_run)
     pictures = sorted(run.pictures.iterdir())
     for picture in pictures:
         picture.unlink()
-    draw_run(resume_train(run.path, tiny_catalog, params), params)
+    resume_train(run.path, tiny_catalog, params, draw_run)
     assert run.last_weights.read_bytes() == before
     assert sorted(run.pictures.iterdir()) == pictures
+
+
+def test_pictures_are_drawn_of_the_images_that_were_scored_wherever_their_files_are_now(
+    tiny_catalog, tiny_params, tmp_path
+):
+    market = tiny_catalog.component("dataset", "synthetic_market")
+    people = market.params(**tiny_params["data"]["train"][0]["params"])
+    root = tmp_path / "Market-1501"
+    for record in market.build(people).records:
+        path = root / record.name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(record.source())
+    raw = {**tiny_params, "backbone": {"name": "tiny"}}
+    raw["data"] = {"train": [{"name": "market1501", "params": {"root": str(root)}}]}
+    params = check_run_params(raw, tiny_catalog, "test")
+
+    def draw_without_files(run):
+        shutil.rmtree(root)
+        with (
+            pytest.raises(ReidError, match="another process is training here"),
+            RunDirectory(run.directory.path).locked(),
+        ):
+            pass
+        draw_run(run)
+
+    run = start_train(params, tiny_catalog, "run", afterwards=draw_without_files)
+    assert sorted(path.name for path in run.pictures.iterdir()) == [
+        "curves.png",
+        "ranked-market_evaluate-market1501.png",
+    ]
+
+
+def test_signals_have_their_usual_effect_again_when_a_record_cannot_be_opened(start, monkeypatch):
+    before = signal.getsignal(signal.SIGINT)
+
+    def full(*arguments, **options):
+        raise ReidError("the disk is full")
+
+    monkeypatch.setattr("reid_core.runs.run.RunLog", full)
+    with pytest.raises(ReidError, match="the disk is full"):
+        start()
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_resuming_what_is_no_run_is_an_error(tmp_path, tiny_catalog, tiny_params):
@@ -364,14 +406,12 @@ def test_an_evaluation_draws_what_it_has_saved_and_nothing_of_images_it_has_not(
     trained, catalog, tmp_path
 ):
     raw, out, again = json.loads(trained.params.read_text()), tmp_path / "out", tmp_path / "again"
-    score_and_draw(
-        check_eval_params({"run": str(trained.path), "output_dir": str(out)}, catalog, "test"),
-        catalog,
-    )
+    of_run = {"run": str(trained.path), "output_dir": str(out)}
+    run_evaluation(check_eval_params(of_run, catalog, "test"), catalog, draw_evaluation)
     assert (out / "ranked-market_evaluate-synthetic_market.png").is_file()
     files = {s: str(out / "features" / f"synthetic_market-{s}.npz") for s in ("query", "gallery")}
     saved = {"features": files, "evaluation": raw["evaluation"], "output_dir": str(again)}
-    score_and_draw(check_eval_params(saved, catalog, "test"), catalog)
+    run_evaluation(check_eval_params(saved, catalog, "test"), catalog, draw_evaluation)
     assert (again / "scores-market_evaluate-features.json").is_file()
     assert list(again.glob("*.png")) == []
 

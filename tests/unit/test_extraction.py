@@ -338,8 +338,8 @@ def scorer_of(training_of):
 
 
 def metadata_of(training):
-    model = training.module.model
-    return weights_metadata(training.params, model, training.classes, training.data_hashes)
+    model, hashes = training.module.model, training.data_hashes
+    return weights_metadata(training.params, model, (32, 16), training.classes, hashes)
 
 
 def facts_of(card):

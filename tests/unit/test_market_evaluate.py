@@ -13,7 +13,7 @@ from reid_core import ReidError
 from reid_core.component import call_build
 from reid_core.contracts import Features, NamedPart
 from reid_core.discovery import isolated_catalog
-from reid_core.evaluation.run_evaluators import protocol_line
+from reid_core.evaluation.run_evaluators import card_line
 from reid_core.features.feature_files import load_features
 from reid_evaluate.distances.distance_matrix import Cosine, Euclidean, SquaredEuclidean
 from reid_evaluate.protocols.junk_rules import JUNK, MATCH, WRONG
@@ -341,14 +341,13 @@ def test_the_protocol_follows_the_params():
     assert evaluate(protocol="no_camera").protocol["junk_rule"] == "exclude_self"
 
 
-def test_the_protocol_in_short_has_the_choices_that_are_words_and_the_sizes():
-    line = protocol_line(evaluate(ap="trapezoid"))
+def test_the_card_in_short_has_the_first_words_of_every_choice_and_the_sizes():
+    line = card_line(evaluate(ap="trapezoid"))
     assert line.startswith(
         "evaluator market_evaluate, protocol market1501, ap trapezoid, junk_rule "
     )
-    assert (
-        "denominator valid, ties pessimistic, distance squared_euclidean, output embedding" in line
-    )
+    assert "queries_without_match valid, ties pessimistic, distance squared_euclidean" in line
+    assert "output embedding, normalization none, flip none, postprocessing none" in line
     assert '{"query": 2, "valid_queries": 1, "gallery_before": 6,' in line
 
 

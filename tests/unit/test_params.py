@@ -1,8 +1,10 @@
 """Params files: every mistake is found, all in one run, each with its path and what to do."""
 
 import copy
+import enum
 import json
 import random
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -10,9 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import Field, field_validator
 
-from reid_core import Component, LossComponent, Params, ReidError, hookimpl
+from reid_core import Component, LossComponent, Params, PathText, ReidError, hookimpl
 from reid_core.discovery import isolated_catalog, load_catalog
 from reid_core.errors import ParamsError
+from reid_core.params.field_facts import kept_in_weights
 from reid_core.params.json_file import read_json
 from reid_core.params.load import load_eval_params, load_run_params
 from reid_core.params.overrides import apply_overrides
@@ -915,6 +918,28 @@ def test_a_required_param_of_a_plugin_is_asked_for(problems):
     assert problems('data.train.0={"name": "manifest"}') == [
         "data.train.0.params.file: required, but missing"
     ]
+
+
+class Size(enum.Enum):
+    SMALL = "small"
+
+
+class ManyParams(Params):
+    sizes: list[Size] = Field(default=[Size.SMALL])
+    numbers: tuple[Decimal, ...] = (Decimal("0.5"),)
+    by_size: dict[Size, Part] = Field(default={Size.SMALL: Part(size=1)})
+    files: list[PathText] = Field(default=["here"])
+
+
+def test_a_weights_file_keeps_params_of_any_type_as_json_has_them():
+    kept = kept_in_weights(ManyParams(files=["elsewhere"]))
+    assert kept == {
+        "sizes": ["small"],
+        "numbers": ["0.5"],
+        "by_size": {"small": {"size": 1, "share": 0.5}},
+        "files": ["here"],
+    }
+    assert json.dumps(kept)
 
 
 # ---- anything ---------------------------------------------------------------------------

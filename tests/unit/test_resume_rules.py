@@ -140,3 +140,27 @@ def test_a_training_cannot_become_shorter_than_it_is(check):
         check("train.epochs=2", before=before, epoch=3)
     with pytest.raises(ReidError, match=r"train\.epochs: 3, but 4 epochs are trained or begun"):
         check("train.epochs=3", before=before, epoch=3, position=1)
+
+
+def test_what_is_free_may_name_a_plugin_that_is_gone(tiny_catalog, tiny_params, tmp_path):
+    params = check_run_params({**tiny_params, "evaluation": []}, tiny_catalog, "x")
+    before = params.model_dump(mode="json") | {
+        "evaluation": [{"name": "reid-gone:theirs", "params": {"unknown": 1}}]
+    }
+    directory = RunDirectory.create(tmp_path / "run", before, None)
+    check_same_past(directory, before, params, tiny_catalog)
+
+
+def test_a_schedule_that_is_gone_cannot_be_compared(check, tiny_catalog, tiny_params, tmp_path):
+    params = check_run_params(tiny_params, tiny_catalog, "x")
+    before = params.model_dump(mode="json") | {"schedule": {"name": "reid-gone:theirs"}}
+    directory = RunDirectory.create(tmp_path / "run", before, None)
+    state = {"epoch": 1, "step": 4, "position": 0, "history": []}
+    directory.checkpoint.parent.mkdir()
+    torch.save({"format": FORMAT, "state": state, "steps_per_epoch": 4}, directory.checkpoint)
+    with pytest.raises(ReidError) as caught:
+        check_same_past(directory, before, params, tiny_catalog)
+    (problem,) = caught.value.problems
+    assert problem.startswith(
+        "schedule: that of the run cannot be compared: name: unknown schedule 'reid-gone:theirs'"
+    )

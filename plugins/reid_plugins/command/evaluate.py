@@ -32,9 +32,10 @@ class EvaluateCommand:
     def run(self, args: argparse.Namespace) -> None:
         """Score and print."""
         params = load_eval_params(args.config_path, self.catalog, args.set)
-        from reid_plugins.command._pictures import score_and_draw
+        from reid_core.evaluation.evaluate_command import run_evaluation
+        from reid_plugins.command._pictures import draw_evaluation
 
-        score_and_draw(params, self.catalog)
+        run_evaluation(params, self.catalog, draw_evaluation)
 
 
 def build(params: Params, *, catalog: Catalog) -> Command:

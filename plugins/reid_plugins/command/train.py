@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from reid_core import Component, Params, ReidError, hookimpl
 from reid_core.catalog import Catalog
@@ -12,7 +13,9 @@ from reid_core.contracts import Command
 from reid_core.files import user_path
 from reid_core.params.load import load_run_params
 from reid_core.params.schema import EvalParams, RunParams
-from reid_core.run_directory import RunDirectory
+
+if TYPE_CHECKING:
+    from reid_core.runs.run import Run
 
 OPERATIONS = ("start_train", "resume_train", "evaluate")
 
@@ -60,10 +63,8 @@ class TrainCommand:
             )
             from reid_core.runs.start_and_resume import start_train
 
-            directory = start_train(
-                loaded.params, self.catalog, args.sub_working_dir, loaded.translation
-            )
-            _show(directory, loaded.params)
+            name, translation = args.sub_working_dir, loaded.translation
+            start_train(loaded.params, self.catalog, name, translation, _show)
             return
         path = self._run_path(args)
         if args.operation == "evaluate":
@@ -72,7 +73,7 @@ class TrainCommand:
         own = load_run_params(args.config_path or path / "params.json", self.catalog, args.set)
         from reid_core.runs.start_and_resume import resume_train
 
-        _show(resume_train(path, self.catalog, own.params), own.params)
+        resume_train(path, self.catalog, own.params, _show)
 
     def _evaluate(self, path: Path, overrides: list[str]) -> None:
         """Score a run's best weights by its own evaluations, on its own device."""
@@ -87,9 +88,10 @@ class TrainCommand:
             device=run.train.device,
             output_dir=str(path / "evaluations"),
         )
-        from reid_plugins.command._pictures import score_and_draw
+        from reid_core.evaluation.evaluate_command import run_evaluation
+        from reid_plugins.command._pictures import draw_evaluation
 
-        score_and_draw(params, self.catalog)
+        run_evaluation(params, self.catalog, draw_evaluation)
 
     def _run_path(self, args: argparse.Namespace) -> Path:
         """Return the run's directory: a path, or a name below the params' working_dir."""
@@ -109,13 +111,13 @@ class TrainCommand:
         raise ReidError(f"no run directory: looked for params.json in {looked}")
 
 
-def _show(directory: RunDirectory, params: RunParams) -> None:
+def _show(run: Run) -> None:
     """Draw what a run that has ended leaves, and say what was reached."""
     from reid_core.runs.metrics_log import summary_lines
     from reid_plugins.command._pictures import draw_run
 
-    draw_run(directory, params)
-    for line in summary_lines(directory.metrics):
+    draw_run(run)
+    for line in summary_lines(run.directory.metrics):
         say(line)
 
 
