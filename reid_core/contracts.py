@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     # These two are written there, because numbers know nothing of plugins.
-    from reid_evaluate.distances.comparison import Distance as Distance
-    from reid_evaluate.distances.comparison import Postprocess as Postprocess
 
 UNKNOWN_CAMERA = -1
 """The camid of an image whose camera is not known."""
@@ -594,7 +592,7 @@ class NamedPart:
     Attributes:
         name: The word in params.
         params: Its checked params, for the protocol card.
-        part: What the component built.
+        part: What the component built, a ``Distance`` or a ``Postprocess`` of ``reid_evaluate``.
         splits: Splits that it reads beside those of the evaluator.
     """
 

@@ -102,9 +102,9 @@ def teacher(folder, tiny_catalog):
 
 @pytest.fixture
 def assemble(folder, tiny_catalog):
-    """A function that builds the parts of a training and returns them, and torch's generator."""
+    """A function that builds a training and returns it, and torch's generator."""
 
-    def parts(**changes):
+    def training(**changes):
         params = check_run_params(raw_params(folder, **changes), tiny_catalog, "test")
         stores = Stores(Path(params.working_dir))
         images = TrainingImages.of([(e.label, stores.open(e)) for e in params.data.train])
@@ -112,7 +112,7 @@ def assemble(folder, tiny_catalog):
         built = build_training(params, tiny_catalog, images, torch.device("cpu"))
         return built, torch.get_rng_state()
 
-    return parts
+    return training
 
 
 def params_of(run, catalog, **changes):
@@ -200,9 +200,9 @@ def test_a_teacher_of_another_network_teaches_relations_at_its_own_size(start, t
 
 
 def test_one_image_alone_can_be_compared(assemble, teacher):
-    parts, _ = assemble(objective=taught(teacher.path))
-    module = parts.module.eval()
-    batch = next(iter(parts.loader))
+    training, _ = assemble(objective=taught(teacher.path))
+    module = training.module.eval()
+    batch = next(iter(training.loader))
     one = type(batch)(*(value[:1] for value in vars(batch).values()))
     step = Step(one, module.model, module.model(one.images), Progress(0, 1, 0, 1))
     results = module.objectives[1](step)
@@ -217,44 +217,44 @@ def test_one_image_alone_can_be_compared(assemble, teacher):
 
 
 def test_training_leaves_the_teacher_as_it_was(assemble, teacher):
-    parts, _ = assemble(objective=taught(teacher.path))
-    network = parts.module.objectives[1].teacher.model
+    training, _ = assemble(objective=taught(teacher.path))
+    network = training.module.objectives[1].teacher.model
     before = copy.deepcopy(network.state_dict())
-    student = copy.deepcopy(parts.module.model.state_dict())
-    train_one_epoch(parts)
+    student = copy.deepcopy(training.module.model.state_dict())
+    train_one_epoch(training)
     after = network.state_dict()
     assert all(torch.equal(before[name], after[name]) for name in before)
     assert any("running_mean" in name for name in before)
     assert not any(part.training for part in network.modules())
     assert all(p.grad is None and not p.requires_grad for p in network.parameters())
-    moved = parts.module.model.state_dict()
+    moved = training.module.model.state_dict()
     assert not all(torch.equal(student[name], moved[name]) for name in student)
 
 
 def test_the_teacher_is_no_part_of_what_is_trained_and_saved(assemble, start, teacher):
     plain, _ = assemble()
-    parts, _ = assemble(objective=taught(teacher.path))
+    training, _ = assemble(objective=taught(teacher.path))
     names = [name for name, _ in plain.module.named_parameters()]
-    assert [name for name, _ in parts.module.named_parameters()] == names
-    grouped = [p for group in parts.optimizer.param_groups for p in group["params"]]
+    assert [name for name, _ in training.module.named_parameters()] == names
+    grouped = [p for group in training.optimizer.param_groups for p in group["params"]]
     assert len(grouped) == sum(len(group["params"]) for group in plain.optimizer.param_groups)
-    theirs = {p.data_ptr() for p in parts.module.objectives[1].teacher.model.parameters()}
+    theirs = {p.data_ptr() for p in training.module.objectives[1].teacher.model.parameters()}
     assert not theirs & {p.data_ptr() for p in grouped}
-    added = parts.module.state_dict().keys() - plain.module.state_dict().keys()
+    added = training.module.state_dict().keys() - plain.module.state_dict().keys()
     assert added == {"objectives.1._extra_state"}
 
     run = start(objective=taught(teacher.path))
     checkpoint = torch.load(run.checkpoint, weights_only=True)["module"]
-    assert checkpoint.keys() == parts.module.state_dict().keys()
+    assert checkpoint.keys() == training.module.state_dict().keys()
     assert checkpoint["objectives.1._extra_state"].shape == (32,)
     assert read_weights(run.best_weights).tensors.keys() == plain.module.model.state_dict().keys()
 
 
 def test_a_teacher_changes_neither_initial_weights_nor_later_randomness(assemble, teacher):
     plain, generator = assemble()
-    parts, other = assemble(objective=taught(teacher.path))
+    training, other = assemble(objective=taught(teacher.path))
     assert torch.equal(generator, other)
-    own, weights = plain.module.model.state_dict(), parts.module.model.state_dict()
+    own, weights = plain.module.model.state_dict(), training.module.model.state_dict()
     assert all(torch.equal(own[name], weights[name]) for name in own)
 
 

@@ -53,7 +53,7 @@ class ResNet(nn.Module):
             "layer4": self.layer4,
         }
 
-    def forward(self, images: Tensor, side: Tensor | None = None) -> FeatureMap:
+    def forward(self, images: Tensor, side: Mapping[str, Tensor] | None = None) -> FeatureMap:
         """Map images ``(B, 3, H, W)`` to ``(B, C, H / stride, W / stride)``.
 
         Args:

@@ -54,7 +54,7 @@ class MarketEvaluator:
         Returns:
             ``mAP`` (primary), ``mAP_standard``, ``mAP_trapezoid``, ``mINP``, ``rank<k>``,
             ``tpr@<rate>`` and ``dir@<rate>`` as fractions; per query the arrays of
-            ``ranking.Ranking`` with name, pid and camid; tables of the CMC, of the distances
+            ``rank_queries.Ranking`` with name, pid and camid; tables of the CMC, of the distances
             of pairs and of the pairs of cameras.
 
         Raises:

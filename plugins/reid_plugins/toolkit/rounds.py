@@ -1,6 +1,6 @@
 """Random orders in which everything has its turn, and shares of processes; numpy only.
 
-All samplers stand on it.
+The samplers `random`, those that balance, and `pk_batches` stand on it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Pictures of a run: curves and ranked lists; a training and the report draw with it.
+"""Pictures of a run: curves and ranked lists; commands draw with it.
 
 Importing this package loads no matplotlib.
 """
