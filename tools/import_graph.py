@@ -26,7 +26,7 @@ ABOVE_ROOMS = ("api", "testing")
 
 @dataclass(frozen=True, order=True)
 class Import:
-    """One line by which a file of ours takes something from a module of ours."""
+    """One way in which a file of ours takes something from a module of ours."""
 
     importer: str
     imported: str
@@ -71,6 +71,10 @@ def room_of(name: str, sources: Mapping[str, str]) -> str:
 def imports_of(name: str, sources: Mapping[str, str]) -> list[Import]:
     """Return what one module imports of the tree, wherever in the file, once each.
 
+    That is what its imports name; what it reaches through an imported package, as in
+    ``reid_core.data.store.Store`` after ``import reid_core``; and what strings name, as in
+    ``importlib.import_module("reid_core.data.store")``.
+
     Raises:
         ValueError: It imports relatively, or takes a module that the tree does not have from a
             package of the tree.
@@ -86,7 +90,86 @@ def imports_of(name: str, sources: Mapping[str, str]) -> list[Import]:
             if module not in sources:
                 raise ValueError(f"{name} imports {module}, which is no file")
             found.add(Import(name, module, names, id(node) in for_types))
+    for dotted, only_types in attributes_of(tree, sources).values():
+        if dotted in sources:
+            found.add(Import(name, dotted, (), only_types))
+    found |= {Import(name, module) for module in _named_in_strings(tree, name, sources)}
     return sorted(found)
+
+
+def attributes_of(tree: ast.Module, sources: Mapping[str, str]) -> dict[int, tuple[str, bool]]:
+    """Return what the attributes that are read through imported modules of the tree spell.
+
+    Returns:
+        For the ``id`` of each such node its full name, e.g. ``reid_core.data.store.Store``, and
+        whether its module is imported for types alone. Of a chain of modules only the last one
+        stands here, and what is read of it.
+    """
+    bound = _bound_modules(tree, sources)
+    found: dict[int, tuple[str, bool]] = {}
+    inner: set[int] = set()
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Attribute) or id(node) in inner:
+            continue
+        first, _, rest = ast.unparse(node).partition(".")
+        if first not in bound:
+            continue
+        module, for_types = bound[first]
+        found[id(node)] = (f"{module}.{rest}", for_types)
+        if f"{module}.{rest}" in sources:
+            inner |= {id(below) for below in ast.walk(node)}
+    return found
+
+
+def _bound_modules(tree: ast.Module, sources: Mapping[str, str]) -> dict[str, tuple[str, bool]]:
+    """Return the modules of the tree by the names that a file gives them by importing.
+
+    With each stands whether it is imported for types alone.
+    """
+    for_types = {id(node) for block in _type_blocks(tree) for node in ast.walk(block)}
+    bound: dict[str, tuple[str, bool]] = {}
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Import | ast.ImportFrom):
+            continue
+        package = f"{node.module}." if isinstance(node, ast.ImportFrom) else ""
+        for alias in node.names:
+            module, own = f"{package}{alias.name}", alias.asname or alias.name
+            if isinstance(node, ast.Import) and not alias.asname:
+                module = own = alias.name.partition(".")[0]
+            if module in sources:
+                only_types = id(node) in for_types and bound.get(own, ("", True))[1]
+                bound[own] = (module, only_types)
+    return bound
+
+
+IMPORTERS = ("import_module", "__import__")
+"""The functions that import what a string names."""
+
+
+def _named_in_strings(tree: ast.Module, name: str, sources: Mapping[str, str]) -> Iterator[str]:
+    """Yield the modules that strings of a file name, but not the file's own folders.
+
+    A package's name without a dot is a word as well: it counts where it is imported.
+    """
+    imported = {
+        id(argument)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] in IMPORTERS
+        for argument in (*node.args, *(keyword.value for keyword in node.keywords))
+    }
+    for node in strings_of(tree):
+        module = str(node.value)
+        names_it = module in sources and ("." in module or id(node) in imported)
+        if names_it and not f"{name}.".startswith(f"{module}."):
+            yield module
+
+
+def strings_of(tree: ast.Module) -> Iterator[ast.Constant]:
+    """Yield the strings of a file, the parts of f-strings as well, but no docstrings."""
+    prose = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in prose:
+            yield node
 
 
 def _type_blocks(tree: ast.Module) -> Iterator[ast.stmt]:

@@ -4,6 +4,7 @@ import ast
 import configparser
 import functools
 import importlib
+import re
 from fnmatch import fnmatchcase
 from importlib.metadata import distribution
 from pathlib import Path
@@ -14,11 +15,13 @@ from import_graph import (
     ABOVE_ROOMS,
     PACKAGES,
     all_imports,
+    attributes_of,
     circles,
     graph_of,
     module_files,
     read_sources,
     room_of,
+    strings_of,
 )
 from listing import listed
 from reid_core.discovery import isolated_catalog
@@ -55,8 +58,13 @@ LAYERS = (
 """The rooms of reid_core from the ground up; those of one layer stand side by side."""
 
 TOOLKIT = "reid_plugins.toolkit"
-UNBOUND = ("command", "operation")
-"""The kinds whose plugins may use all of reid_core."""
+UNBOUND = "command"
+"""The kind whose plugins may use all of reid_core."""
+
+FOREIGN = {
+    "nn.modules.batchnorm._BatchNorm": "torch has no public name for what its batch norms share"
+}
+"""Private names of other people's libraries that we read, and why."""
 
 
 # ---- files, setup.cfg and the installation agree ----------------------------------------
@@ -129,7 +137,7 @@ def may_import(room):
             below += [f"reid_core.{name}" for name in layer]
         return ("reid_core", *below, room)
     own = room if room == TOOLKIT else f"{room}._*"
-    all_of_core = ("reid_core.*",) if part in UNBOUND else ()
+    all_of_core = ("reid_core.*",) if part == UNBOUND else ()
     return ("reid_core", *all_of_core, "reid_evaluate", *dict.fromkeys((TOOLKIT, own)))
 
 
@@ -164,8 +172,10 @@ def private_imports(sources):
         if private and not f"{line.importer}.".startswith(f"{folder}."):
             wrong.append(f"{line}; it is a private piece of {folder}")
         taken = [name for name in line.names if is_private(name)]
-        taken += private_attributes(line, sources[line.importer])
         wrong += [f"{line.importer} takes {name} out of {line.imported}" for name in taken]
+    for importer in sources:
+        reads = private_reads(importer, sources)
+        wrong += [f"{importer} takes {n} out of {o}" for o, n in reads if f"{o}.{n}" not in FOREIGN]
     return list(dict.fromkeys(wrong))
 
 
@@ -173,30 +183,21 @@ def is_private(name):
     return name.startswith("_") and not name.endswith("__")
 
 
-def private_attributes(line, text):
-    """Return the private names that a file reads as attributes of a module it imports."""
-    reads = private_reads(text)
-    spelled = {line.imported}
-    for node in ast.walk(tree_of(text)) if reads else ():
-        if isinstance(node, ast.ImportFrom | ast.Import):
-            prefix = f"{node.module}." if isinstance(node, ast.ImportFrom) else ""
-            spelled |= {
-                alias.asname or alias.name
-                for alias in node.names
-                if f"{prefix}{alias.name}" == line.imported
-            }
-    return [name for owner, name in reads if owner in spelled]
-
-
-@functools.cache
-def private_reads(text):
-    """Return (owner, name) of every private attribute in a file, but those of ``self``."""
-    found = [
-        (ast.unparse(node.value), node.attr)
-        for node in ast.walk(tree_of(text))
-        if isinstance(node, ast.Attribute) and is_private(node.attr)
+def private_reads(importer, sources):
+    """Return (owner, name) of every private attribute in a file that is not its own classes'."""
+    tree = tree_of(sources[importer])
+    spelled = attributes_of(tree, sources)
+    attributes = [node for node in ast.walk(tree) if isinstance(node, ast.Attribute)]
+    # Private modules are imports: whether they are right is told by their folder.
+    modules = [n for n in attributes if id(n) in spelled and spelled[id(n)][0] in sources]
+    in_modules = {id(below) for node in modules for below in ast.walk(node)}
+    own = {"self", "cls"} | {n.name for n in ast.walk(tree) if isinstance(n, ast.ClassDef)}
+    reads = [
+        (spelled[id(node)][0] if id(node) in spelled else ast.unparse(node)).rpartition(".")[::2]
+        for node in attributes
+        if is_private(node.attr) and id(node) not in in_modules
     ]
-    return [(owner, name) for owner, name in found if owner not in ("self", "cls")]
+    return [(owner, name) for owner, name in reads if owner not in own]
 
 
 def test_imports_follow_the_order_of_the_rooms():
@@ -219,6 +220,8 @@ def test_the_kernel_is_the_files_directly_in_reid_core_and_every_folder_is_a_roo
 def test_files_take_only_public_names_of_each_other():
     wrong = private_imports(SOURCES)
     assert not wrong, listed(wrong)
+    reads = {".".join(read) for name in SOURCES for read in private_reads(name, SOURCES)}
+    assert reads == FOREIGN.keys(), "take exceptions away that nobody needs"
 
 
 def test_nothing_packaged_imports_what_is_not():
@@ -284,6 +287,21 @@ FOR_TYPES = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    "
         ("reid_plugins.loss.triplet", "from reid_plugins.head._pcb import PCB"),
         ("reid_plugins.loss.triplet", "from reid_plugins.loss import something"),
         ("reid_plugins.command.train", "from reid_plugins.loss.triplet import build"),
+        ("reid_plugins.loss.triplet", "import reid_core\nreid_core.data.store.Store"),
+        ("reid_plugins.loss.triplet", "import reid_core as r\ndef f(x: r.data.store.Store): ..."),
+        ("reid_plugins.loss.triplet", "import reid_core.files\nreid_core.data.store.Store().x()"),
+        ("reid_plugins.loss.center", "import reid_plugins.toolkit\n[reid_plugins.head.pcb.PCB]"),
+        ("reid_core.data.store", "import reid_core as r\nx = r.network.model"),
+        ("reid_core.files", "import reid_core\nprint(f'{reid_core.params.schema.Entry}')"),
+        ("reid_plugins.loss.triplet", "import_module('reid_core.data.store')"),
+        (
+            "reid_plugins.loss.triplet",
+            "from importlib import import_module as i\ni('reid_core.api')",
+        ),
+        ("reid_plugins.loss.triplet", "__import__('reid_core.data.store').data.store.Store"),
+        ("reid_plugins.loss.triplet", "WHERE = 'reid_core.data.store'"),
+        ("reid_core.files", "import importlib\nimportlib.import_module(name='reid_plugins')"),
+        ("reid_core.files", "__import__('reid_evaluate', fromlist=['ranking'])"),
     ],
 )
 def test_an_import_against_the_order_of_the_rooms_is_found(name, line):
@@ -322,6 +340,21 @@ def test_the_message_tells_the_edge_and_what_is_allowed():
         ("reid_plugins.command.train", "from reid_core.api import load_run"),
         ("reid_plugins.command.train", "from reid_plugins.command._report import page"),
         ("reid_plugins.command._report", "from reid_plugins.command._report import page"),
+        ("reid_core.contracts", FOR_TYPES + "import reid_evaluate as e\nx: e.ranking.keys.Keys"),
+        ("reid_core.runs.run", "import reid_core\nreid_core.data.store.Store"),
+        ("reid_core.files", "'reid_core.data.store'\ndef f():\n    'reid_core.data.store'"),
+        ("reid_core.files", "GROUP = 'reid_core'\nTEXT = 'reid_core.data.store has it'"),
+        ("reid_plugins.loss.center", "HOST = 'reid_plugins'\nreid_core.data.store.Store"),
+        ("reid_plugins.command._report.page", "files('reid_plugins.command._report')"),
+        ("reid_core.data.store", "import reid_core as r\nr.data.store.x"),
+        ("reid_plugins.command.train", "import reid_plugins.command._report as r\nr.page.write()"),
+        (
+            "reid_plugins.command.train",
+            "import reid_plugins.command._report\nreid_plugins.command._report.page.write()",
+        ),
+        ("reid_plugins.loss.center", "class A:\n    def f(self):\n        self._a = A._b"),
+        ("reid_plugins.loss.center", "@classmethod\ndef f(cls, x):\n    cls._a = x.__name__"),
+        ("reid_plugins.loss.center", "isinstance(x, nn.modules.batchnorm._BatchNorm)"),
     ],
 )
 def test_an_import_in_the_order_of_the_rooms_is_right(name, line):
@@ -364,6 +397,19 @@ def test_a_folder_that_is_no_room_is_found():
         ("reid_core.data.store", "import reid_core.files\nreid_core.files._x()", "_x"),
         ("reid_plugins.command.train", "from reid_core.runs import _lock", "reid_core.runs._lock"),
         ("reid_plugins.command.train", "import reid_plugins.head._pcb", "reid_plugins.head._pcb"),
+        ("reid_plugins.loss.center", "import reid_core\nreid_core.files._write()", "_write"),
+        ("reid_plugins.loss.center", "import reid_core as r\nr.files._x()", "reid_core.files"),
+        (
+            "reid_plugins.command.train",
+            "import reid_core as r\nr.runs._lock",
+            "reid_core.runs._lock",
+        ),
+        ("reid_plugins.command.train", "x = 'reid_plugins.head._pcb'", "reid_plugins.head._pcb"),
+        ("reid_plugins.loss.center", "def build(model):\n    model._layers[0].x", "_layers"),
+        ("reid_core.data.store", "def f(run):\n    run.store._env = 1", "run.store"),
+        ("reid_core.data.store", "class A:\n    def f(self):\n        self.x._step()", "self.x"),
+        ("reid_core.data.store", "from reid_core.params.schema import A\nA()._x", "A()"),
+        ("reid_core.files", "from torch import nn\nnn.modules.batchnorm._NormBase", "_NormBase"),
     ],
 )
 def test_a_private_name_of_another_file_is_found(name, line, taken):
@@ -395,27 +441,37 @@ DEFAULTS = {
 }
 """(module, name) where the core names a component because it is a documented default."""
 
+ADVICE = {
+    ("reid_core.data.loaders", "resize"): "advice in a message",
+    ("reid_core.evaluation.rehearsal", "softmax"): "advice in a message",
+    ("reid_core.features.extraction", "softmax"): "advice in a message",
+    ("reid_core.training.assembly", "class_balanced"): "advice in a message",
+    ("reid_core.training.parameter_groups", "center"): "advice in a message",
+}
+"""(module, name) where the core quotes a component within a longer string, and why."""
+
 
 def named_in_core(sources, names):
     """Return (module, line, name) of every string in reid_core that is a component's name."""
-    found = []
-    for module, text in sources.items():
-        tree = tree_of(text)
-        prose = {
-            id(node.value)
-            for node in ast.walk(tree)
-            if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
-        }
-        found += [
-            (module, node.lineno, node.value)
-            for node in ast.walk(tree)
-            if module.partition(".")[0] == "reid_core"
-            and isinstance(node, ast.Constant)
-            and isinstance(node.value, str)
-            and node.value in names
-            and id(node) not in prose
-        ]
-    return found
+    return [
+        (module, node.lineno, node.value)
+        for module, text in sources.items()
+        if module.partition(".")[0] == "reid_core"
+        for node in strings_of(tree_of(text))
+        if node.value in names
+    ]
+
+
+def quoted_in_core(sources, names):
+    """Return (module, line, name) of every component's name in quotes within a string."""
+    return [
+        (module, node.lineno, word)
+        for module, text in sources.items()
+        if module.partition(".")[0] == "reid_core"
+        for node in strings_of(tree_of(text))
+        for word in re.findall(r"""(?<=['"`])(?:[\w.-]+:)?([\w.-]+)(?=['"`])""", node.value)
+        if word in names
+    ]
 
 
 def test_the_core_knows_no_plugin_by_name(catalog):
@@ -432,6 +488,29 @@ def test_the_core_knows_no_plugin_by_name(catalog):
     unused = VOCABULARY.keys() - {word for _, _, word in found}
     unused |= DEFAULTS.keys() - {(module, word) for module, _, word in found}
     assert unused == set(), "take these exceptions away"
+
+
+def test_the_core_quotes_plugins_only_in_advice(catalog):
+    found = quoted_in_core(SOURCES, {offer.component.name for offer in catalog.offers})
+    wrong = [
+        f"{module}:{line} quotes '{word}'"
+        for module, line, word in found
+        if word not in VOCABULARY and (module, word) not in ADVICE
+    ]
+    assert not wrong, listed(wrong)
+    unused = ADVICE.keys() - {(module, word) for module, _, word in found}
+    assert unused == set(), "take this advice away"
+
+
+def test_the_search_for_quoted_names_finds_them_within_strings_and_leaves_prose_alone():
+    lines = ["\"'triplet'\"", "x = [f\"{y}: use 'triplet'\"]", "y = '\"a:triplet\" `pcb` softmax'"]
+    sources = {"reid_core.runs.run": "\n".join(lines), "reid_plugins.loss.center": f"x={lines[0]}"}
+    assert quoted_in_core(sources, {"triplet", "pcb", "softmax"}) == [
+        ("reid_core.runs.run", 3, "triplet"),
+        ("reid_core.runs.run", 3, "pcb"),
+        ("reid_core.runs.run", 2, "triplet"),
+    ]
+    assert quoted_in_core({"reid_core": "x = ['triplet', 'a triplet']"}, {"triplet"}) == []
 
 
 def test_the_search_for_names_finds_strings_and_leaves_prose_alone():

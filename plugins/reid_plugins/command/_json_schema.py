@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, get_args
 
 from pydantic import PydanticUndefinedAnnotation, PydanticUserError
 
@@ -30,51 +31,64 @@ def _schema(model: type[Params], catalog: Catalog) -> dict[str, Any]:
 
     Where an entry names a component, one of all that are on offer stands, with its own params.
     """
-    return _resolved(model, catalog, {cls.__name__: cls for cls in _entry_models(NamedParams)})
+    entries = {
+        entry.__name__: {"oneOf": list(_choices(entry, catalog))}
+        for field in model.model_fields.values()
+        for entry in _entry_models(field.annotation)
+    }
+    return resolve(model.model_json_schema(), entries)
 
 
-def _entry_models(model: type[NamedParams]) -> list[type[NamedParams]]:
-    """Return every kind of entry that has been declared below a class."""
-    below = model.__subclasses__()
-    return [*below, *(deeper for inner in below for deeper in _entry_models(inner))]
+def _entry_models(annotation: Any) -> set[type[NamedParams]]:
+    """Return every kind of entry that a type mentions, but not those within entries."""
+    parts: Iterable[Any] = get_args(annotation)
+    if not parts and isinstance(annotation, type):
+        if issubclass(annotation, NamedParams):
+            return {annotation}
+        if issubclass(annotation, Params):
+            parts = [field.annotation for field in annotation.model_fields.values()]
+    return {entry for part in parts for entry in _entry_models(part)}
 
 
-def _resolved(
-    model: type[Params], catalog: Catalog, entries: dict[str, type[NamedParams]]
-) -> dict[str, Any]:
-    schema = model.model_json_schema()
-    definitions = schema.pop("$defs", {})
+def resolve(schema: dict[str, Any], replacement: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+    """Return a schema without references: what they refer to stands in their place.
 
-    def resolve(node: Any) -> Any:
+    Args:
+        schema: A model's schema with its definitions.
+        replacement: What stands for a definition instead of it, by its name.
+
+    Raises:
+        RecursionError: A definition refers to itself.
+    """
+    definitions = schema.get("$defs", {})
+
+    def walk(node: Any) -> Any:
         if isinstance(node, list):
-            return [resolve(item) for item in node]
+            return [walk(item) for item in node]
         if not isinstance(node, dict):
             return node
-        if "$ref" in node:
-            name = node["$ref"].rpartition("/")[2]
-            beside = {key: value for key, value in node.items() if key != "$ref"}
-            if name in entries:
-                return {"oneOf": list(_choices(entries[name], catalog, entries)), **beside}
-            return {**resolve(definitions[name]), **beside}
-        return {key: resolve(value) for key, value in node.items()}
+        if "$ref" not in node:
+            return {key: walk(value) for key, value in node.items()}
+        name = node["$ref"].rpartition("/")[2]
+        target = replacement[name] if name in replacement else walk(definitions[name])
+        return {**target, **{key: value for key, value in node.items() if key != "$ref"}}
 
-    return dict(resolve(schema))
+    return dict(walk({key: value for key, value in schema.items() if key != "$defs"}))
 
 
-def _choices(
-    model: type[NamedParams], catalog: Catalog, entries: dict[str, type[NamedParams]]
-) -> Iterator[dict[str, Any]]:
+def _choices(model: type[NamedParams], catalog: Catalog) -> Iterator[dict[str, Any]]:
     """Yield an entry's schema for everything that it may name."""
-    schema = _resolved(model, catalog, entries)
+    schema = _schema(model, catalog)
     if issubclass(model, OptimizerParams):
         for name, options in OPTIMIZERS.items():
             yield _entry(schema, [name], options.__doc__ or "", options)
     elif issubclass(model, Entry):
-        for offer in (o for o in catalog.offers if o.kind == model.kind):
+        offers = [offer for offer in catalog.offers if offer.kind == model.kind]
+        counts = Counter(offer.component.name for offer in offers)
+        for offer in offers:
             name = offer.component.name
             # Of two offers of one name, the name alone is refused.
-            alone = [o.kind == model.kind and o.component.name == name for o in catalog.offers]
-            names = [name] if sum(alone) == 1 else []
+            names = [name] if counts[name] == 1 else []
             names.append(f"{offer.distribution}:{name}")
             yield _entry(schema, names, offer.component.summary, offer.component.params)
 
@@ -96,23 +110,6 @@ def _entry(
 def _params_schema(params: type[Params]) -> dict[str, Any]:
     """Return the schema of a component's params; any object, if its plugin's model has none."""
     try:
-        return _inline(params.model_json_schema())
+        return resolve(params.model_json_schema(), {})
     except (PydanticUserError, PydanticUndefinedAnnotation, RecursionError):
         return {"type": "object"}
-
-
-def _inline(schema: dict[str, Any]) -> dict[str, Any]:
-    """Replace references to definitions by the definitions: the schema stands alone."""
-    definitions = schema.pop("$defs", {})
-
-    def resolve(node: Any) -> Any:
-        if isinstance(node, list):
-            return [resolve(item) for item in node]
-        if not isinstance(node, dict):
-            return node
-        if "$ref" in node:
-            target = definitions[node["$ref"].rpartition("/")[2]]
-            return {**resolve(target), **{k: v for k, v in node.items() if k != "$ref"}}
-        return {key: resolve(value) for key, value in node.items()}
-
-    return dict(resolve(schema))
