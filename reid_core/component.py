@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, TypeGuard, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.fields import FieldInfo
@@ -42,6 +42,14 @@ def _extras_within(annotation: Any) -> Iterator[Any]:
         if isinstance(part, FieldInfo):
             yield part.json_schema_extra
         yield from _extras_within(part)
+
+
+def is_params(annotation: object) -> TypeGuard[type[Params]]:
+    """Say whether an annotation is a model of params; ``list[Model]`` is none."""
+    # In Python 3.10, list[int] passes for a class.
+    if not isinstance(annotation, type) or get_args(annotation):
+        return False
+    return issubclass(annotation, Params)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args
 
 from pydantic.fields import FieldInfo
 
-from reid_core.component import Params, is_path
+from reid_core.component import Params, is_params, is_path
 
 
 def fact(field: FieldInfo, name: str) -> Any:
@@ -68,7 +68,7 @@ def resumable(
         resume: The fact.
         place: Where the annotation stands; ``*`` is any item of a list or an object.
     """
-    if isinstance(annotation, type) and issubclass(annotation, Params):
+    if is_params(annotation):
         for name, field in annotation.model_fields.items():
             inner = f"{place}.{name}" if place else name
             if fact(field, "resume") == resume:

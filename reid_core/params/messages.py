@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from reid_core.catalog import Catalog
-from reid_core.component import Params
+from reid_core.component import Params, is_params
 from reid_core.errors import ReidError, did_you_mean, shortened
 from reid_core.params.entries import NamedParams
 
@@ -115,14 +115,14 @@ def _walk(
 
 def _fields(annotation: Any) -> list[str]:
     """Return the keys that a model accepts, or those of all models in a union."""
-    if isinstance(annotation, type) and issubclass(annotation, Params):
+    if is_params(annotation):
         return list(annotation.model_fields)
     return [name for inner in getattr(annotation, "__args__", ()) for name in _fields(inner)]
 
 
 def _inner(annotation: Any, key: Any, node: Any, catalog: Catalog | None) -> Any:
     """Return the annotation of what lies under a key of some data."""
-    if isinstance(annotation, type) and issubclass(annotation, Params):
+    if is_params(annotation):
         if key == "params" and issubclass(annotation, NamedParams) and catalog is not None:
             return _params_model(annotation, node.get("name"), catalog)
         field = annotation.model_fields.get(key)
