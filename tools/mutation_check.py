@@ -32,7 +32,10 @@ from import_graph import PACKAGES, ROOT, graph_of, imports_of, module_files, rea
 FOLDERS = ("unit", "contract", "oracle")
 """The tests that are quick enough to be run once a mutant."""
 
-LEFT_OUT = (".*", "__pycache__", "*.egg-info", "build", "dist", "runs")
+LEFT_OUT = (".*", "__pycache__", "*.egg-info")
+LEFT_OUT_AT_THE_TOP = {"build", "dist", "runs"}
+"""What git or a build has put there; a room of the core is called runs, too."""
+
 UNTESTED_KEYWORDS = ("description", "summary", "reference", "help")
 """Keywords whose values are words for people."""
 
@@ -246,7 +249,13 @@ class Copy:
     def __init__(self, project: Project, folder: Path) -> None:
         """Copy the checkout without what git or a build has put there."""
         root = folder / "checkout"
-        shutil.copytree(project.root, root, ignore=shutil.ignore_patterns(*LEFT_OUT))
+        anywhere = shutil.ignore_patterns(*LEFT_OUT)
+
+        def left_out(place: str, names: list[str]) -> set[str]:
+            at_the_top = Path(place) == project.root
+            return anywhere(place, names) | (LEFT_OUT_AT_THE_TOP if at_the_top else set())
+
+        shutil.copytree(project.root, root, ignore=left_out)
         self.project = Project(root, project.folders)
         self.files = module_files(self.project.packages)
         self.report = folder / "report.xml"
