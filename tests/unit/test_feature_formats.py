@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 import scipy.io
 import torch
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 from safetensors.torch import save_file as save_torch_file
 
 from reid_core import ReidError
+from reid_core.contracts import Features
 from reid_core.features import formats
 from reid_core.features.feature_files import load_features, save_features
 from reid_core.mat_file import read_variables
@@ -101,6 +102,21 @@ JSON = f"{REFUSED}metadata 'reid_core' must be the text of a JSON object with li
 )
 def test_safetensors_that_cannot_be(tensors, strings, arrays, text):
     assert message(tensors(strings, **arrays)).startswith(text)
+
+
+def test_numbers_of_any_precision_are_written_as_float32(tmp_path):
+    features = Features(
+        values={"embedding": np.array([[0.1, 1e-9], [1.0, 0.0]])},
+        pids=np.array(["a", "b"]),
+        camids=np.array([0, 1]),
+        names=np.array(["1", "2"]),
+        junk=np.zeros(2, dtype=bool),
+        distractor=np.zeros(2, dtype=bool),
+    )
+    save_features(tmp_path / "query.safetensors", features)
+    found = load_file(tmp_path / "query.safetensors")
+    assert found["values.embedding"].dtype == np.float32
+    assert found["camids"].dtype == np.int64
 
 
 def test_safetensors_without_metadata(tmp_path):
