@@ -1,7 +1,8 @@
-"""The core of reid-core: hook specs, contracts and the params schema; importing it is cheap.
+"""The core of reid-core: a kernel that plugins import, and the engine in rooms.
 
-The heavy half (store, data, model, training, run directory) lives in modules that import
-torch and are imported when a command needs them.
+The files directly in this folder are the kernel: hook specs, components, contracts, catalog; they
+load no torch. The folders are the rooms, each of which imports only rooms below it: ``params``,
+``compute``, ``data``, ``network`` and ``features``, ``training``, ``evaluation``, ``runs``.
 """
 
 from reid_core.component import (
