@@ -1,6 +1,6 @@
 """Change the core in one place at a time and look whether a test fails: do the tests see it?
 
-python tools/mutation_check.py                     # six mutants of every room, about an hour
+python tools/mutation_check.py                     # six mutants of every room
 python tools/mutation_check.py --only data --count 20 --seed 3
 python tools/mutation_check.py --list              # what would be tried
 

@@ -37,25 +37,32 @@ def kept_in_weights(params: Params) -> dict[str, Any]:
 
 
 def _kept(value: Any, dumped: Any) -> Any:
-    """Return a dump without what is not kept; the value tells the fields, the dump the words."""
-    if isinstance(value, list | tuple):
+    """Return a dump without what is not kept; the value tells the fields, the dump the words.
+
+    A model may write itself in a form of its own: what is not of the value's form stays as it is.
+    """
+    if isinstance(value, Params) and isinstance(dumped, dict):
+        return dict(_kept_fields(value, dumped))
+    if isinstance(value, list | tuple) and isinstance(dumped, list) and len(value) == len(dumped):
         return [_kept(*pair) for pair in zip(value, dumped, strict=True)]
-    if isinstance(value, dict):
+    if isinstance(value, dict) and isinstance(dumped, dict) and len(value) == len(dumped):
         pairs = zip(value.values(), dumped.items(), strict=True)
         return {key: _kept(inner, inner_dumped) for inner, (key, inner_dumped) in pairs}
-    if not isinstance(value, Params):
-        return dumped
-    kept = {}
-    for name, field in type(value).model_fields.items():
-        names_file = is_path(field)
-        if fact(field, "in_weights") is False or (names_file and field.is_required()):
+    return dumped
+
+
+def _kept_fields(params: Params, dumped: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield the written fields of some params that are kept."""
+    for name, inner in dumped.items():
+        field = type(params).model_fields.get(name)
+        if field is None:
+            yield name, inner
+        elif fact(field, "in_weights") is False or (is_path(field) and field.is_required()):
             continue
-        kept[name] = (
-            field.get_default(call_default_factory=True)
-            if names_file
-            else _kept(getattr(value, name), dumped[name])
-        )
-    return kept
+        elif is_path(field):
+            yield name, field.get_default(call_default_factory=True)
+        else:
+            yield name, _kept(getattr(params, name), inner)
 
 
 def resumable(

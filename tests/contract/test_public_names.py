@@ -1,20 +1,24 @@
 """The words of params files are public: one that goes or changes breaks somebody's file.
 
-``public_names.json`` has every kind, component and param that reid-core offers. After a change that
+``public_names.json`` has every section and key, and every kind, component and param that reid-core
+offers. After a change that
 is meant, renew it with ``python tests/contract/test_public_names.py`` and say so in CHANGELOG.md.
 """
 
 import json
 from pathlib import Path
 
+from reid_core.component import is_params
 from reid_core.discovery import load_catalog
+from reid_core.params import schema
 
 RECORD = Path(__file__).with_name("public_names.json")
 
 
 def public_names():
-    """Return the params of every component of ours, by kind and name."""
-    names = {}
+    """Return the keys of every section, and the params of our components by kind and name."""
+    sections = {n: m for n, m in vars(schema).items() if n.isidentifier() and is_params(m)}
+    names = {"sections": {n: sorted(model.model_fields) for n, model in sections.items()}}
     for offer in load_catalog().offers:
         if offer.distribution == "reid-core":
             params = sorted(offer.component.params.model_fields)

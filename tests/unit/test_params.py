@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_serializer
 
 from reid_core import Component, LossComponent, Params, PathText, ReidError, hookimpl
 from reid_core.discovery import isolated_catalog, load_catalog
@@ -940,6 +940,29 @@ def test_a_weights_file_keeps_params_of_any_type_as_json_has_them():
         "files": ["here"],
     }
     assert json.dumps(kept)
+
+
+class Pair(Params):
+    """Written as a list of its own."""
+
+    low: int = 1
+    high: int = 2
+
+    @model_serializer
+    def _as_list(self):
+        return [self.low, self.high]
+
+
+class OwnFormParams(Params):
+    pair: Pair = Pair()
+    pairs: list[Pair] = Field(default=[Pair(low=0)])
+    unwritten: int = Field(default=3, exclude=True)
+    file: PathText = "here"
+
+
+def test_a_weights_file_keeps_params_that_write_themselves_in_a_form_of_their_own():
+    kept = kept_in_weights(OwnFormParams(file="elsewhere"))
+    assert kept == {"pair": [1, 2], "pairs": [[0, 2]], "file": "here"}
 
 
 # ---- anything ---------------------------------------------------------------------------
