@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
-    # These two are written there, because numbers know nothing of plugins.
-
 UNKNOWN_CAMERA = -1
 """The camid of an image whose camera is not known."""
 
@@ -245,6 +243,11 @@ class Progress:
 
         words = np.random.SeedSequence([self.seed, self.step, zlib.crc32(name.encode())])
         return torch.Generator().manual_seed(int(words.generate_state(1, np.uint64)[0] >> 1))
+
+
+def parts_with(method: str, parts: Iterable[object]) -> list[Any]:
+    """Return the parts that define a method, e.g. ``set_progress`` or ``after_step``."""
+    return [part for part in parts if callable(getattr(part, method, None))]
 
 
 class Schedule(Protocol):
@@ -617,8 +620,3 @@ class Command(Protocol):
         Raises:
             ReidError: It cannot; the message says what to do.
         """
-
-
-def parts_with(method: str, parts: Iterable[object]) -> list[Any]:
-    """Return the parts that define a method, e.g. ``set_progress`` or ``after_step``."""
-    return [part for part in parts if callable(getattr(part, method, None))]
