@@ -7,13 +7,16 @@ load no torch. The folders are the rooms, each of which imports only rooms below
 
 from reid_core.component import (
     AugmentationComponent,
+    BackboneComponent,
     Component,
     DistanceComponent,
     EvaluatorComponent,
     LossComponent,
+    ObjectiveComponent,
     Params,
     PathText,
     PostprocessComponent,
+    SamplerComponent,
     ScheduleComponent,
     TranslatorComponent,
 )
@@ -22,14 +25,17 @@ from reid_core.hookspecs import hookimpl
 
 __all__ = [
     "AugmentationComponent",
+    "BackboneComponent",
     "Component",
     "DistanceComponent",
     "EvaluatorComponent",
     "LossComponent",
+    "ObjectiveComponent",
     "Params",
     "PathText",
     "PostprocessComponent",
     "ReidError",
+    "SamplerComponent",
     "ScheduleComponent",
     "TranslatorComponent",
     "hookimpl",

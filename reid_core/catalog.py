@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
-from reid_core.component import Component
+from reid_core.boundary import Origin, files_of
+from reid_core.component import Component, Params, call_build
 from reid_core.errors import ReidError, did_you_mean, name_list
 from reid_core.hookspecs import KINDS
 
@@ -21,7 +24,27 @@ class Offer:
 
     def __str__(self) -> str:
         """Name the component and its package, for messages."""
-        return f"{self.kind} '{self.component.name}' of {self.distribution} {self.version}"
+        return str(self.origin)
+
+    @property
+    def qualified_name(self) -> str:
+        """Return the name that no other package can take, ``distribution:name``."""
+        return f"{self.distribution}:{self.component.name}"
+
+    @cached_property
+    def origin(self) -> Origin:
+        """Return where the component comes from, for the boundary around its calls."""
+        files = files_of(self.component.build)
+        return Origin(self.kind, self.component.name, self.distribution, self.version, files)
+
+    def build(self, params: Params, **context: Any) -> Any:
+        """Build the component with the context that its kind offers.
+
+        Raises:
+            ReidError: What it needs is not offered, or it failed; the message names it.
+        """
+        with self.origin.calling("while it was built"):
+            return call_build(self.component, params, str(self), **context)
 
 
 @dataclass(frozen=True)

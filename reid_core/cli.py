@@ -7,8 +7,8 @@ import os
 import sys
 from collections.abc import Sequence
 
+from reid_core.boundary import traceback_text
 from reid_core.catalog import Catalog, Offer
-from reid_core.component import call_build
 from reid_core.contracts import Command
 from reid_core.discovery import load_catalog
 from reid_core.errors import ReidError
@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
         finally:
             sys.stdout.flush()
     except ReidError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"{traceback_text(error)}error: {error}", file=sys.stderr)
         return 2
     except Interrupted as stop:
         print(stop, file=sys.stderr)
@@ -65,7 +65,7 @@ def _run(catalog: Catalog, arguments: list[str], prog: str | None) -> int:
         )
         try:
             params = offer.component.params()
-            command: Command = call_build(offer.component, params, str(offer), catalog=catalog)
+            command: Command = offer.build(params, catalog=catalog)
             command.add_arguments(subparser)
             commands[name] = command
         except ReidError as error:

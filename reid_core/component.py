@@ -72,6 +72,26 @@ class Component:
     reference: str = ""
 
 
+Names = tuple[str, ...] | Callable[[Any], tuple[str, ...]]
+"""Names that a component declares: always the same ones, or a function of its checked params."""
+
+
+def declared(names: Names, params: Params) -> tuple[str, ...]:
+    """Return the names that a component declares for some params."""
+    return names(params) if callable(names) else names
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackboneComponent(Component):
+    """A backbone and what it looks at beside the image.
+
+    Attributes:
+        side: Columns of an image that it receives beside its pixels, e.g. ``("camid",)``.
+    """
+
+    side: Names = ()
+
+
 @dataclass(frozen=True, kw_only=True)
 class LossComponent(Component):
     """A loss and what the core must hand to it.
@@ -84,15 +104,42 @@ class LossComponent(Component):
         needs: ``"classifier"``: logits and the weight of the branch's linear layer;
             ``"pairs"``: it compares images of one identity and of several, and sees the batch
             of all processes; ``"batch"``: it sees that batch, whoever is on the images.
-        reads: Maps its params to the names of the heads' values that it needs, e.g.
-            ``("uc",)``.
+        reads: Names of the heads' values that it needs, e.g. ``("uc",)``.
+        columns: Columns of the images that it reads, e.g. ``("clothes",)``.
+        extras: Likewise of what is packed beside an image, e.g. ``("mask",)``.
     """
 
     role: Literal["id", "metric"]
     on: Literal["feature", "embedding"] = "feature"
     normalize: bool = False
     needs: frozenset[Literal["classifier", "pairs", "batch"]] = frozenset()
-    reads: Callable[[Any], tuple[str, ...]] = lambda params: ()
+    reads: Names = ()
+    columns: Names = ()
+    extras: Names = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class SamplerComponent(Component):
+    """A sampler and what it looks at beside labels, cameras and sources.
+
+    Attributes:
+        columns: Columns of the images, e.g. ``("clothes",)``.
+    """
+
+    columns: Names = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ObjectiveComponent(Component):
+    """An objective and what it reads of the images.
+
+    Attributes:
+        columns: Columns that ``Batch.columns`` has for it, e.g. ``("clothes",)``.
+        extras: Likewise in ``Batch.extras``, e.g. ``("mask",)``.
+    """
+
+    columns: Names = ()
+    extras: Names = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,14 +147,19 @@ class AugmentationComponent(Component):
     """An image operation and where in the pipeline it stands.
 
     Attributes:
-        stage: ``"pil"`` works on an RGB ``PIL.Image``, ``"tensor"`` on a float32
-            ``(3, H, W)`` tensor; the core converts once, between the stages.
-        at_test: The operation is preprocessing: it also runs in evaluation and is
-            written into the weights file.
+        stage: What it works on, in this order: ``"pil"`` an RGB ``PIL.Image``, ``"tensor"`` a
+            float32 ``(3, H, W)`` tensor, ``"batch"`` the ``(B, 3, H, W)`` tensor of a batch.
+        use: ``"train"``: augmentation, which preprocessing leaves out; ``"both"``:
+            preprocessing, which is written into the weights file; ``"test"``: preprocessing that
+            training leaves out.
+        extras: What it does where masks stand beside an image: ``"keeps"``, it moves no pixel;
+            ``"moves"``, it is called with a ``Sample`` and moves them too; None: it does not
+            say, and a training that reads masks refuses it.
     """
 
-    stage: Literal["pil", "tensor"]
-    at_test: bool = False
+    stage: Literal["pil", "tensor", "batch"]
+    use: Literal["train", "test", "both"] = "train"
+    extras: Literal["keeps", "moves"] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,21 +175,22 @@ class ScheduleComponent(Component):
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluatorComponent(Component):
-    """An evaluator and the arrays that it reads.
+    """An evaluator and what it reads.
 
     Attributes:
         splits: Splits of the target that it scores, e.g. ``("query", "gallery")``.
-        outputs: Arrays per image that it may read, of ``"embedding"``, ``"feature"``,
-            ``"logits"`` and ``"aux"``.
-        output_param: Param that names the one of ``outputs`` that is read; without it, all
-            are.
+        outputs: Arrays per image that it reads, of ``"embedding"``, ``"feature"`` and
+            ``"logits"``.
+        aux: Names of values of the heads that it reads, e.g. ``("visibility",)``.
+        columns: Columns of the images that it reads, e.g. ``("clothes",)``.
         distance: Name of the distance that images are compared by where an entry names none;
             None for evaluators that compare none.
     """
 
-    splits: tuple[str, ...]
-    outputs: tuple[str, ...] = ("embedding",)
-    output_param: str | None = None
+    splits: Names
+    outputs: Names = ("embedding",)
+    aux: Names = ()
+    columns: Names = ()
     distance: str | None = None
 
     def takes(self, keyword: str) -> bool:
@@ -151,9 +204,11 @@ class DistanceComponent(Component):
 
     Attributes:
         aux: Names of values of the heads, e.g. ``("uc",)``.
+        columns: Columns of the images, e.g. ``("time",)``.
     """
 
-    aux: tuple[str, ...] = ()
+    aux: Names = ()
+    columns: Names = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,7 +218,7 @@ class PostprocessComponent(Component):
     Attributes:
         stage: ``"features"`` changes the vectors, ``"distances"`` what is ranked by; all
             of the first come before all of the second.
-        splits: Splits that it reads beside query and gallery, e.g. ``("multi_query",)``.
+        splits: Splits that it reads beside those of the evaluator, e.g. ``("multi_query",)``.
         first: It starts from the vectors, so that no step may change distances before it.
     """
 

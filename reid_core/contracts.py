@@ -46,20 +46,27 @@ class ImageRecord:
     Attributes:
         name: Path relative to the dataset's root, with forward slashes; unique per split.
         split: One of ``SPLITS``.
-        pid: Identity, any string.
+        pid: Identity, any string but an empty one; None: not known.
         camid: Camera, 0 or larger; ``UNKNOWN_CAMERA`` when not known.
         source: The file, or a function that returns the encoded bytes.
         junk: Never counted, neither as right nor as wrong (Market-1501's -1).
         distractor: Never a right answer (Market-1501's 0).
+        columns: Further facts by name, whole numbers or short strings, such as ``clothes``,
+            ``track``, ``time``, ``modality``; a column has one type in a dataset. -1 and ``""``
+            are unknown, as is what is left out.
+        extras: What is packed beside the picture, by name: a file, or a function that returns
+            its bytes; ``Listing.extras`` says what each is.
     """
 
     name: str
     split: str
-    pid: str
+    pid: str | None
     camid: int
     source: Path | Callable[[], bytes]
     junk: bool = False
     distractor: bool = False
+    columns: Mapping[str, int | str] = field(default_factory=dict)
+    extras: Mapping[str, Path | Callable[[], bytes]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -71,23 +78,43 @@ class Listing:
         root: Folder that all files must lie in; None when nothing is read from disk.
         published: Known (identities, images) per split; a difference is reported. Junk and
             distractors count as images and not as identities.
+        extras: What the records' extras are, by name: ``"mask"``, a picture of the image's size
+            with one number 0 to 255 a pixel, 0 where there is nothing; ``"text"``, UTF-8.
     """
 
     records: list[ImageRecord]
     root: Path | None = None
     published: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    extras: Mapping[str, Literal["mask", "text"]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """An image with the masks that move with it, or a batch of them.
+
+    Attributes:
+        image: As the stage of the augmentation has it: an RGB ``PIL.Image``, ``(3, H, W)`` or
+            ``(B, 3, H, W)``.
+        masks: By name, of the image's size: ``PIL.Image`` of mode ``L``, ``(H, W)`` or
+            ``(B, H, W)`` uint8; empty where nobody reads any.
+    """
+
+    image: Any
+    masks: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Augmentation(Protocol):
-    """An operation on one image; it must survive pickling, since loader processes receive it."""
+    """An operation on images; it must survive pickling, since loader processes receive it."""
 
-    def __call__(self, image: Any, rng: np.random.Generator, /) -> Any:
-        """Return the new image.
+    def __call__(self, image: Any, rng: Any, /) -> Any:
+        """Return the new image, as a new object.
 
         Args:
             image: An RGB ``PIL.Image`` at the stage ``pil``, ``(3, H, W)`` float32 at the stage
-                ``tensor``.
-            rng: Depends on (seed, epoch, index) alone; preprocessing leaves it alone.
+                ``tensor``, ``(B, 3, H, W)`` at the stage ``batch``; a ``Sample`` of it, and a
+                ``Sample`` is returned, where the component declares ``extras="moves"``.
+            rng: A ``numpy.random.Generator`` that depends on (seed, epoch, index) alone; at the
+                stage ``batch`` a list of B of them. Preprocessing leaves it alone.
         """
 
 
@@ -136,10 +163,13 @@ class Batch:
 
     Attributes:
         images: ``(B, 3, H, W)`` float32, normalised.
-        pids: ``(B,)`` int64 labels, 0 to num_pids - 1.
+        pids: ``(B,)`` int64 labels, 0 to num_pids - 1; -1 for an image without identity.
         camids: ``(B,)`` int64, -1 unknown.
-        source: ``(B,)`` int64, which train dataset the image comes from.
+        source: ``(B,)`` int64, which dataset the image comes from.
         index: ``(B,)`` int64, position among all training images.
+        columns: ``(B,)`` int64 by name, the columns that somebody asked for: numbered from 0
+            over the (dataset, value) of the training images, in their order; -1 unknown.
+        extras: Likewise the extras: masks ``(B, H, W)`` uint8, texts a list of B strings.
     """
 
     images: Tensor
@@ -147,25 +177,27 @@ class Batch:
     camids: Tensor
     source: Tensor
     index: Tensor
+    columns: Mapping[str, Tensor] = field(default_factory=dict)
+    extras: Mapping[str, Tensor | list[str]] = field(default_factory=dict)
 
     def to(self, device: torch.device) -> Batch:
         """Return the batch on a device."""
-        return Batch(
-            self.images.to(device, non_blocking=True),
-            self.pids.to(device),
-            self.camids.to(device),
-            self.source.to(device),
-            self.index.to(device),
-        )
+        return self._each(lambda tensor: tensor.to(device, non_blocking=True))
 
     def pin_memory(self) -> Batch:
         """Return the batch in page-locked memory; the data loader calls this for GPUs."""
+        return self._each(lambda tensor: tensor.pin_memory())
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        """Return the batch with every tensor changed."""
         return Batch(
-            self.images.pin_memory(),
-            self.pids.pin_memory(),
-            self.camids.pin_memory(),
-            self.source.pin_memory(),
-            self.index.pin_memory(),
+            change(self.images),
+            change(self.pids),
+            change(self.camids),
+            change(self.source),
+            change(self.index),
+            {name: change(values) for name, values in self.columns.items()},
+            {n: v if isinstance(v, list) else change(v) for n, v in self.extras.items()},
         )
 
 
@@ -266,10 +298,18 @@ class Schedule(Protocol):
 
 @dataclass(frozen=True)
 class FeatureMap:
-    """Output of a backbone: ``map (B, C, h, w)`` and, for transformers, ``token (B, C)``."""
+    """Output of a backbone.
+
+    Attributes:
+        map: ``(B, C, h, w)``.
+        tokens: ``(B, K, C)`` of a transformer, that of the whole image first, without those of
+            the map; None for others.
+        maps: Maps of earlier stages by name, ``(B, c, h', w')``.
+    """
 
     map: Tensor
-    token: Tensor | None = None
+    tokens: Tensor | None = None
+    maps: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 class Backbone(Protocol):
@@ -287,12 +327,14 @@ class Backbone(Protocol):
     def stages(self) -> Mapping[str, nn.Module]:
         """Return the stages by name, in order, so that a head may copy the last one."""
 
-    def __call__(self, images: Tensor, side: Mapping[str, Tensor] | None = None) -> FeatureMap:
+    def __call__(self, images: Tensor, side: Mapping[str, Tensor], /) -> FeatureMap:
         """Map images ``(B, 3, H, W)`` to ``(B, C, H / stride, W / stride)``.
 
         Args:
             images: Normalised.
-            side: Further values of each image by name, ``(B,)`` int64, -1 unknown.
+            side: The columns that the component names in ``side``, ``(B,)`` int64, numbered as
+                in ``Batch.columns``; -1 for what is unknown, such as a camera that no training
+                image is from.
         """
 
 
@@ -384,8 +426,13 @@ class Network(Protocol):
     def to(self, device: torch.device, /) -> Network:
         """Move the network to a device and return it."""
 
-    def __call__(self, images: Tensor, /) -> ModelOutput:
-        """Map images ``(B, 3, H, W)`` to every branch and the joint embedding."""
+    def __call__(self, images: Tensor, side: Mapping[str, Tensor] | None = None, /) -> ModelOutput:
+        """Map images ``(B, 3, H, W)`` to every branch and the joint embedding.
+
+        Args:
+            images: Normalised.
+            side: As a backbone takes it; what is left out is unknown.
+        """
 
 
 class TrainedModel(Protocol):
@@ -427,6 +474,9 @@ class LossInput:
         weight: ``(num_pids, d)`` of the branch's classifier, for losses that need it.
         logits: ``(B, num_pids)``, likewise.
         aux: Extra values of the heads, ``(B, ...)``.
+        columns: Of the batch, as ``Batch`` has them.
+        extras: Likewise.
+        index: ``(B,)`` int64, position among all training images.
     """
 
     features: Tensor
@@ -436,6 +486,9 @@ class LossInput:
     weight: Tensor | None = None
     logits: Tensor | None = None
     aux: Mapping[str, Tensor] = field(default_factory=dict)
+    columns: Mapping[str, Tensor] = field(default_factory=dict)
+    extras: Mapping[str, Tensor | list[str]] = field(default_factory=dict)
+    index: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -483,19 +536,138 @@ class Term:
 
 @dataclass(frozen=True)
 class Step:
-    """What an objective sees: the batch, the model, its output and the progress."""
+    """What an objective sees.
+
+    Attributes:
+        batch: The images of the step.
+        model: The network that is trained.
+        outputs: What it says of them.
+        progress: Where the training stands.
+        streams: The batches of ``data.streams`` by name, one for each view; the network has not
+            seen them.
+    """
 
     batch: Batch
     model: Network
     outputs: ModelOutput
     progress: Progress
+    streams: Mapping[str, tuple[Batch, ...]] = field(default_factory=dict)
 
 
 class Objective(Protocol):
-    """A part of what training minimises; an ``nn.Module`` when it has state."""
+    """A part of what training minimises; an ``nn.Module`` when it has state.
+
+    Its buffers and sub-modules are saved in the checkpoint. A sub-module that is not trained,
+    such as a teacher, is named in its attribute ``untrained``, a tuple of names: it gets no
+    gradient, is left out of the optimizer and stays in evaluation mode.
+    """
 
     def __call__(self, step: Step, /) -> dict[str, Term]:
         """Return terms by name; the core sums ``weight * value``."""
+
+
+# ---- around the training ----------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Relabelling:
+    """New identities of all training images, as ``CallbackContext.relabel`` was given them.
+
+    Attributes:
+        old: ``(N,)`` int64, the labels before; -1 left out.
+        new: ``(N,)`` int64, the labels now; -1 left out.
+        num_pids: Identities now.
+        features: Of all N images, if the callback handed them over: a memory starts from them.
+    """
+
+    old: np.ndarray
+    new: np.ndarray
+    num_pids: int
+    features: Features | None = None
+
+
+class CallbackContext(Protocol):
+    """What a callback may look at and do."""
+
+    @property
+    def progress(self) -> Progress:
+        """Return where the training stands."""
+
+    @property
+    def model(self) -> Network:
+        """Return the network that is trained."""
+
+    @property
+    def labels(self) -> np.ndarray:
+        """Return ``(N,)`` int64, the label of every training image now; -1 left out."""
+
+    def extract(
+        self,
+        split: str = "train",
+        target: str | None = None,
+        outputs: Sequence[str] = ("embedding",),
+    ) -> Features:
+        """Return what the network says of images: evaluation mode, preprocessing alone.
+
+        Args:
+            split: Of a target.
+            target: Name in ``data.targets``; None: all training images, in the order of
+                ``Batch.index``.
+            outputs: Of ``"embedding"``, ``"feature"``, ``"logits"`` and ``"aux.<name>"``.
+        """
+
+    def relabel(self, labels: np.ndarray, features: Features | None = None) -> None:
+        """Give the training images other identities, from the coming epoch on.
+
+        The sampler is built anew over the images that are left. What was built with
+        ``num_pids`` is built anew: classifiers and their optimizer state, losses and
+        objectives; a part that defines ``set_classes(relabelling)`` is kept and gets a
+        ``Relabelling`` instead. All else keeps its weights and its optimizer state.
+
+        Args:
+            labels: ``(N,)`` int64 of 0 to num_pids - 1, each used; -1 leaves an image out.
+            features: Of the N images, for parts that start from them.
+
+        Raises:
+            ReidError: The labels cannot be trained on, or it is not before an epoch.
+        """
+
+
+class Callback(Protocol):
+    """Something that happens between epochs; it defines what it needs of these methods.
+
+    Parts of the training do not know of it; it changes the run through its context alone.
+    """
+
+    def before_epoch(self, context: CallbackContext, /) -> None:
+        """Do something before an epoch; only here are images relabelled."""
+
+    def after_epoch(self, context: CallbackContext, /) -> bool | None:
+        """Do something after an epoch; True ends the training."""
+
+    def after_evaluation(
+        self, context: CallbackContext, results: Mapping[str, Scores], /
+    ) -> bool | None:
+        """Look at the scores by ``<evaluator>/<target>``, in order; True ends the training."""
+
+    def state_dict(self) -> Mapping[str, Any]:
+        """Return what the checkpoint keeps: tensors, numbers, strings, lists and dicts of them."""
+
+    def load_state_dict(self, state: Mapping[str, Any], /) -> None:
+        """Take back what ``state_dict`` has returned."""
+
+
+class Logger(Protocol):
+    """Receives every line of metrics.jsonl; it cannot change the training."""
+
+    def write(self, record: Mapping[str, Any], /) -> None:
+        """Take a line: JSON values with ``kind`` and ``step``."""
+
+    def flush(self) -> None:
+        """Bring everything to the disk: a checkpoint is about to be written."""
+
+    def close(self) -> None:
+        """End the work."""
 
 
 # ---- evaluation -------------------------------------------------------------------------
@@ -508,7 +680,7 @@ class Features:
     Attributes:
         values: ``(N, D)`` float32 arrays: ``"embedding"``, ``"feature"``, ``"logits"``,
             and ``"aux.<name>"``, as far as an evaluator asked for them.
-        pids: ``(N,)`` strings.
+        pids: ``(N,)`` strings; ``""`` where the identity is not known.
         camids: ``(N,)`` int64, -1 unknown.
         names: ``(N,)`` strings, paths relative to the dataset's root.
         junk: ``(N,)`` bool.
@@ -519,6 +691,8 @@ class Features:
             images and several sizes.
         names_are_made_up: The images came without names. Theirs tell the images of the split
             apart and say nothing of an image in another split or file.
+        columns: Further facts of the images by name, ``(N,)`` int64 or strings; -1 and ``""``
+            unknown.
     """
 
     values: Mapping[str, np.ndarray]
@@ -530,6 +704,7 @@ class Features:
     classes: tuple[str, ...] = ()
     meta: Mapping[str, Any] = field(default_factory=dict)
     names_are_made_up: bool = False
+    columns: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def __len__(self) -> int:
         """Return N."""
@@ -545,6 +720,7 @@ class Features:
             names=self.names[at],
             junk=self.junk[at],
             distractor=self.distractor[at],
+            columns={name: array[at] for name, array in self.columns.items()},
         )
 
 

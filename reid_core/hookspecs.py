@@ -15,11 +15,14 @@ import pluggy
 
 from reid_core.component import (
     AugmentationComponent,
+    BackboneComponent,
     Component,
     DistanceComponent,
     EvaluatorComponent,
     LossComponent,
+    ObjectiveComponent,
     PostprocessComponent,
+    SamplerComponent,
     ScheduleComponent,
     TranslatorComponent,
 )
@@ -31,7 +34,7 @@ hookimpl = pluggy.HookimplMarker(GROUP)
 
 
 @hookspec
-def reid_backbone() -> list[Component]:  # type: ignore[empty-body]
+def reid_backbone() -> list[BackboneComponent]:  # type: ignore[empty-body]
     """Networks from images to feature maps.
 
     ``build(params) -> Backbone``, an ``nn.Module``.
@@ -60,7 +63,7 @@ def reid_loss() -> list[LossComponent]:  # type: ignore[empty-body]
 
 
 @hookspec
-def reid_sampler() -> list[Component]:  # type: ignore[empty-body]
+def reid_sampler() -> list[SamplerComponent]:  # type: ignore[empty-body]
     """Orders of training images.
 
     ``build(params, *, labels, camids, sources, seed, rank, world_size) -> BatchSampler``: a
@@ -114,9 +117,9 @@ def reid_augmentation() -> list[AugmentationComponent]:  # type: ignore[empty-bo
     """Image operations.
 
     ``build(params) -> Augmentation``, called with (image, rng) for the new image. ``rng`` is a
-    ``numpy.random.Generator`` that depends on (seed, epoch, index); operations with
-    ``at_test=True`` must not use it. What is built must survive pickling: loader processes
-    receive it.
+    ``numpy.random.Generator`` that depends on (seed, epoch, index), at the stage ``batch`` a list
+    of them; preprocessing, which is what has a ``use`` other than ``"train"``, must not use it.
+    What is built must survive pickling: loader processes receive it.
     """
 
 
@@ -132,7 +135,7 @@ def reid_schedule() -> list[ScheduleComponent]:  # type: ignore[empty-body]
 
 
 @hookspec
-def reid_objective() -> list[Component]:  # type: ignore[empty-body]
+def reid_objective() -> list[ObjectiveComponent]:  # type: ignore[empty-body]
     """What a training step minimises.
 
     ``build(params, *, name, losses, model, num_pids, classes, preprocessing, load_trained) ->
@@ -187,7 +190,10 @@ KINDS: tuple[str, ...] = (
 """Every kind: the folder, the hook's suffix, the params key and the column of the tables."""
 
 COMPONENT_TYPES: dict[str, type[Component]] = {
+    "backbone": BackboneComponent,
     "loss": LossComponent,
+    "sampler": SamplerComponent,
+    "objective": ObjectiveComponent,
     "augmentation": AugmentationComponent,
     "schedule": ScheduleComponent,
     "evaluator": EvaluatorComponent,

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from reid_core import Component, hookimpl
+from reid_core import BackboneComponent, hookimpl
 from reid_core.discovery import load_catalog
 from skips import pytest_configure  # noqa: F401
 
@@ -89,7 +89,7 @@ class TinyBackbonePlugin:
 
     @hookimpl
     def reid_backbone(self):
-        return [Component(name="tiny", build=lambda params: self.network(), summary="-")]
+        return [BackboneComponent(name="tiny", build=lambda params: self.network(), summary="-")]
 
     @staticmethod
     def network():

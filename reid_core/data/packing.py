@@ -277,7 +277,7 @@ def _update_index(digest: Any, index: Index) -> None:
         digest.update(repr(row).encode())
 
 
-def _facts(record: ImageRecord) -> tuple[str, str, str, int, bool, bool]:
+def _facts(record: ImageRecord) -> tuple[str, str, str | None, int, bool, bool]:
     """Return what the index will say of an image."""
     r = record
     return r.name, r.split, r.pid, r.camid, r.junk, r.distractor

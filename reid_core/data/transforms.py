@@ -18,7 +18,7 @@ class Pipeline:
     """The operations from a picture to a normalised tensor, for training or for evaluation.
 
     Attributes:
-        operations: (component, callable) in order; in evaluation only those ``at_test``.
+        operations: (component, callable) in order: those of the one use, and those of both.
     """
 
     def __init__(self, entries: Sequence[AugmentationEntry], *, training: bool) -> None:
@@ -26,7 +26,7 @@ class Pipeline:
         self.operations: list[tuple[AugmentationComponent, Augmentation]] = [
             (entry.component, entry.build())
             for entry in entries
-            if training or entry.component.at_test
+            if entry.component.use in ("both", "train" if training else "test")
         ]
         self._pil = [apply for component, apply in self.operations if component.stage == "pil"]
         self._tensor = [

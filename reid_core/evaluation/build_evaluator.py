@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from reid_core.component import declared
 from reid_core.contracts import Features, NamedPart, Scores
 from reid_core.params.entries import Entry
 from reid_core.params.schema import EvaluationEntry
@@ -41,12 +42,12 @@ def build_evaluator(entry: EvaluationEntry, device: str = "cpu") -> BuiltEvaluat
     component = entry.component
     distance = entry.distance and _built(entry.distance)
     steps = tuple(_built(step, step.component.splits) for step in entry.postprocess)
-    splits = dict.fromkeys((*component.splits, *(s for step in steps for s in step.splits)))
-    outputs = set(component.outputs)
-    if component.output_param:
-        outputs = {getattr(entry.params, component.output_param)}
-    if entry.distance and entry.distance.component.aux:
-        outputs.add("aux")
+    own_splits = declared(component.splits, entry.params)
+    splits = dict.fromkeys((*own_splits, *(s for step in steps for s in step.splits)))
+    aux = set(declared(component.aux, entry.params))
+    if entry.distance:
+        aux.update(declared(entry.distance.component.aux, entry.distance.params))
+    outputs = {*declared(component.outputs, entry.params), *(f"aux.{name}" for name in aux)}
     return BuiltEvaluator(
         name=component.name,
         splits=tuple(splits),

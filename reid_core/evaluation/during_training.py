@@ -43,7 +43,7 @@ class Scorer:
         ranking = [
             entry
             for entry in self.params.evaluation
-            if not {"logits", "aux"} & build_evaluator(entry).outputs
+            if build_evaluator(entry).outputs <= {"embedding", "feature"}
         ]
         if ranking:
             yield "colour histogram", self._run(self.targets.histogram_extractor(), ranking)
@@ -76,5 +76,5 @@ def model_in_training(training: Training) -> ModelUnderTest:
         device=training.device,
         batch_size=params.data.batch_size,
         workers=params.data.workers,
-        name=params.backbone.name,
+        name=params.backbone.bare_name,
     )

@@ -168,7 +168,7 @@ def model_under_test(
         device=device,
         batch_size=params.batch_size,
         workers=params.workers,
-        name=f"{model_params.backbone.name} ({weights.path.name})",
+        name=f"{model_params.backbone.bare_name} ({weights.path.name})",
     )
 
 

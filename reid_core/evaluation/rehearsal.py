@@ -48,7 +48,7 @@ def check_targets(
                 f"evaluation.{place}: '{evaluator.name}' needs logits, and this model has no "
                 "classifier; add an ID loss such as 'softmax'"
             )
-        if "aux" not in evaluator.outputs:
+        if not any(name.startswith("aux.") for name in evaluator.outputs):
             # Steps work on what the vectors say; those of a rehearsal say nothing.
             plain = entry.model_copy(update={"postprocess": []})
             _rehearse(build_evaluator(plain), targets, name, classes)

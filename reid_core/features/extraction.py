@@ -15,7 +15,7 @@ from reid_core.contracts import Classes, Features, ModelOutput
 from reid_core.data.loaders import evaluation_loader
 from reid_core.data.store import Store
 from reid_core.data.transforms import Pipeline
-from reid_core.errors import ReidError
+from reid_core.errors import ReidError, name_list
 from reid_core.features.averaging import averaged, averaging_facts
 from reid_core.params.schema import ExtractionParams
 
@@ -61,7 +61,7 @@ def extract(
         model: The network, whose mode is restored afterwards, and how it is fed.
         store: Open store.
         split: Split of the store.
-        outputs: Of ``"embedding"``, ``"feature"``, ``"logits"`` and ``"aux"``.
+        outputs: Of ``"embedding"``, ``"feature"``, ``"logits"`` and ``"aux.<name>"``.
         classes: Identity of each logit, as the store spells it.
         meta: Facts for the protocol card.
         at: Positions in the store, for some images of the split; default: all.
@@ -140,6 +140,11 @@ def _wanted(output: ModelOutput, outputs: set[str]) -> dict[str, Tensor]:
                 "ID loss such as 'softmax'"
             )
         found["logits"] = torch.stack(list(output.logits.values())).mean(dim=0)
-    if "aux" in outputs:
-        found |= {f"aux.{name}": value for name, value in output.aux.items()}
-    return found
+    aux = {f"aux.{name}": value for name, value in output.aux.items()}
+    wanted = {name for name in outputs if name.startswith("aux.")}
+    if missing := wanted - aux.keys():
+        raise ReidError(
+            f"an evaluator needs the value '{min(missing).removeprefix('aux.')}' of a head; the "
+            f"heads of this model give {name_list(output.aux)}"
+        )
+    return found | {name: aux[name] for name in wanted}

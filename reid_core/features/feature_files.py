@@ -110,7 +110,7 @@ def _features(arrays: Arrays, meta: dict[str, Any], place: str) -> Features:
         classes=tuple(map(str, classes)),
         meta={name: fact for name, fact in meta.items() if not (made_up and name in MADE_UP)},
         names_are_made_up=made_up,
-        **columns,
+        **columns,  # type: ignore[arg-type]
     )
 
 

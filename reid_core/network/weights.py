@@ -15,7 +15,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from reid_core.catalog import Catalog
-from reid_core.component import Params
+from reid_core.component import Params, declared
 from reid_core.contracts import Classes
 from reid_core.errors import ReidError, name_list
 from reid_core.files import atomic_path
@@ -120,7 +120,7 @@ def weights_metadata(
             "operations": [
                 given
                 for given, entry in zip(kept["augmentation"], params.augmentation, strict=True)
-                if entry.component.at_test
+                if entry.component.use != "train"
             ],
         },
         "embedding": {
@@ -139,10 +139,10 @@ def _compared_by(params: RunParams) -> dict[str, str | None]:
     if not params.evaluation:
         return {"output": "embedding", "distance": None}
     first = params.evaluation[0]
-    output = first.component.output_param
+    outputs = declared(first.component.outputs, first.params)
     return {
-        "output": getattr(first.params, output) if output else "embedding",
-        "distance": first.distance.name if first.distance else first.component.distance,
+        "output": next((name for name in outputs if name != "logits"), "embedding"),
+        "distance": first.distance.bare_name if first.distance else None,
     }
 
 

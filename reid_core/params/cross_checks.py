@@ -35,10 +35,10 @@ def run_cross_checks(sections: Mapping[str, Any], catalog: Catalog) -> Iterator[
         stage = _stage(catalog, entry)
         if stage == "pil" and last_on_tensors:
             yield (
-                f"augmentation.{i}.name: '{entry.name}' works on pictures and "
+                f"augmentation.{i}.name: '{entry.bare_name}' works on pictures and "
                 f"must come before '{last_on_tensors}', which works on tensors"
             )
-        last_on_tensors = entry.name if stage == "tensor" else last_on_tensors
+        last_on_tensors = entry.bare_name if stage == "tensor" else last_on_tensors
     if {"schedule", "train", "evaluation"} <= sections.keys():
         yield from _score_checks(sections, catalog)
 
@@ -70,11 +70,11 @@ def _comparison_checks(evaluation: Iterable[EvaluationEntry], catalog: Catalog) 
             evaluator = cast(EvaluatorComponent, catalog.component("evaluator", entry.name))
             for key in ("distance", "postprocess"):
                 if getattr(entry, key) and not evaluator.takes(key):
-                    yield f"evaluation.{i}.{key}: '{entry.name}' takes no {key}; leave it out"
+                    yield f"evaluation.{i}.{key}: '{entry.bare_name}' takes no {key}; leave it out"
             before = ""
             for j, step in enumerate(entry.postprocess):
                 component = cast(PostprocessComponent, catalog.component("postprocess", step.name))
-                at = f"evaluation.{i}.postprocess.{j}.name: '{step.name}'"
+                at = f"evaluation.{i}.postprocess.{j}.name: '{step.bare_name}'"
                 if before and component.first:
                     yield (
                         f"{at} starts from the vectors and cannot follow '{before}', which changes "
@@ -85,7 +85,7 @@ def _comparison_checks(evaluation: Iterable[EvaluationEntry], catalog: Catalog) 
                         f"{at} changes features and must come before '{before}', which changes "
                         "distances"
                     )
-                before = step.name if component.stage == "distances" else before
+                before = step.bare_name if component.stage == "distances" else before
 
 
 def _score_checks(sections: Mapping[str, Any], catalog: Catalog) -> Iterator[str]:
@@ -101,8 +101,8 @@ def _score_checks(sections: Mapping[str, Any], catalog: Catalog) -> Iterator[str
             else ("evaluation", "add an evaluator")
         )
         yield (
-            f"{key}: the schedule '{schedule.name}' follows the scores of evaluations during the "
-            f"training, and there are none; {remedy} or choose another schedule"
+            f"{key}: the schedule '{schedule.bare_name}' follows the scores of evaluations during "
+            f"the training, and there are none; {remedy} or choose another schedule"
         )
 
 

@@ -19,15 +19,18 @@ from pydantic import (
 )
 from pydantic_core import PydanticKnownError
 
+from reid_core.boundary import Origin
 from reid_core.catalog import Catalog, Offer
 from reid_core.component import (
     AugmentationComponent,
+    BackboneComponent,
     Component,
     DistanceComponent,
+    ObjectiveComponent,
     Params,
     PostprocessComponent,
+    SamplerComponent,
     ScheduleComponent,
-    call_build,
 )
 from reid_core.errors import ReidError
 
@@ -77,18 +80,22 @@ class Entry(NamedParams, Generic[ComponentT]):
     """A component by name with its params; once checked, it builds itself."""
 
     kind: ClassVar[str]
-    name: str = Field(description="Name of the component; 'distribution:name' picks one of two.")
+    name: str = Field(
+        description="Name of the component; 'distribution:name' picks one of two. Resolved params "
+        "have the distribution, so that a package installed later cannot take the name away."
+    )
     _offer: Offer | None = PrivateAttr(default=None)
 
     @field_validator("name")
     @classmethod
     def _known(cls, name: str, info: ValidationInfo) -> str:
-        if info.context is not None:
-            try:
-                info.context.offer(cls.kind, name)
-            except ReidError as error:
-                raise ValueError(str(error)) from None
-        return name
+        if info.context is None:
+            return name
+        try:
+            offer: Offer = info.context.offer(cls.kind, name)
+        except ReidError as error:
+            raise ValueError(str(error)) from None
+        return offer.qualified_name
 
     @classmethod
     def params_model(cls, name: str, catalog: Catalog) -> type[Params]:
@@ -124,8 +131,13 @@ class Entry(NamedParams, Generic[ComponentT]):
         return cast(ComponentT, self.offer.component)
 
     def build(self, **context: Any) -> Any:
-        """Build the component with the context that its kind offers."""
-        return call_build(self.component, self.params, str(self.offer), **context)
+        """Build the component with the context that its kind offers; see ``Offer.build``."""
+        return self.offer.build(self.params, **context)
+
+    @property
+    def origin(self) -> Origin:
+        """Return where the component comes from, for the boundary around its calls."""
+        return self.offer.origin
 
     @property
     def bare_name(self) -> str:
@@ -133,13 +145,13 @@ class Entry(NamedParams, Generic[ComponentT]):
         return self.name.rpartition(":")[2]
 
 
-class BackboneEntry(Entry[Component]):
+class BackboneEntry(Entry[BackboneComponent]):
     """A backbone."""
 
     kind = "backbone"
 
 
-class SamplerEntry(Entry[Component]):
+class SamplerEntry(Entry[SamplerComponent]):
     """A sampler."""
 
     kind = "sampler"
@@ -151,7 +163,7 @@ class ScheduleEntry(Entry[ScheduleComponent]):
     kind = "schedule"
 
 
-class ObjectiveEntry(Entry[Component]):
+class ObjectiveEntry(Entry[ObjectiveComponent]):
     """An objective."""
 
     kind = "objective"

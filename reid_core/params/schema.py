@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
-from pydantic import AfterValidator, Field, JsonValue, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    JsonValue,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
-from reid_core.catalog import Catalog
+from reid_core.catalog import Catalog, Offer
 from reid_core.component import Component, EvaluatorComponent, LossComponent, Params, PathText
+from reid_core.errors import ReidError
 from reid_core.params.entries import (
     AugmentationEntry,
     BackboneEntry,
@@ -289,11 +297,29 @@ class EvaluationEntry(Entry[EvaluatorComponent]):
     kind = "evaluator"
     target: str | None = Field(default=None, description="Name in targets; default: the first.")
     distance: DistanceEntry | None = Field(
-        default=None, description="What images are compared by; default: the evaluator's own."
+        default=None,
+        validate_default=True,
+        description="What images are compared by; default: the evaluator's own.",
     )
     postprocess: list[PostprocessEntry] = Field(
         default=[], description="Steps between features and ranking, in order, e.g. k_reciprocal."
     )
+
+    @field_validator("distance", mode="wrap")
+    @classmethod
+    def _default_distance(cls, given: Any, handler: Any, info: ValidationInfo) -> Any:
+        """Fill in the distance that the evaluator compares by, so that it never goes unsaid."""
+        if given is not None or info.context is None or "name" not in info.data:
+            return handler(given)
+        offer: Offer = info.context.offer(cls.kind, info.data["name"])
+        evaluator = cast(EvaluatorComponent, offer.component)
+        if evaluator.distance is None or not evaluator.takes("distance"):
+            return None
+        try:
+            info.context.offer("distance", evaluator.distance)
+        except ReidError as error:
+            raise ValueError(f"{offer} compares by a distance of its own: {error}") from None
+        return handler({"name": evaluator.distance})
 
 
 class ModelParams(Params):

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from reid_core.catalog import Catalog
+from reid_core.component import declared
 from reid_core.contracts import BatchSampler, Classes, Preprocessing
 from reid_core.data.loaders import EpochBatches, training_loader
 from reid_core.data.measured_preprocessing import MeasuredPreprocessing
@@ -137,11 +138,11 @@ def _check_values(params: RunParams, given: Iterable[str]) -> None:
     """Raise ReidError if a loss or a distance reads a value that no head gives."""
     reads: dict[tuple[str, str], Iterable[str]] = {}
     for i, entry in enumerate(params.loss):
-        reads[f"loss.{i}", entry.name] = entry.component.reads(entry.params)
+        reads[f"loss.{i}", entry.bare_name] = declared(entry.component.reads, entry.params)
     for i, evaluation in enumerate(params.evaluation):
         if evaluation.distance:
-            at = f"evaluation.{i}.distance", evaluation.distance.name
-            reads[at] = evaluation.distance.component.aux
+            at = f"evaluation.{i}.distance", evaluation.distance.bare_name
+            reads[at] = declared(evaluation.distance.component.aux, evaluation.distance.params)
     for (place, name), values in reads.items():
         if missing := sorted(set(values) - set(given)):
             raise ReidError(
@@ -159,7 +160,7 @@ def describe(training: Training, images: TrainingImages) -> list[str]:
         f"plugins: {used}",
         f"data: {len(images)} images, {len(images.classes)} identities, {cameras} cameras; "
         f"{len(training.batches)} steps of {training.images_per_step} images an epoch",
-        f"model: {params.backbone.name}, embedding of {model.embedding_dim}, branches "
+        f"model: {params.backbone.bare_name}, embedding of {model.embedding_dim}, branches "
         + ", ".join(f"{s.name} ({s.dim})" for s in model.branches),
         *group_table(training.groups),
         *training.freezing.lines(),

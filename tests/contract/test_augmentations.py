@@ -40,7 +40,8 @@ def rng(seed=0):
 
 def test_the_stage_is_known(augmentation):
     assert augmentation.component.stage in ("pil", "tensor")
-    assert type(augmentation.component.at_test) is bool
+    assert augmentation.component.use in ("train", "test", "both")
+    assert augmentation.component.extras in ("keeps", "moves", None)
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -88,11 +89,11 @@ def test_the_input_is_not_modified(augmentation, size):
 def test_preprocessing_draws_no_random_number_and_training_may(augmentation):
     image = picture(augmentation.component.stage, (64, 32))
     results = {content(augmentation.build()(image, rng(seed))) for seed in range(30)}
-    if augmentation.component.at_test:
+    if augmentation.component.use != "train":
         assert content(augmentation.build()(image, Forbidden())) in results
         assert len(results) == 1
     else:
-        assert len(results) > 1, "an operation without randomness is preprocessing: at_test"
+        assert len(results) > 1, "an operation without randomness is preprocessing: its use is 'both'"
 
 
 def test_the_operation_can_be_sent_to_loader_processes(augmentation):

@@ -17,7 +17,7 @@ import pytest
 import torch
 from PIL import Image
 
-from reid_core import Component, EvaluatorComponent, ReidError, hookimpl
+from reid_core import EvaluatorComponent, ObjectiveComponent, ReidError, hookimpl
 from reid_core.cli import main
 from reid_core.contracts import Term
 from reid_core.evaluation.evaluate_command import run_evaluation
@@ -301,7 +301,9 @@ def exploding(at_step):
                 factor = math.nan if step.progress.step >= at_step else 1.0
                 return {"exploding": Term(step.outputs.embedding.square().mean() * factor)}
 
-            return [Component(name="exploding", build=lambda params: objective, summary="-")]
+            return [
+                ObjectiveComponent(name="exploding", build=lambda params: objective, summary="-")
+            ]
 
     return Plugin()
 

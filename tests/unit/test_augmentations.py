@@ -89,13 +89,13 @@ def test_preprocessing_uses_no_randomness(module):
 
     make(module)(example(module), generator)
 
-    assert component.at_test
+    assert component.use == "both"
     assert generator.bit_generator.state == before
 
 
 @pytest.mark.parametrize("module", [color_jitter, flip, pad_crop, random_erasing])
 def test_training_augmentation_stays_out_of_evaluation(module):
-    assert not module.reid_augmentation()[0].at_test
+    assert module.reid_augmentation()[0].use == "train"
 
 
 # ---- resize -----------------------------------------------------------------------------

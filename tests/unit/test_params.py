@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import Field, field_validator, model_serializer
 
-from reid_core import Component, LossComponent, Params, PathText, ReidError, hookimpl
+from reid_core import BackboneComponent, LossComponent, Params, PathText, ReidError, hookimpl
 from reid_core.discovery import isolated_catalog, load_catalog
 from reid_core.errors import ParamsError
 from reid_core.params.field_facts import kept_in_weights
@@ -1104,7 +1104,7 @@ def test_an_isolated_catalog_must_offer_what_is_named_by_default(tiny_params):
     class Alone:
         @hookimpl
         def reid_backbone(self):
-            return [Component(name="resnet18", build=print, summary="")]
+            return [BackboneComponent(name="resnet18", build=print, summary="")]
 
     with pytest.raises(ParamsError) as caught:
         check_run_params(tiny_params, isolated_catalog(Alone()), "p")

@@ -160,7 +160,7 @@ def test_an_operation_that_swaps_channels_is_noticed(checked, catalog_with):
                     build=lambda params: lambda image, rng: image.flip(0),
                     summary="-",
                     stage="tensor",
-                    at_test=True,
+                    use="both",
                 )
             ]
 

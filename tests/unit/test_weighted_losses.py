@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from reid_core import Component, LossComponent, ReidError, hookimpl
+from reid_core import Component, LossComponent, ObjectiveComponent, ReidError, hookimpl
 from reid_core.contracts import Batch, LossOutput, Progress, Term
 from reid_core.data.dataset_stores import Stores
 from reid_core.data.training_images import TrainingImages
@@ -380,7 +380,7 @@ def test_an_objective_tells_its_accuracy_by_the_same_field(tiny_params, catalog_
             def objective(step):
                 return {"own": Term(step.outputs.embedding.mean(), accuracy=torch.tensor(0.5))}
 
-            return [Component(name="own", build=lambda params: objective, summary="-")]
+            return [ObjectiveComponent(name="own", build=lambda params: objective, summary="-")]
 
     catalog = catalog_with(seen_by(Recorder()), Objectives())
     module = module_of(tiny_params, catalog, [{"name": "probe"}], objective=[{"name": "own"}])
@@ -546,7 +546,9 @@ def test_losses_and_objectives_of_both_sorts_are_told_the_progress_and_the_end_o
     class Objectives:
         @hookimpl
         def reid_objective(self):
-            return [Component(name="plain", build=lambda params: plain_objective, summary="-")]
+            return [
+                ObjectiveComponent(name="plain", build=lambda params: plain_objective, summary="-")
+            ]
 
     catalog = catalog_with(seen_by(lambda branch: next(losses)), Objectives())
     objectives = [{"name": "supervised"}, {"name": "plain"}]
@@ -572,7 +574,7 @@ def test_objectives_see_the_progress_of_the_step(train, tiny_params, catalog_wit
                 steps.append((step.progress.epoch, step.progress.step, step.progress.accuracy))
                 return {"x": Term(step.outputs.embedding.mean())}
 
-            return [Component(name="noting", build=lambda params: objective, summary="-")]
+            return [ObjectiveComponent(name="noting", build=lambda params: objective, summary="-")]
 
     catalog = catalog_with(seen_by(Recorder()), Objectives())
     losses, objective = [{"name": "probe"}], [{"name": "noting"}]

@@ -211,10 +211,10 @@ def reid_augmentation():
             name=name,
             build=lambda params: lambda image, rng: image,
             stage="pil",
-            at_test=at_test,
+            use=use,
             summary="-",
         )
-        for name, at_test in (("noise", False), ("dist_crop", True))
+        for name, use in (("noise", "train"), ("dist_crop", "both"))
     ]
 """
 

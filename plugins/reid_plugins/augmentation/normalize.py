@@ -71,7 +71,7 @@ def reid_augmentation() -> list[AugmentationComponent]:
             params=NormalizeParams,
             build=build,
             stage="tensor",
-            at_test=True,
+            use="both",
             summary="(image - mean) / std per colour channel",
             reference="arXiv:1512.03385",
         )

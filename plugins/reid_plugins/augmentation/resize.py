@@ -58,7 +58,7 @@ def reid_augmentation() -> list[AugmentationComponent]:
             params=ResizeParams,
             build=build,
             stage="pil",
-            at_test=True,
+            use="both",
             summary="Resize to height x width, antialiased",
             reference="arXiv:1903.07071",
         )

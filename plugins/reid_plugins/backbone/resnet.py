@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from reid_core import Component, Params, PathText, hookimpl
+from reid_core import BackboneComponent, Params, PathText, hookimpl
 
 if TYPE_CHECKING:
     from reid_plugins.backbone._resnet import ResNet
@@ -40,7 +40,7 @@ class ResNetParams(Params):
     )
 
 
-def component(name: str) -> Component:
+def component(name: str) -> BackboneComponent:
     """Return the component of one depth; ``name`` is torchvision's name of the network."""
 
     def build(params: ResNetParams) -> ResNet:
@@ -53,7 +53,7 @@ def component(name: str) -> Component:
             weights_file=params.weights_file,
         )
 
-    return Component(
+    return BackboneComponent(
         name=name,
         params=ResNetParams,
         build=build,
@@ -63,6 +63,6 @@ def component(name: str) -> Component:
 
 
 @hookimpl
-def reid_backbone() -> list[Component]:
+def reid_backbone() -> list[BackboneComponent]:
     """Offer the four depths."""
     return [component(name) for name in NAMES]

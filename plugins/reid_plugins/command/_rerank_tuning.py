@@ -228,22 +228,22 @@ def queries_among(pids: np.ndarray, camids: np.ndarray, rng: np.random.Generator
 
 def _protocol(entries: list[EvaluationEntry]) -> Protocol:
     """Return how the first evaluation of a ranking compares and scores."""
-    entry = next((e for e in entries if e.component.output_param is not None), None)
+    entry = next((e for e in entries if "output" in type(e.params).model_fields), None)
     if entry is None:
         return Protocol()
     given: dict[str, Any] = entry.params.model_dump()
     rule = given.get("junk_rule") or JUNK_RULES.get(str(given.get("protocol")), "cross_camera")
-    output, outputs = given[str(entry.component.output_param)], build_evaluator(entry).outputs
+    output, outputs = str(given["output"]), build_evaluator(entry).outputs
     if entry.distance is None:
         return Protocol(output, outputs, junk_rule=rule)
     options = entry.distance.params.model_dump(mode="json")
     params = ", ".join(f"{name}={value}" for name, value in options.items())
-    spelt = f"{entry.distance.name}({params})" if params else entry.distance.name
+    spelt = f"{entry.distance.bare_name}({params})" if params else entry.distance.bare_name
     distance: Distance = entry.distance.build()
     if not distance.symmetric:  # said before any image is looked at
         raise ReidError(
-            f"tune-rerank: k-reciprocal re-ranking needs a symmetric distance, and {entry.name} "
-            f"of this run has {spelt}"
+            "tune-rerank: k-reciprocal re-ranking needs a symmetric distance, and "
+            f"{entry.bare_name} of this run has {spelt}"
         )
     return Protocol(output, outputs, distance, spelt, rule)
 

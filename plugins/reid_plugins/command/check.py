@@ -44,10 +44,10 @@ class CheckCommand:
             from reid_core.training.assembly import check_on_meta
 
             check_on_meta(params, self.catalog)
-        losses = " + ".join(f"{entry.weight:g} {entry.name}" for entry in params.loss)
-        heads = ", ".join(entry.name for entry in params.head)
+        losses = " + ".join(f"{entry.weight:g} {entry.bare_name}" for entry in params.loss)
+        heads = ", ".join(entry.bare_name for entry in params.head)
         used = ", ".join(f"{name} {version}" for name, version in params.plugins.items())
-        print(f"{args.params}: right: {params.backbone.name}, {heads}, {losses} ({used})")
+        print(f"{args.params}: right: {params.backbone.bare_name}, {heads}, {losses} ({used})")
 
     def _is_eval(self, raw: Raw) -> bool:
         """Return whether an object is meant as eval_params.json, also where it lacks its source."""

@@ -41,8 +41,7 @@ def reid_evaluator() -> list[EvaluatorComponent]:
             summary="CMC, mAP and mINP of queries against a gallery (Market-1501 protocol)",
             reference="Zheng et al., ICCV 2015",
             splits=("query", "gallery"),
-            outputs=("embedding", "feature"),
-            output_param="output",
+            outputs=lambda params: (params.output,),
             distance="cosine",
         )
     ]

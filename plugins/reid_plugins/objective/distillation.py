@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, model_validator
 
-from reid_core import Component, Params, PathText, hookimpl
+from reid_core import ObjectiveComponent, Params, PathText, hookimpl
 from reid_core.contracts import Classes, Network, Preprocessing, TrainedModel
 
 if TYPE_CHECKING:
@@ -147,10 +147,10 @@ def build(
 
 
 @hookimpl
-def reid_objective() -> list[Component]:
+def reid_objective() -> list[ObjectiveComponent]:
     """Offer the objective."""
     return [
-        Component(
+        ObjectiveComponent(
             name="distillation",
             params=DistillationParams,
             build=build,

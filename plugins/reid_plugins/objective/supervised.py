@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from reid_core import Component, Params, hookimpl
+from reid_core import ObjectiveComponent, Params, hookimpl
 from reid_core.contracts import Objective
 
 
@@ -12,10 +12,10 @@ def build(params: Params, *, losses: Objective) -> Objective:
 
 
 @hookimpl
-def reid_objective() -> list[Component]:
+def reid_objective() -> list[ObjectiveComponent]:
     """Offer the objective."""
     return [
-        Component(
+        ObjectiveComponent(
             name="supervised",
             build=build,
             summary="The weighted losses of the params' loss list",

@@ -21,7 +21,7 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
-from reid_core import Component, ReidError, hookimpl
+from reid_core import ReidError, SamplerComponent, hookimpl
 from reid_core.contracts import UNKNOWN_CAMERA
 from reid_plugins.toolkit.pk_batches import (
     DrawnBatches,
@@ -124,10 +124,10 @@ def build(
 
 
 @hookimpl
-def reid_sampler() -> list[Component]:
+def reid_sampler() -> list[SamplerComponent]:
     """Offer ``camera_balanced``."""
     return [
-        Component(
+        SamplerComponent(
             name="camera_balanced",
             params=CameraBalancedParams,
             build=build,

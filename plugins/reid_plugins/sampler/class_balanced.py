@@ -18,7 +18,7 @@ from functools import partial
 
 import numpy as np
 
-from reid_core import Component, hookimpl
+from reid_core import SamplerComponent, hookimpl
 from reid_plugins.toolkit.pk_batches import (
     DrawnBatches,
     PKParams,
@@ -71,10 +71,10 @@ def build(
 
 
 @hookimpl
-def reid_sampler() -> list[Component]:
+def reid_sampler() -> list[SamplerComponent]:
     """Offer ``class_balanced``."""
     return [
-        Component(
+        SamplerComponent(
             name="class_balanced",
             params=ClassBalancedParams,
             build=build,

@@ -20,7 +20,7 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field
 
-from reid_core import Component, ReidError, hookimpl
+from reid_core import ReidError, SamplerComponent, hookimpl
 from reid_plugins.toolkit.pk_batches import (
     DrawnBatches,
     PKParams,
@@ -147,10 +147,10 @@ def build(
 
 
 @hookimpl
-def reid_sampler() -> list[Component]:
+def reid_sampler() -> list[SamplerComponent]:
     """Offer ``dataset_balanced``."""
     return [
-        Component(
+        SamplerComponent(
             name="dataset_balanced",
             params=DatasetBalancedParams,
             build=build,

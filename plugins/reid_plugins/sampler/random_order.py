@@ -16,7 +16,7 @@ from collections.abc import Iterator
 import numpy as np
 from pydantic import Field
 
-from reid_core import Component, Params, ReidError, hookimpl
+from reid_core import Params, ReidError, SamplerComponent, hookimpl
 from reid_plugins.toolkit.rounds import epoch_generator, share_per_rank
 
 
@@ -87,10 +87,10 @@ def build(
 
 
 @hookimpl
-def reid_sampler() -> list[Component]:
+def reid_sampler() -> list[SamplerComponent]:
     """Offer ``random``."""
     return [
-        Component(
+        SamplerComponent(
             name="random",
             params=RandomOrderParams,
             build=build,

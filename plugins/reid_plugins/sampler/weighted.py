@@ -24,7 +24,7 @@ from functools import partial
 import numpy as np
 from pydantic import Field
 
-from reid_core import Component, Params, hookimpl
+from reid_core import Params, SamplerComponent, hookimpl
 from reid_plugins.toolkit.pk_batches import (
     DrawnBatches,
     PKParams,
@@ -173,17 +173,17 @@ def build_images(
 
 
 @hookimpl
-def reid_sampler() -> list[Component]:
+def reid_sampler() -> list[SamplerComponent]:
     """Offer ``weighted`` and ``weighted_images``."""
     return [
-        Component(
+        SamplerComponent(
             name="weighted",
             params=WeightedParams,
             build=build,
             summary="P x K batches of identities drawn by inverse frequency to a power",
             reference="arXiv:2006.02631",
         ),
-        Component(
+        SamplerComponent(
             name="weighted_images",
             params=WeightedImagesParams,
             build=build_images,

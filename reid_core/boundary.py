@@ -1,0 +1,130 @@
+"""Every call into a plugin goes through here: its faults become one message that names it."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from reid_core.errors import ReidError
+from reid_core.interrupt import Interrupted
+
+TRACEBACK = "REID_CORE_TRACEBACK"
+"""Environment variable: any value but "" and "0" shows the traceback behind a message."""
+
+
+class PluginError(ReidError):
+    """A plugin raised what it must not, or returned what its contract does not allow."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a component comes from; strings alone, so that loader processes can have it.
+
+    Attributes:
+        kind: Of the component.
+        name: Its word in params files.
+        distribution: Who offers it.
+        version: Of the distribution.
+        files: Folder of the plugin's package, or its one file; empty when not known.
+    """
+
+    kind: str
+    name: str
+    distribution: str
+    version: str
+    files: str = ""
+
+    def __str__(self) -> str:
+        """Name the component and its package, for messages."""
+        return f"{self.kind} '{self.name}' of {self.distribution} {self.version}"
+
+    def calling(self, place: str = "") -> Call:
+        """Return a context manager around a call into the plugin.
+
+        Args:
+            place: When or where it is called, for the message, e.g. ``"at step 12"``.
+        """
+        return Call(self, place)
+
+    def fault(self, what: str, place: str = "") -> PluginError:
+        """Return the error of a result that the contract does not allow.
+
+        Args:
+            what: What was expected and what came, e.g. ``"returned 3; expected a Term"``.
+            place: As in ``calling``.
+        """
+        return PluginError(f"{self} {what}{_after(place)}; the plugin must be corrected")
+
+
+class Call:
+    """Turns what a plugin raises into a ``PluginError``; a ``ReidError`` of its own passes."""
+
+    __slots__ = ("origin", "place")
+
+    def __init__(self, origin: Origin, place: str) -> None:
+        """Prepare for a call into the plugin of an origin."""
+        self.origin, self.place = origin, place
+
+    def __enter__(self) -> None:
+        """Begin the call."""
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Word what was raised.
+
+        Raises:
+            PluginError: It was no ``ReidError``; its cause is what was raised.
+        """
+        # A plugin may even call sys.exit; Ctrl-C and a stop that was asked for go through.
+        if not isinstance(error, Exception | SystemExit):
+            return
+        if isinstance(error, ReidError | Interrupted):
+            return
+        text = " ".join(str(error).split())
+        cause = f"{type(error).__name__}: {text}" if text else type(error).__name__
+        line = _own_line(self.origin.files, trace)
+        raise PluginError(
+            f"{self.origin} failed{_after(self.place)}: {cause}{line}; if your params and data are "
+            f"right, the plugin must be corrected ({TRACEBACK}=1 shows the traceback)"
+        ) from error
+
+
+def files_of(build: Callable[..., Any]) -> str:
+    """Return the folder of the package that a function is from, or its file if it is alone."""
+    module = sys.modules.get(getattr(build, "__module__", None) or "")
+    top = sys.modules.get(module.__name__.partition(".")[0]) if module else None
+    file = getattr(top, "__file__", None) or getattr(module, "__file__", None)
+    if not file:
+        return ""
+    path = Path(file)
+    return f"{path.parent}{os.sep}" if path.name == "__init__.py" else str(path)
+
+
+def traceback_text(error: BaseException) -> str:
+    """Return the whole traceback behind an error if the user asks for it, else nothing."""
+    if os.environ.get(TRACEBACK, "") in ("", "0"):
+        return ""
+    return "".join(traceback.format_exception(error))
+
+
+def _own_line(files: str, trace: TracebackType | None) -> str:
+    """Return the last line of the plugin's own code in a traceback, in brackets."""
+    frames = traceback.extract_tb(trace)
+    own = [frame for frame in frames if files and frame.filename.startswith(files)]
+    # Without a line of its own, the call itself was wrong, such as one argument too many.
+    found = own[-1] if own else None
+    return f" ({Path(found.filename).name}:{found.lineno})" if found else ""
+
+
+def _after(place: str) -> str:
+    return f" {place}" if place else ""
