@@ -73,6 +73,10 @@ class Catalog:
         """Return the names that a kind offers, sorted, each once."""
         return sorted({o.component.name for o in self.offers if o.kind == kind})
 
+    def offers_of(self, kind: str, name: str) -> list[Offer]:
+        """Return every offer of a name without distribution."""
+        return [o for o in self.offers if o.kind == kind and o.component.name == name]
+
     def offer(self, kind: str, name: str) -> Offer:
         """Return the one offer of a name; ``"dist:name"`` picks between two.
 
@@ -80,11 +84,7 @@ class Catalog:
             ReidError: No plugin offers the name, or more than one does.
         """
         distribution, _, bare = name.rpartition(":")
-        found = [
-            o
-            for o in self.offers
-            if o.kind == kind and o.component.name == bare and distribution in ("", o.distribution)
-        ]
+        found = [o for o in self.offers_of(kind, bare) if distribution in ("", o.distribution)]
         if len(found) == 1:
             return found[0]
         choices = sorted({f"'{o.distribution}:{bare}'" for o in found})
@@ -93,6 +93,12 @@ class Catalog:
             raise ReidError(f"{kind} '{bare}' is offered more than once; write {choose}")
         if found:
             raise ReidError(f"{found[0]} is offered twice; the package must rename one of them")
+        packages = {o.distribution for o in self.offers} | {f.distribution for f in self.faults}
+        if distribution and distribution not in packages:
+            raise ReidError(
+                f"{kind} '{bare}' is of the package '{distribution}', which is not installed here; "
+                f"install it, or choose another {kind}"
+            )
         failed = sorted(
             {
                 f"{f.distribution} {f.version}"

@@ -65,8 +65,8 @@ class ImageRecord:
     source: Path | Callable[[], bytes]
     junk: bool = False
     distractor: bool = False
-    columns: Mapping[str, int | str] = field(default_factory=dict)
-    extras: Mapping[str, Path | Callable[[], bytes]] = field(default_factory=dict)
+    columns: Mapping[str, int | str] = field(default_factory=dict, hash=False)
+    extras: Mapping[str, Path | Callable[[], bytes]] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True)

@@ -81,21 +81,29 @@ class Entry(NamedParams, Generic[ComponentT]):
 
     kind: ClassVar[str]
     name: str = Field(
-        description="Name of the component; 'distribution:name' picks one of two. Resolved params "
-        "have the distribution, so that a package installed later cannot take the name away."
+        description="Name of the component; 'distribution:name' picks one of two and is what "
+        "resolved params have."
     )
     _offer: Offer | None = PrivateAttr(default=None)
 
     @field_validator("name")
     @classmethod
     def _known(cls, name: str, info: ValidationInfo) -> str:
+        """Return the name in its one form: with a distribution only where two offer it."""
         if info.context is None:
             return name
         try:
             offer: Offer = info.context.offer(cls.kind, name)
         except ReidError as error:
             raise ValueError(str(error)) from None
-        return offer.qualified_name
+        bare = offer.component.name
+        is_unique = len(info.context.offers_of(cls.kind, bare)) == 1
+        return bare if is_unique else offer.qualified_name
+
+    @field_serializer("name")
+    def _qualified(self, name: str) -> str:
+        """Write the name with its distribution: a package installed later cannot take it away."""
+        return name if self._offer is None else self._offer.qualified_name
 
     @classmethod
     def params_model(cls, name: str, catalog: Catalog) -> type[Params]:

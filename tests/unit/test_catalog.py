@@ -359,7 +359,17 @@ def test_a_package_that_offers_one_name_twice_is_told_to_rename():
 # ---- names ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("word", ["supcno", "SUPCON", "nobody:supcno"])
+def test_a_name_of_a_package_that_is_not_there_says_so():
+    found = isolated_catalog(plugin_of([loss(), loss("triplet")]))
+    with pytest.raises(ReidError) as caught:
+        found.offer("loss", "nobody:supcon")
+    assert str(caught.value) == (
+        "loss 'supcon' is of the package 'nobody', which is not installed here; install it, or "
+        "choose another loss"
+    )
+
+
+@pytest.mark.parametrize("word", ["supcno", "SUPCON", "local:supcno"])
 def test_an_unknown_name_is_answered_with_the_nearest_and_the_list(word):
     found = isolated_catalog(plugin_of([loss(), loss("triplet")]))
     with pytest.raises(ReidError) as caught:

@@ -236,7 +236,10 @@ class BadArguments(Command):
 @pytest.mark.parametrize(
     ("bad", "cause"),
     [
-        (command(name="bad", build=broken_build), "cannot be used: RuntimeError: no luck"),
+        (
+            command(name="bad", build=broken_build),
+            "failed while it was built: RuntimeError: no luck",
+        ),
         (
             command(name="bad", build=lambda params: BadArguments(0)),
             "cannot be used: RuntimeError: no luck",

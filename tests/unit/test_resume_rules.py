@@ -84,7 +84,10 @@ def test_nothing_has_to_change(check):
         ("sampler.params.P=2", "sampler.params.P: was 3, is 2; a resumed run keeps it"),
         ("head.0.scale=2.0", "head.0.scale: was 1.0, is 2.0; a resumed run keeps it"),
         ("train.fine_tune=true", "train.fine_tune: was False, is True; a resumed run keeps"),
-        ("backbone.name=resnet18", "backbone.name: was 'tiny', is 'resnet18'; a resumed run"),
+        (
+            "backbone.name=resnet18",
+            "backbone.name: was 'local:tiny', is 'reid-core:resnet18'; a resumed run",
+        ),
         ("data.train.0.params.seed=3", "data.train.0.params.seed: was 0, is 3; a resumed run"),
     ],
 )
@@ -102,7 +105,9 @@ def test_every_change_that_is_refused_is_listed(check):
 
 
 def test_entries_may_not_be_added_to_a_list(check):
-    with pytest.raises(ReidError, match=r"loss\.2: was None, is \{'name': 'softmax'.*; a resumed"):
+    with pytest.raises(
+        ReidError, match=r"loss\.2: was None, is \{'name': 'reid-core:softmax'.*; a resumed"
+    ):
         check('loss.2={"name": "softmax"}', epoch=1)
 
 
@@ -162,5 +167,5 @@ def test_a_schedule_that_is_gone_cannot_be_compared(check, tiny_catalog, tiny_pa
         check_same_past(directory, before, params, tiny_catalog)
     (problem,) = caught.value.problems
     assert problem.startswith(
-        "schedule: that of the run cannot be compared: name: unknown schedule 'reid-gone:theirs'"
+        "schedule: that of the run cannot be compared: name: schedule 'theirs' is of the package 'reid-gone', which is not"
     )

@@ -438,14 +438,14 @@ def test_plateau_in_a_run_without_evaluations_is_refused(catalog, tiny_params, n
     tiny_params["schedule"] = {"name": name}
 
     assert problems_of(catalog, tiny_params) == [
-        f"train.evaluate_every: the schedule '{name}' follows the scores of evaluations during the "
+        "train.evaluate_every: the schedule 'plateau' follows the scores of evaluations during the "
         "training, and there are none; set it to 1 or more or choose another schedule"
     ]
     tiny_params["train"]["evaluate_every"] = 1
     assert problems_of(catalog, tiny_params) == []
     tiny_params["evaluation"] = []
     assert problems_of(catalog, tiny_params) == [
-        f"evaluation: the schedule '{name}' follows the scores of evaluations during the "
+        f"evaluation: the schedule 'plateau' follows the scores of evaluations during the "
         "training, and there are none; add an evaluator or choose another schedule"
     ]
 

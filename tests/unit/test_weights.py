@@ -99,7 +99,10 @@ def test_a_training_leaves_no_path_and_no_time_in_its_weights(tiny_catalog, raw,
         assert trace.encode() not in contents[0]
     metadata = read_weights(run.last_weights).metadata
     assert metadata["preprocessing"]["height"] == 32
-    assert [o["name"] for o in metadata["preprocessing"]["operations"]] == ["resize", "normalize"]
+    assert [o["name"] for o in metadata["preprocessing"]["operations"]] == [
+        "reid-core:resize",
+        "reid-core:normalize",
+    ]
     assert metadata["embedding"]["dim"] == 8
     assert len(metadata["classes"]) == 6
     assert set(metadata["data"]) == {"synthetic_market"}
@@ -242,7 +245,7 @@ def test_only_the_preprocessing_must_be_installed_where_the_file_is_used(
         assert torch.equal(one, two)
     else:
         with pytest.raises(
-            ReidError, match=r"augmentation\.1\.name: unknown augmentation 'dist_cr"
+            ReidError, match=r"augmentation\.1\.name: augmentation 'dist_crop' is of"
         ):
             load_model(weights, tiny_catalog)
 
@@ -348,7 +351,7 @@ def test_tensors_that_do_not_fit_the_params_are_refused(saved, tiny_catalog):
 
 def test_a_component_that_is_not_installed_is_named(saved, catalog):
     with pytest.raises(
-        ReidError, match=r"best\.safetensors: backbone\.name: unknown backbone 'tin"
+        ReidError, match=r"best\.safetensors: backbone\.name: backbone 'tiny' is of"
     ):
         load_model(read_weights(saved), catalog)
 
