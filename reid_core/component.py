@@ -71,6 +71,10 @@ class Component:
     summary: str
     reference: str = ""
 
+    def takes(self, keyword: str) -> bool:
+        """Say whether ``build`` asks for a keyword of its kind, such as ``num_pids``."""
+        return keyword in inspect.signature(self.build).parameters
+
 
 Names = tuple[str, ...] | Callable[[Any], tuple[str, ...]]
 """Names that a component declares: always the same ones, or a function of its checked params."""
@@ -136,8 +140,11 @@ class ObjectiveComponent(Component):
     Attributes:
         columns: Columns that ``Batch.columns`` has for it, e.g. ``("clothes",)``.
         extras: Likewise in ``Batch.extras``, e.g. ``("mask",)``.
+        needs: ``("classifier",)``: logits of every branch that can be classified, also where no
+            loss needs them.
     """
 
+    needs: Names = ()
     columns: Names = ()
     extras: Names = ()
 
@@ -192,10 +199,6 @@ class EvaluatorComponent(Component):
     aux: Names = ()
     columns: Names = ()
     distance: str | None = None
-
-    def takes(self, keyword: str) -> bool:
-        """Say whether ``build`` asks for a keyword of its kind, such as ``postprocess``."""
-        return keyword in inspect.signature(self.build).parameters
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -616,6 +616,9 @@ class CallbackContext(Protocol):
             outputs: Of ``"embedding"``, ``"feature"``, ``"logits"`` and ``"aux.<name>"``.
         """
 
+    def log(self, values: Mapping[str, float]) -> None:
+        """Write numbers into metrics.jsonl and to the loggers, under the callback's name."""
+
     def relabel(self, labels: np.ndarray, features: Features | None = None) -> None:
         """Give the training images other identities, from the coming epoch on.
 
@@ -633,10 +636,10 @@ class CallbackContext(Protocol):
         """
 
 
-class Callback(Protocol):
-    """Something that happens between epochs; it defines what it needs of these methods.
+class Callback:
+    """Something that happens between epochs; a subclass overrides what it needs.
 
-    Parts of the training do not know of it; it changes the run through its context alone.
+    The other parts of a training do not know of it; it changes the run through its context alone.
     """
 
     def before_epoch(self, context: CallbackContext, /) -> None:
@@ -652,16 +655,18 @@ class Callback(Protocol):
 
     def state_dict(self) -> Mapping[str, Any]:
         """Return what the checkpoint keeps: tensors, numbers, strings, lists and dicts of them."""
+        return {}
 
     def load_state_dict(self, state: Mapping[str, Any], /) -> None:
         """Take back what ``state_dict`` has returned."""
 
 
-class Logger(Protocol):
+class Logger:
     """Receives every line of metrics.jsonl; it cannot change the training."""
 
     def write(self, record: Mapping[str, Any], /) -> None:
-        """Take a line: JSON values with ``kind`` and ``step``."""
+        """Take a line: JSON values with ``kind`` (``train``, ``evaluation``, ...) and ``step``."""
+        raise NotImplementedError
 
     def flush(self) -> None:
         """Bring everything to the disk: a checkpoint is about to be written."""

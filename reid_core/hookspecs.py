@@ -138,17 +138,42 @@ def reid_schedule() -> list[ScheduleComponent]:  # type: ignore[empty-body]
 def reid_objective() -> list[ObjectiveComponent]:  # type: ignore[empty-body]
     """What a training step minimises.
 
-    ``build(params, *, name, losses, model, num_pids, classes, preprocessing, load_trained) ->
-    Objective``, called with a ``Step`` for terms by name. ``name`` is that of the entry, numbered
-    where it is repeated (``distillation``, ``distillation_2``): no two objectives may give a term
-    of one name, so begin the terms' names with it. ``losses`` is the weighted list of the params'
-    ``loss`` section, an ``Objective`` itself, ``model`` the ``Network`` that is trained,
-    ``classes`` the (dataset, pid) of every label, ``preprocessing`` how the images of a batch were
-    prepared (``Preprocessing``). ``load_trained(path)`` opens another trained model by its run
-    directory or weights file (``TrainedModel``). Where shapes alone are checked, on the meta
-    device, ``classes`` is empty and ``preprocessing`` None: read no file there. A network that is
-    not trained must be no submodule of the objective: what is one is trained, saved and switched
-    to training mode.
+    ``build(params, *, name, losses, model, num_pids, classes, preprocessing, load_trained,
+    build_model) -> Objective``, called with a ``Step`` for terms by name. ``name`` is that of the
+    entry, numbered where it is repeated (``distillation``, ``distillation_2``): no two objectives
+    may give a term of one name, so begin the terms' names with it. ``losses`` is the weighted list
+    of the params' ``loss`` section, an ``Objective`` itself, ``model`` the ``Network`` that is
+    trained, ``classes`` the (dataset, pid) of every label, ``preprocessing`` how the images of a
+    batch were prepared (``Preprocessing``). ``load_trained(path)`` opens another trained model by
+    its run directory or weights file (``TrainedModel``); ``build_model()`` makes another network
+    of the run's params, with random weights. Where shapes alone are checked, on the meta device,
+    ``classes`` is empty and ``preprocessing`` None: read no file there. A
+    sub-module that is not trained, such as a teacher, is named in the objective's attribute
+    ``untrained``: see ``Objective``.
+    """
+
+
+@hookspec
+def reid_callback() -> list[Component]:  # type: ignore[empty-body]
+    """What happens between epochs: pseudo labels, averages, an early end.
+
+    ``build(params, *, name, num_images) -> Callback``, which defines what it needs of
+    ``before_epoch(context)``, ``after_epoch(context)``, ``after_evaluation(context, results)``,
+    ``state_dict()`` and ``load_state_dict(state)``. ``name`` is that of the entry, numbered where
+    it is repeated, ``num_images`` the number of training images. ``context`` is a
+    ``CallbackContext``. A state that is not in ``state_dict`` is lost when a run is resumed. Where
+    shapes alone are checked, ``num_images`` is 1: read no file there.
+    """
+
+
+@hookspec
+def reid_logger() -> list[Component]:  # type: ignore[empty-body]
+    """Where the lines of metrics.jsonl go beside that file.
+
+    ``build(params, *, directory, step) -> Logger``. ``directory`` is the run directory (a
+    ``Path``), ``step`` the step that the run continues from: what is there of later steps belongs
+    to a past that was cut off. A logger that fails is named once and left out; the training goes
+    on.
     """
 
 
@@ -184,6 +209,8 @@ KINDS: tuple[str, ...] = (
     "augmentation",
     "schedule",
     "objective",
+    "callback",
+    "logger",
     "command",
     "translator",
 )

@@ -41,7 +41,6 @@ class RunDirectory:
         self.params = path / PARAMS
         self.environment = path / "environment.json"
         self.metrics = path / "metrics.jsonl"
-        self.tensorboard = path / "tensorboard"
         self.checkpoint = path / "checkpoints" / "last.pt"
         self.best_weights = path / "weights" / "best.safetensors"
         self.last_weights = path / "weights" / "last.safetensors"

@@ -127,8 +127,13 @@ def training_of():
     """A function: a training of any module over given batches, with nothing else about it."""
     from types import SimpleNamespace
 
+    import numpy as np
+
+    from reid_core.boundary import Origin
     from reid_core.training.freezing import Freezing
-    from reid_core.training.loop import Training, TrainState
+    from reid_core.training.state import Training, TrainState
+
+    schedule = SimpleNamespace(origin=Origin("schedule", "of a test", "local", "0"))
 
     class Batches(list):
         def set(self, epoch, start):
@@ -137,14 +142,16 @@ def training_of():
     def make(module, optimizer, loader, *, steps, epochs=1, loss_warmup=None, **changes):
         train = SimpleNamespace(epochs=epochs, seed=0, loss_warmup=loss_warmup)
         given = {
-            "params": SimpleNamespace(train=train),
+            "params": SimpleNamespace(train=train, schedule=schedule),
             "groups": {},
             "schedule": lambda progress, history: 1.0,
             "batches": Batches([None] * steps),
             "device": optimizer.param_groups[0]["params"][0].device,
             "freezing": Freezing([], module),
+            "images": None,
             "classes": (),
-            "data_hashes": {},
+            "labels": np.zeros(0, np.int64),
+            "builder": None,
             "images_per_step": 1,
             "state": TrainState(),
         }

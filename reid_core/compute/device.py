@@ -10,7 +10,7 @@ from reid_core.errors import ReidError
 from reid_core.params.schema import DEVICE
 
 
-def choose_device(name: str, key: str = "train.device") -> torch.device:
+def choose_device(name: str, key: str = "compute.device") -> torch.device:
     """Return the device of a name; ``"auto"`` is the first GPU, or the CPU without one.
 
     Args:

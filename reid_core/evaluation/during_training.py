@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from reid_core.contracts import Features
 from reid_core.data.dataset_stores import Stores
 from reid_core.data.transforms import Pipeline
 from reid_core.evaluation.build_evaluator import build_evaluator
 from reid_core.evaluation.rehearsal import check_targets
 from reid_core.evaluation.run_evaluators import Evaluated, Extract, evaluate
-from reid_core.evaluation.targets import Targets, target_entries
+from reid_core.evaluation.targets import Targets, class_names, target_entries
 from reid_core.features.averaging import check_scales
-from reid_core.features.extraction import ModelUnderTest
+from reid_core.features.extraction import ModelUnderTest, extract
+from reid_core.features.joining import joined
 from reid_core.params.schema import EvaluationEntry
-from reid_core.training.loop import Training
+from reid_core.training.state import Training
 
 
 class Scorer:
@@ -23,7 +25,6 @@ class Scorer:
         """Open every target that an evaluation uses, so that a missing one is found now."""
         self.training, self.params = training, training.params
         self.targets = Targets(target_entries(self.params), stores)
-        self.model = model_in_training(training)
         check_targets(
             self.params.evaluation,
             self.targets,
@@ -31,8 +32,35 @@ class Scorer:
             has_classifier=len(training.module.model.classifier) > 0,
         )
         if self.params.evaluation:
-            model, size = self.model, self.model.pipeline.input_size()
+            model = self.model
+            size = model.pipeline.input_size()
             check_scales(model.module, size, model.extraction, model.device)
+
+    @property
+    def model(self) -> ModelUnderTest:
+        """Return the network as it is now, with the identities that it knows now."""
+        return model_in_training(self.training)
+
+    def features(self, target: str, split: str, outputs: frozenset[str]) -> Features:
+        """Return what the network says of a target's split."""
+        return self.targets.features(self.model, target, split, outputs)
+
+    def training_features(self, outputs: frozenset[str]) -> Features:
+        """Return what the network says of all training images, in the order of ``Batch.index``."""
+        images, model = self.training.images, self.model
+        parts = [
+            extract(
+                model,
+                store,
+                "train",
+                outputs,
+                classes=class_names(model.classes, label),
+                meta={"dataset": label, "content_hash": store.content_hash[:16]},
+                at=images.positions[images.sources == source],
+            )
+            for source, (label, store) in enumerate(images.stores)
+        ]
+        return joined(parts, [label for label, _ in images.stores])
 
     def scores(self) -> list[Evaluated]:
         """Run every evaluation on the model as it is now."""

@@ -104,7 +104,7 @@ def source_of_files(params: EvalParams) -> Source:
             f"evaluation: target '{named[0]}' is named, and saved features have no targets; "
             "leave 'target' out"
         )
-    device = choose_device(params.device, key="device")
+    device = choose_device(params.device or params.compute.device, key="device")
     extract = features_from_files(files)
     return Source(entries, ["features"], extract, "saved features", stores={}, device=device)
 
@@ -159,7 +159,7 @@ def model_under_test(
 ) -> ModelUnderTest:
     """Put the model of a weights file on the device."""
     model, model_params = load_model(weights, catalog)
-    device = choose_device(params.device, key="device")
+    device = choose_device(params.device or params.compute.device, key="device")
     return ModelUnderTest(
         module=model.to(device),
         pipeline=Pipeline(model_params.augmentation, training=False),

@@ -10,8 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from reid_core.boundary import Origin
 from reid_core.contracts import Branch, BranchSpec, Head, HeadOutput, ModelOutput
 from reid_core.errors import ReidError, name_list
+from reid_core.params.entries import BackboneEntry
 from reid_core.params.schema import HeadEntry, ModelParams
 
 
@@ -27,18 +29,17 @@ class ReIDModel(nn.Module):
 
     def __init__(
         self,
-        backbone: nn.Module,
+        backbone: tuple[BackboneEntry, nn.Module],
         heads: list[tuple[HeadEntry, nn.Module]],
         num_pids: int,
-        backbone_name: str = "",
     ) -> None:
         """Join the parts; classifiers are added by ``add_classifiers``."""
         super().__init__()
-        self.backbone = backbone
+        self._backbone_entry, self.backbone = backbone
         self.heads = nn.ModuleList(head for _, head in heads)
         self.classifier = nn.ModuleDict()
         self.num_pids = num_pids
-        self.backbone_name = backbone_name
+        self.backbone_name = self._backbone_entry.bare_name
         self.head_names = tuple(entry.bare_name for entry, _ in heads)
         self.backbone_is_frozen = False
         self._entries = [entry for entry, _ in heads]
@@ -111,6 +112,11 @@ class ReIDModel(nn.Module):
             aux=aux,
         )
 
+    @property
+    def origins(self) -> tuple[Origin, ...]:
+        """Return where the backbone and every head come from, for messages."""
+        return tuple(entry.origin for entry in (self._backbone_entry, *self._entries))
+
     def _joined(self, outputs: list[HeadOutput], part: str) -> Tensor:
         """Concatenate the test branches, each normalised and scaled as its entry says."""
         vectors = []
@@ -145,7 +151,7 @@ def build_model(params: ModelParams, num_pids: int) -> ReIDModel:
         )
         for entry in params.head
     ]
-    return ReIDModel(backbone, heads, num_pids, params.backbone.bare_name)
+    return ReIDModel((params.backbone, backbone), heads, num_pids)
 
 
 def _renamed(spec: BranchSpec, alias: str | None) -> BranchSpec:

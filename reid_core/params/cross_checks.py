@@ -39,6 +39,8 @@ def run_cross_checks(sections: Mapping[str, Any], catalog: Catalog) -> Iterator[
                 f"must come before '{last_on_tensors}', which works on tensors"
             )
         last_on_tensors = entry.bare_name if stage == "tensor" else last_on_tensors
+    if {"loss", "objective"} <= sections.keys():
+        yield from _loss_checks(sections, catalog)
     if {"schedule", "train", "evaluation"} <= sections.keys():
         yield from _score_checks(sections, catalog)
 
@@ -86,6 +88,26 @@ def _comparison_checks(evaluation: Iterable[EvaluationEntry], catalog: Catalog) 
                         "distances"
                     )
                 before = step.bare_name if component.stage == "distances" else before
+
+
+def _loss_checks(sections: Mapping[str, Any], catalog: Catalog) -> Iterator[str]:
+    """Yield a problem when losses are named and nobody reads them, or read and none is named."""
+    names = []
+    for entry in sections["objective"]:
+        with suppress(ReidError):  # an unknown name has been reported
+            if catalog.component("objective", entry.name).takes("losses"):
+                names.append(entry.bare_name)
+    if names and not sections["loss"]:
+        yield (
+            f"loss: needs 1 or more, because the objective '{names[0]}' sums them; name a loss, "
+            "or choose other objectives"
+        )
+    if sections["loss"] and not names:
+        known = [o.component.name for o in catalog.offers if o.kind == "objective"]
+        if all(entry.bare_name in known for entry in sections["objective"]):
+            yield (
+                "loss: no objective reads the losses; add the objective 'supervised', or write []"
+            )
 
 
 def _score_checks(sections: Mapping[str, Any], catalog: Catalog) -> Iterator[str]:

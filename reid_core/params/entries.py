@@ -177,6 +177,18 @@ class ObjectiveEntry(Entry[ObjectiveComponent]):
     kind = "objective"
 
 
+class CallbackEntry(Entry[Component]):
+    """Something that happens between epochs."""
+
+    kind = "callback"
+
+
+class LoggerEntry(Entry[Component]):
+    """Where the lines of metrics.jsonl also go."""
+
+    kind = "logger"
+
+
 class AugmentationEntry(Entry[AugmentationComponent]):
     """An image operation."""
 

@@ -20,8 +20,10 @@ from reid_core.errors import ReidError
 from reid_core.params.entries import (
     AugmentationEntry,
     BackboneEntry,
+    CallbackEntry,
     DistanceEntry,
     Entry,
+    LoggerEntry,
     NamedParams,
     ObjectiveEntry,
     PostprocessEntry,
@@ -231,10 +233,15 @@ class TrainParams(Params):
 
     epochs: int = Field(ge=1, le=1_000_000, description="Epochs in all.", json_schema_extra=FREE)
     seed: int = Field(default=0, ge=0, lt=2**63, description="Seed of everything random.")
-    device: str = Field(
-        default="auto",
+    steps_per_epoch: Positive | None = Field(
+        default=None,
+        description="Steps of an epoch: the sampler's epochs are joined or cut to it; default: "
+        "the length of the sampler's epoch. Images that a callback labels need it.",
+    )
+    device: str | None = Field(
+        default=None,
         pattern=DEVICE,
-        description="'auto', 'cpu', 'cuda' or 'cuda:<n>'.",
+        description="The same as 'device' in 'compute'.",
         json_schema_extra=FREE_AND_NOT_IN_WEIGHTS,
     )
     deterministic: bool = Field(
@@ -277,6 +284,22 @@ class TrainParams(Params):
         "on the same identities in the same order; otherwise they start anew.",
         json_schema_extra={"in_weights": False},
     )
+
+
+class ComputeParams(Params):
+    """Where and how the network is computed."""
+
+    device: str = Field(
+        default="auto", pattern=DEVICE, description="'auto', 'cpu', 'cuda' or 'cuda:<n>'."
+    )
+
+
+def _check_device(key: str, device: str | None, compute: ComputeParams) -> None:
+    """Refuse two devices in the two places that can name one."""
+    if device is not None and compute.device not in ("auto", device):
+        raise ValueError(
+            f"'{key}' is '{device}' and 'compute.device' is '{compute.device}'; name one of them"
+        )
 
 
 class ExtractionParams(Params):
@@ -337,7 +360,9 @@ class RunParams(ModelParams):
     """params.json."""
 
     data: DataParams = Field(json_schema_extra={"in_weights": False})
-    loss: list[LossEntry] = Field(min_length=1, description="Weighted losses.")
+    loss: list[LossEntry] = Field(
+        description="Weighted losses; [] where no objective reads them, as 'supervised' does."
+    )
     objective: list[ObjectiveEntry] = Field(
         default=[{"name": "supervised"}],
         validate_default=True,
@@ -353,6 +378,18 @@ class RunParams(ModelParams):
         json_schema_extra=FREE,  # its steps so far are compared
     )
     train: TrainParams
+    callback: list[CallbackEntry] = Field(
+        default=[], description="What happens between epochs, in order."
+    )
+    logger: list[LoggerEntry] = Field(
+        default=[{"name": "tensorboard"}],
+        validate_default=True,
+        description="Where the lines of metrics.jsonl also go.",
+        json_schema_extra=FREE_AND_NOT_IN_WEIGHTS,
+    )
+    compute: ComputeParams = Field(
+        default=ComputeParams(), json_schema_extra=FREE_AND_NOT_IN_WEIGHTS
+    )
     extraction: ExtractionParams = Field(
         default=ExtractionParams(),
         description="Test-time averaging in every evaluation.",
@@ -371,6 +408,16 @@ class RunParams(ModelParams):
         description="Record in resolved params: distributions and versions in use.",
         json_schema_extra=FREE_AND_NOT_IN_WEIGHTS,
     )
+
+    @property
+    def device(self) -> str:
+        """Return where the network is trained."""
+        return self.train.device or self.compute.device
+
+    @model_validator(mode="after")
+    def _one_device(self) -> RunParams:
+        _check_device("train.device", self.train.device, self.compute)
+        return self
 
 
 class EvalParams(Params):
@@ -394,8 +441,9 @@ class EvalParams(Params):
     )
     batch_size: Positive = Field(default=128, description="Images per batch.")
     workers: int = Field(default=0, ge=0, description="Loader processes, at most one per core.")
-    device: str = Field(
-        default="auto", pattern=DEVICE, description="'auto', 'cpu', 'cuda' or 'cuda:<n>'."
+    compute: ComputeParams = Field(default=ComputeParams())
+    device: str | None = Field(
+        default=None, pattern=DEVICE, description="The same as 'device' in 'compute'."
     )
     working_dir: PathText = Field(default="runs", description="Folder of the stores.")
     output_dir: PathText | None = Field(
@@ -407,6 +455,7 @@ class EvalParams(Params):
 
     @model_validator(mode="after")
     def _one_source(self) -> EvalParams:
+        _check_device("device", self.device, self.compute)
         given = [k for k in ("run", "weights", "features") if getattr(self, k) is not None]
         if len(given) != 1:
             raise ValueError(

@@ -7,6 +7,7 @@ import pickle
 import random
 import re
 import zipfile
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,18 +17,22 @@ import torch
 
 from reid_core.errors import ReidError
 from reid_core.files import atomic_path
-from reid_core.training.loop import Training
+from reid_core.training.relabelling import relabel
+from reid_core.training.state import Training
 
-FORMAT = "reid-core checkpoint 1"
+FORMAT = "reid-core checkpoint 2"
 
 
-def save_checkpoint(path: Path, training: Training, log_bytes: int) -> None:
+def save_checkpoint(
+    path: Path, training: Training, log_bytes: int, callbacks: Mapping[str, Any]
+) -> None:
     """Write the training state, whole or not at all.
 
     Args:
         path: The checkpoint file.
         training: What to save.
         log_bytes: Length of metrics.jsonl that belongs to this state.
+        callbacks: State of every callback, by its name.
 
     Raises:
         ReidError: The disk is full; the previous checkpoint is untouched.
@@ -38,6 +43,8 @@ def save_checkpoint(path: Path, training: Training, log_bytes: int) -> None:
         "optimizer": training.optimizer.state_dict(),
         "state": asdict(training.state),
         "steps_per_epoch": len(training.batches),
+        "labels": torch.from_numpy(training.labels) if training.is_relabelled else None,
+        "callbacks": dict(callbacks),
         "rng": _rng_state(),
         "log_bytes": log_bytes,
     }
@@ -95,6 +102,8 @@ def restore(content: dict[str, Any], training: Training, source: Path) -> None:
             f"{source}: an epoch had {found} steps, now it has {steps}: the data or the sampler "
             "changed, and the run cannot be continued"
         )
+    if content["labels"] is not None:
+        relabel(training, content["labels"].numpy())
     try:
         training.module.load_state_dict(content["module"])
         training.optimizer.load_state_dict(content["optimizer"])

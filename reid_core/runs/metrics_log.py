@@ -1,4 +1,4 @@
-"""The record of a run: metrics.jsonl, tensorboard events and the lines that a person reads."""
+"""The record of a run: metrics.jsonl, what loggers make of it, and the lines for a person."""
 
 from __future__ import annotations
 
@@ -7,37 +7,48 @@ import os
 import resource
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from tensorboardX import SummaryWriter
 
 from reid_core.console import Ticker
 from reid_core.contracts import Progress, Scores
 from reid_core.files import saving
+from reid_core.params.entries import LoggerEntry
 from reid_core.run_directory import RunDirectory
-from reid_core.training.loop import StepResult, check_finite
+from reid_core.runs.loggers import Loggers
+from reid_core.training.loop import check_finite
+from reid_core.training.module import StepResult
 
 
 class RunLog:
     """Writes what happens; a resumed run cuts it back to its checkpoint first."""
 
-    def __init__(self, directory: RunDirectory, *, keep_bytes: int, step: int, every: int) -> None:
+    def __init__(
+        self,
+        directory: RunDirectory,
+        *,
+        keep_bytes: int,
+        step: int,
+        every: int,
+        loggers: Sequence[LoggerEntry] = (),
+    ) -> None:
         """Open the record.
 
         Args:
             directory: The run.
             keep_bytes: Length of metrics.jsonl that belongs to the checkpoint.
-            step: Step of the checkpoint; later tensorboard events are purged.
+            step: Step of the checkpoint.
             every: Steps between training lines.
+            loggers: Of the params; they receive every line.
         """
         self.directory, self.every = directory, every
         with saving(directory.metrics):
             self._file = directory.metrics.open("a+", encoding="utf-8")
             self._file.truncate(min(keep_bytes, os.fstat(self._file.fileno()).st_size))
-            self._events = SummaryWriter(str(directory.tensorboard), purge_step=step + 1)
+        self._loggers = Loggers(loggers, directory.path, step)
         self._clock, self._images = time.monotonic(), 0
         self.tick: Ticker | None = None
 
@@ -67,9 +78,6 @@ class RunLog:
             "memory_mb": memory_mb(),
         }
         self._write(line)
-        for group in ("losses", "monitors", "rates"):
-            for name, value in line[group].items():  # type: ignore[attr-defined]
-                self._events.add_scalar(f"{group}/{name}", value, done)
         if self.tick is not None:
             self.tick(
                 progress.step - progress.epoch * progress.steps_per_epoch + 1,
@@ -82,9 +90,6 @@ class RunLog:
         metrics = {name: float(value) for name, value in scores.metrics.items()}
         facts = {"primary": scores.primary, "metrics": metrics, "card": dict(scores.card)}
         self._write({"kind": kind, "step": step, **label, **facts})
-        if kind == "evaluation":
-            for name, value in metrics.items():
-                self._events.add_scalar(f"{label['evaluation']}/{name}", value, step)
         # Evaluation is no training time.
         self._clock, self._images = time.monotonic(), 0
 
@@ -93,19 +98,26 @@ class RunLog:
         with saving(self.directory.metrics):
             self._file.flush()
             os.fsync(self._file.fileno())
-            self._events.flush()
+        self._loggers.flush()
         return os.fstat(self._file.fileno()).st_size
 
     def close(self) -> None:
         """Close the files."""
         with saving(self.directory.metrics):
             self._file.close()
-            self._events.close()
+        self._loggers.close()
 
     def _write(self, line: Mapping[str, Any]) -> None:
         with saving(self.directory.metrics):
             self._file.write(json.dumps(line) + "\n")
             self._file.flush()
+        self._loggers.write(line)
+
+    def values(self, name: str, step: int, epoch: int, values: Mapping[str, float]) -> None:
+        """Record numbers of a callback."""
+        self._write(
+            {"kind": "callback", "step": step, "epoch": epoch, "name": name, "values": dict(values)}
+        )
 
     def _speed(self) -> float:
         """Return images per second since the last line."""

@@ -10,14 +10,18 @@ from pathlib import Path
 from reid_core.console import progress_bar, say
 from reid_core.contracts import Progress
 from reid_core.evaluation.during_training import Scorer
-from reid_core.evaluation.run_evaluators import print_briefly, print_scores
+from reid_core.evaluation.run_evaluators import Evaluated, print_briefly, print_scores
 from reid_core.evaluation.saved_scores import save_scores
 from reid_core.interrupt import Interrupt
 from reid_core.network.weights import save_weights, weights_metadata
 from reid_core.run_directory import RunDirectory
+from reid_core.runs.callback_context import RunContext
+from reid_core.runs.callbacks import Callbacks
 from reid_core.runs.checkpoint import save_checkpoint
 from reid_core.runs.metrics_log import RunLog
-from reid_core.training.loop import StepResult, Training, check_weights, train_one_epoch
+from reid_core.training.loop import check_weights, train_one_epoch
+from reid_core.training.module import StepResult
+from reid_core.training.state import Training
 
 
 class Run:
@@ -28,12 +32,13 @@ class Run:
         directory: RunDirectory,
         training: Training,
         scorer: Scorer,
+        callbacks: Callbacks,
         log: RunLog,
         interrupt: Interrupt,
     ) -> None:
         """Join what trains with what scores, records, and stops it."""
         self.directory, self.training, self.scorer = directory, training, scorer
-        self.log, self.interrupt = log, interrupt
+        self.callbacks, self.log, self.interrupt = callbacks, log, interrupt
         self.params, self.state = training.params, training.state
 
     def baselines(self) -> None:
@@ -51,22 +56,56 @@ class Run:
 
     def epochs(self) -> None:
         """Train and score what is left, saving after every epoch and every evaluation."""
-        state, total = self.state, self.params.train.epochs
-        while state.epoch < total or state.unscored:
-            if not state.unscored:
-                with self._bar(f"epoch {state.epoch + 1}/{total}"):
-                    train_one_epoch(self.training, self._report, self._after_step)
-                state.unscored = self._evaluation_is_due()
+        while not self._is_over() or self.state.unscored:
+            if not self.state.unscored:
+                self._train()
             # Before the evaluation: whatever goes wrong in it, what was trained is kept.
             self.save()
-            if state.epoch == total:
+            if self._is_over():
                 self._save_weights(self.directory.last_weights)
             self._stop_if_asked()
-            if state.unscored:
-                self._evaluate(full=state.epoch == total)
-                state.unscored = False
+            if self.state.unscored:
+                self._score()
                 self.save()
                 self._stop_if_asked()
+
+    def _train(self) -> None:
+        """Train to the end of the epoch."""
+        state = self.state
+        if not state.position:
+            self.callbacks.before_epoch(self._context)
+        with self._bar(f"epoch {state.epoch + 1}/{self.params.train.epochs}"):
+            train_one_epoch(self.training, self._report, self._after_step)
+        self._end(self.callbacks.after_epoch(self._context))
+        state.unscored = self._evaluation_is_due()
+
+    def _score(self) -> None:
+        """Evaluate, and let callbacks look at the scores."""
+        results = self._evaluate()
+        self.state.unscored = False
+        scores = {f"{r.name}/{r.target}": r.scores for r in results}
+        was_over = self._is_over()
+        self._end(self.callbacks.after_evaluation(self._context, scores))
+        if self._is_over() and not was_over:
+            self._save_weights(self.directory.last_weights)
+        for result in results:
+            if self._is_over():
+                print_scores(result)
+            else:
+                print_briefly(result)
+
+    def _is_over(self) -> bool:
+        """Return whether the last epoch is trained, or a callback has ended the training."""
+        return self.state.epoch >= self.params.train.epochs or bool(self.state.ended_by)
+
+    def _end(self, ended_by: str) -> None:
+        """Remember that a callback ends the training, if one does."""
+        if ended_by and not self.state.ended_by:
+            self.state.ended_by = ended_by
+            say(f"callback '{ended_by}' ends the training after epoch {self.state.epoch}")
+
+    def _context(self, name: str, may_relabel: bool) -> RunContext:
+        return RunContext(self.training, self.scorer, self.log, name, may_relabel)
 
     def finish(self) -> None:
         """Leave the best weights."""
@@ -77,15 +116,17 @@ class Run:
     def save(self) -> None:
         """Write the checkpoint together with the length of the record that belongs to it."""
         check_weights(self.training.module, self.state.step)
-        save_checkpoint(self.directory.checkpoint, self.training, self.log.flushed_bytes())
+        length = self.log.flushed_bytes()
+        states = self.callbacks.state_dict()
+        save_checkpoint(self.directory.checkpoint, self.training, length, states)
 
     def _evaluation_is_due(self) -> bool:
         """Return whether the epoch that has just ended is to be scored."""
         epoch, every = self.state.epoch, self.params.train.evaluate_every
-        last = epoch == self.params.train.epochs
-        return bool(self.params.evaluation) and (last or (every > 0 and epoch % every == 0))
+        due = self._is_over() or (every > 0 and epoch % every == 0)
+        return bool(self.params.evaluation) and due
 
-    def _evaluate(self, *, full: bool) -> None:
+    def _evaluate(self) -> list[Evaluated]:
         """Score the model; the first evaluator decides whether it is the best so far."""
         state = self.state
         results = self.scorer.scores()
@@ -97,19 +138,16 @@ class Run:
             for kind in ("last", "best") if is_best else ("last",):
                 model = f"{kind} model, epoch {state.epoch}"
                 save_scores(self.directory.evaluations, result, kind, model)
-            if full:
-                print_scores(result)
-            else:
-                print_briefly(result)
         state.history.append((state.epoch, score))
         if is_best:
             state.best = score
             self._save_weights(self.directory.best_weights)
+        return results
 
     def _save_weights(self, path: Path) -> None:
         training = self.training
         model, size = training.module.model, self.scorer.model.pipeline.input_size()
-        classes, hashes = training.classes, training.data_hashes
+        classes, hashes = training.classes, training.images.content_hashes()
         metadata = weights_metadata(self.params, model, size, classes, hashes)
         save_weights(path, model, metadata)
 
@@ -145,7 +183,11 @@ class Run:
 
 @contextmanager
 def open_run(
-    directory: RunDirectory, training: Training, scorer: Scorer, log_bytes: int = 0
+    directory: RunDirectory,
+    training: Training,
+    scorer: Scorer,
+    callbacks: Callbacks,
+    log_bytes: int = 0,
 ) -> Iterator[Run]:
     """Open the record and listen to signals while a run is in work.
 
@@ -153,11 +195,15 @@ def open_run(
         directory: Where to write; it is locked.
         training: In the state to continue from.
         scorer: Of its model.
+        callbacks: Of its params.
         log_bytes: Length of the record to keep; 0 for a run that begins.
     """
-    step, every = training.state.step, training.params.train.log_every
-    with (
-        Interrupt() as interrupt,
-        closing(RunLog(directory, keep_bytes=log_bytes, step=step, every=every)) as log,
-    ):
-        yield Run(directory, training, scorer, log, interrupt)
+    log = RunLog(
+        directory,
+        keep_bytes=log_bytes,
+        step=training.state.step,
+        every=training.params.train.log_every,
+        loggers=training.params.logger,
+    )
+    with Interrupt() as interrupt, closing(log):
+        yield Run(directory, training, scorer, callbacks, log, interrupt)

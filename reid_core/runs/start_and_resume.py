@@ -23,12 +23,13 @@ from reid_core.network.weights import read_weights
 from reid_core.params.json_file import read_json
 from reid_core.params.schema import RunParams
 from reid_core.run_directory import RunDirectory, new_run_path
+from reid_core.runs.callbacks import Callbacks, check_callbacks
 from reid_core.runs.checkpoint import read_checkpoint, restore
 from reid_core.runs.environment import write_environment
 from reid_core.runs.resume_rules import check_same_data, check_same_past
 from reid_core.runs.run import Run, open_run
 from reid_core.training.assembly import build_training, check_on_meta, describe
-from reid_core.training.loop import Training
+from reid_core.training.state import Training
 
 Afterwards = Callable[[Run], None]
 """Called with a run that has ended, while it is still locked: commands draw its pictures."""
@@ -58,12 +59,13 @@ def start_train(
     """
     path = new_run_path(params.working_dir, name)
     check_on_meta(params, catalog)
-    images, training, scorer = _prepare(params, catalog)
+    check_callbacks(params)
+    training, scorer, callbacks = _prepare(params, catalog)
     _load_snapshot(training)
     directory = RunDirectory.create(path, params.model_dump(mode="json"), translation)
     say(f"run directory: {directory.path}")
-    with directory.locked(), open_run(directory, training, scorer) as run:
-        _begin(run, images)
+    with directory.locked(), open_run(directory, training, scorer, callbacks) as run:
+        _begin(run)
         _finish(run, afterwards)
     return directory
 
@@ -92,32 +94,35 @@ def resume_train(
     with directory.locked():
         directory.remove_leftovers()
         check_same_past(directory, read_json(directory.params), params, catalog)
-        images, training, scorer = _prepare(params, catalog)
-        check_same_data(directory, images.content_hashes())
+        training, scorer, callbacks = _prepare(params, catalog)
+        check_same_data(directory, training.images.content_hashes())
         log_bytes = 0
         if is_begun := directory.checkpoint.is_file():
             checkpoint = read_checkpoint(directory.checkpoint)
             restore(checkpoint, training, directory.checkpoint)
+            callbacks.load_state_dict(checkpoint["callbacks"])
             log_bytes, state = checkpoint["log_bytes"], training.state
             say(f"resuming {directory.path} at epoch {state.epoch + 1}, step {state.step}")
         else:
             _load_snapshot(training)
         directory.write_params(params.model_dump(mode="json"))
-        with open_run(directory, training, scorer, log_bytes) as run:
+        with open_run(directory, training, scorer, callbacks, log_bytes) as run:
             if not is_begun:
-                _begin(run, images)
+                _begin(run)
             _finish(run, afterwards)
     return directory
 
 
-def _prepare(params: RunParams, catalog: Catalog) -> tuple[TrainingImages, Training, Scorer]:
+def _prepare(params: RunParams, catalog: Catalog) -> tuple[Training, Scorer, Callbacks]:
     """Open the data and build every part; no step is done and nothing is written but stores."""
-    device = choose_device(params.train.device)
+    device = choose_device(
+        params.device, "train.device" if params.train.device else "compute.device"
+    )
     _seed(params.train.seed, deterministic=params.train.deterministic)
     stores = Stores(user_path(params.working_dir))
     images = TrainingImages.of([(entry.label, stores.open(entry)) for entry in params.data.train])
     training = build_training(params, catalog, images, device)
-    return images, training, Scorer(training, stores)
+    return training, Scorer(training, stores), Callbacks(params.callback, len(images))
 
 
 def _load_snapshot(training: Training) -> None:
@@ -128,10 +133,10 @@ def _load_snapshot(training: Training) -> None:
             say(line)
 
 
-def _begin(run: Run, images: TrainingImages) -> None:
+def _begin(run: Run) -> None:
     """Keep what the run depends on, say what is trained, and score what it starts from."""
     write_environment(run.directory, run.training.device, run.scorer.data_hashes())
-    for line in describe(run.training, images):
+    for line in describe(run.training):
         say(line)
     run.baselines()
 

@@ -3,67 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import partial
 
 import numpy as np
 import torch
 
 from reid_core.catalog import Catalog
 from reid_core.component import declared
-from reid_core.contracts import BatchSampler, Classes, Preprocessing
+from reid_core.contracts import BatchSampler
 from reid_core.data.loaders import EpochBatches, training_loader
 from reid_core.data.measured_preprocessing import MeasuredPreprocessing
 from reid_core.data.training_images import TrainingImages
 from reid_core.data.transforms import Pipeline
 from reid_core.errors import ReidError, name_list
-from reid_core.network.model import build_model
-from reid_core.network.trained_model import load_trained
-from reid_core.params.entries import numbered_names
 from reid_core.params.schema import RunParams
+from reid_core.training.build_module import ModuleBuilder
 from reid_core.training.freezing import Freezing
-from reid_core.training.loop import Training, TrainingModule, TrainState
 from reid_core.training.parameter_groups import build_optimizer, group_table, parameter_groups
-from reid_core.training.weighted_losses import WeightedLosses, build_losses
-
-
-def build_module(
-    params: RunParams,
-    catalog: Catalog,
-    num_pids: int,
-    *,
-    classes: Classes = (),
-    preprocessing: Preprocessing | None = None,
-) -> tuple[TrainingModule, WeightedLosses]:
-    """Build model, losses and objectives.
-
-    Args:
-        params: Resolved params.
-        catalog: Offers the components.
-        num_pids: Identities to train on.
-        classes: (dataset, pid) of every label; empty and without ``preprocessing`` where only
-            shapes are looked at.
-        preprocessing: How the images of the batches are prepared.
-
-    Raises:
-        ReidError: Branches, losses and classifiers do not fit together.
-    """
-    model = build_model(params, num_pids)
-    losses = build_losses(params, model)
-    objectives = [
-        entry.build(
-            name=name,
-            losses=losses,
-            model=model,
-            num_pids=num_pids,
-            classes=classes,
-            preprocessing=preprocessing,
-            load_trained=partial(load_trained, catalog=catalog),
-        )
-        for name, entry in zip(numbered_names(params.objective), params.objective, strict=True)
-    ]
-    if params.train.fine_tune:
-        model.freeze_backbone()
-    return TrainingModule(model, objectives), losses
+from reid_core.training.state import Training, TrainState
+from reid_core.training.steps import (
+    NoImages,
+    StepsOfEpoch,
+    built_sampler,
+    check_first_batch,
+)
 
 
 def build_training(
@@ -74,17 +36,14 @@ def build_training(
     Raises:
         ReidError: The sampler cannot serve the identities, or parts do not fit together.
     """
-    batches = EpochBatches(_sampler(params, images))
-    module, losses = build_module(
-        params,
-        catalog,
-        len(images.classes),
-        classes=images.classes,
-        preprocessing=MeasuredPreprocessing.of(params.augmentation),
-    )
-    images_per_step = _check_batches(batches, images, losses)
+    labels, steps = images.labels, params.train.steps_per_epoch
+    kept = np.flatnonzero(labels >= 0)
+    batches = EpochBatches(_batches(params, images, kept, steps))
+    builder = ModuleBuilder(params, catalog, MeasuredPreprocessing.of(params.augmentation))
+    module = builder.module(max(2, len(images.classes)), images.classes)
+    images_per_step = check_first_batch(batches, labels, module.losses) if len(kept) else 0
     module.to(device)
-    groups = parameter_groups(params.optimizer, module.named_parameters())
+    groups = parameter_groups(params.optimizer, module.trained_parameters())
     freezing = Freezing(params.train.freeze, module)
     freezing.set_epoch(0)  # for the table of groups
     return Training(
@@ -103,11 +62,39 @@ def build_training(
         batches=batches,
         device=device,
         freezing=freezing,
+        images=images,
         classes=images.classes,
-        data_hashes=images.content_hashes(),
+        labels=labels,
         images_per_step=images_per_step,
         state=TrainState(),
+        builder=builder,
     )
+
+
+def _batches(
+    params: RunParams, images: TrainingImages, kept: np.ndarray, steps: int | None
+) -> BatchSampler:
+    """Return the batches of the images that have an identity; none before a callback names them.
+
+    Raises:
+        ReidError: No image has an identity, and the length of an epoch or a callback is missing.
+    """
+    if len(images.classes) < 2:
+        if not params.callback:
+            raise ReidError(
+                f"data.train: the images show {len(images.classes)} known identities, and a "
+                "training needs two; name data with identities, or a 'callback' that makes them up"
+            )
+        if steps is None:
+            raise ReidError(
+                "train.steps_per_epoch: needed where a callback names the identities, because "
+                "nothing else says how long an epoch is"
+            )
+        return StepsOfEpoch(NoImages(), kept, steps)
+    sampler = built_sampler(params, images, images.labels, kept)
+    if steps is None and len(kept) == len(images):
+        return sampler
+    return StepsOfEpoch(sampler, kept, steps or len(sampler))
 
 
 def check_on_meta(params: RunParams, catalog: Catalog) -> None:
@@ -120,12 +107,14 @@ def check_on_meta(params: RunParams, catalog: Catalog) -> None:
     """
     height, width = Pipeline(params.augmentation, training=False).input_size()
     with torch.device("meta"):
-        module, _ = build_module(params, catalog, num_pids=2)
+        module = ModuleBuilder(params, catalog).module(num_pids=2)
         module.eval()
         Freezing(params.train.freeze, module)
         output = module.model(torch.empty(2, 3, height, width))
     _check_values(params, output.aux)
-    build_optimizer(params.optimizer, parameter_groups(params.optimizer, module.named_parameters()))
+    build_optimizer(
+        params.optimizer, parameter_groups(params.optimizer, module.trained_parameters())
+    )
     for spec in module.model.branches:
         shape = tuple(output.branches[spec.name].embedding.shape)
         if shape != (2, spec.dim):
@@ -151,9 +140,9 @@ def _check_values(params: RunParams, given: Iterable[str]) -> None:
             )
 
 
-def describe(training: Training, images: TrainingImages) -> list[str]:
+def describe(training: Training) -> list[str]:
     """Return what is about to be trained, as lines: data, model, parameter groups."""
-    params, model = training.params, training.module.model
+    params, model, images = training.params, training.module.model, training.images
     used = ", ".join(f"{name} {version}" for name, version in params.plugins.items())
     cameras = len(np.unique(images.camids[images.camids >= 0]))
     return [
@@ -165,46 +154,3 @@ def describe(training: Training, images: TrainingImages) -> list[str]:
         *group_table(training.groups),
         *training.freezing.lines(),
     ]
-
-
-def _sampler(params: RunParams, images: TrainingImages) -> BatchSampler:
-    sampler: BatchSampler = params.sampler.build(
-        labels=images.labels,
-        camids=images.camids,
-        sources=images.sources,
-        seed=params.train.seed,
-        rank=0,
-        world_size=1,
-    )
-    return sampler
-
-
-def _check_batches(batches: EpochBatches, images: TrainingImages, losses: WeightedLosses) -> int:
-    """Look at the first batch: return its size, and refuse one that a loss can learn nothing from.
-
-    Raises:
-        ReidError: There is no batch, or a loss needs pairs and the batch has a single identity,
-            or none with two different images.
-    """
-    batches.set(0, 0)
-    first = next(iter(batches), None)
-    if first is None:
-        raise ReidError(
-            f"sampler: {len(images)} images make no batch; lower the batch size or P and K"
-        )
-    # A sampler may repeat an image; with itself it makes no pair.
-    labels = images.labels[np.unique([index for _, index in first])]
-    identities = len(np.unique(labels))
-    if losses.needs_pairs and identities == len(labels):
-        raise ReidError(
-            f"loss: {', '.join(losses.needs_pairs)} compares different images of one identity, and "
-            f"no identity has two of the first batch's {len(labels)}; use the sampler "
-            "'class_balanced' with K >= 2 and data with several images of an identity"
-        )
-    if losses.needs_pairs and identities == 1:
-        raise ReidError(
-            f"loss: {', '.join(losses.needs_pairs)} compares images of different identities, and "
-            f"the first batch has one identity; use the sampler 'class_balanced' with P >= 2 and "
-            "data with several identities"
-        )
-    return len(first)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from fnmatch import fnmatchcase
 from typing import cast
 
@@ -10,11 +10,22 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from reid_core.contracts import BranchSpec, Loss, LossInput, Progress, Step, Term
+from reid_core.boundary import Origin
+from reid_core.component import declared
+from reid_core.contracts import (
+    BranchSpec,
+    Loss,
+    LossInput,
+    LossOutput,
+    Progress,
+    Step,
+    Term,
+)
 from reid_core.errors import ReidError, did_you_mean
 from reid_core.network.model import ReIDModel
 from reid_core.params.entries import numbered_names
 from reid_core.params.schema import LossEntry, LossWarmup, RandomKeep, RunParams
+from reid_core.training.term_checks import check_loss_output
 
 
 class LossTerm(nn.Module):
@@ -31,19 +42,24 @@ class LossTerm(nn.Module):
         super().__init__()
         self.name, self.weight, self.reduce = name, entry.weight, entry.reduce
         self.branches = tuple(branches)
-        component = entry.component
+        component = self.component = entry.component
+        self.entry, self.origin = entry, entry.origin
         self.on = entry.on or component.on
         self.normalize = component.normalize if entry.normalize is None else entry.normalize
         self.needs_classifier = "classifier" in component.needs
         self.needs_pairs = "pairs" in component.needs
+        self.set_losses(losses)
+
+    def set_losses(self, losses: Iterable[Loss]) -> None:
+        """Take these losses in place of those before, one for each branch."""
         self.losses = list(losses)
         # Registered beside the list, because a loss may also be a plain function.
-        self.modules_of_losses = nn.ModuleList(x for x in losses if isinstance(x, nn.Module))
+        self.modules_of_losses = nn.ModuleList(x for x in self.losses if isinstance(x, nn.Module))
 
     def forward(self, step: Step) -> Term:
         """Return the joined value, and the means of accuracy and monitors over the branches."""
         results = [
-            loss(self._input(step, spec))
+            self._output(step, spec, loss)
             for spec, loss in zip(self.branches, self.losses, strict=True)
         ]
         values = torch.stack([result.value for result in results])
@@ -58,6 +74,20 @@ class LossTerm(nn.Module):
             monitors,
             _mean(accuracies) if accuracies else None,
         )
+
+    def _output(self, step: Step, spec: BranchSpec, loss: Loss) -> LossOutput:
+        """Call the loss of a branch.
+
+        Raises:
+            PluginError: It failed, or returned what its contract does not allow.
+        """
+        given = self._input(step, spec)
+        place = f"at step {step.progress.step + 1} on branch '{spec.name}'"
+        with self.origin.calling(place):
+            output = loss(given)
+        attached = any(x is not None and x.requires_grad for x in (given.features, given.logits))
+        check_loss_output(output, self.origin, place, attached=attached)
+        return output
 
     def _input(self, step: Step, spec: BranchSpec) -> LossInput:
         """Choose, normalise and cast what the loss sees of one branch."""
@@ -82,6 +112,9 @@ class LossTerm(nn.Module):
                 name: value.float() if value.is_floating_point() else value
                 for name, value in step.outputs.aux.items()
             },
+            columns=step.batch.columns,
+            extras=step.batch.extras,
+            index=step.batch.index,
         )
 
     def _joined(self, values: Tensor, progress: Progress) -> Tensor:
@@ -106,6 +139,15 @@ class WeightedLosses(nn.Module):
         """Return every term's output by its name, in float32 outside autocast."""
         with torch.autocast(step.batch.images.device.type, enabled=False):
             return {cast(LossTerm, term).name: term(step) for term in self.terms}
+
+    def origins(self) -> dict[str, Origin]:
+        """Return whose each term is, by its name."""
+        return {cast(LossTerm, t).name: cast(LossTerm, t).origin for t in self.terms}
+
+    def parts(self) -> Iterator[tuple[object, Origin]]:
+        """Yield every loss with whose it is."""
+        for term in cast(Iterable[LossTerm], self.terms):
+            yield from ((loss, term.origin) for loss in term.losses)
 
     @property
     def needs_pairs(self) -> list[str]:
@@ -140,23 +182,43 @@ def build_losses(params: RunParams, model: ReIDModel) -> WeightedLosses:
         ReidError: A glob matches no branch, or a loss needs a classifier that a branch
             does not have.
     """
-    plan = []
-    for i, entry in enumerate(params.loss):
-        plan.append((entry, _selected(i, entry, model.branches)))
+    plan = _plan(params, model)
+    add_classifiers(params, model)
+    terms = []
+    for name, (entry, specs) in zip(numbered_names(params.loss), plan, strict=True):
+        losses = [built_loss(entry, spec, model.num_pids) for spec in specs]
+        terms.append(LossTerm(name, entry, specs, losses))
+    return WeightedLosses(terms)
+
+
+def add_classifiers(params: RunParams, model: ReIDModel) -> None:
+    """Add the linear layers that the losses and objectives of some params need.
+
+    Raises:
+        ReidError: As ``build_losses``.
+    """
     keys = {
         cast(str, spec.classifier)
-        for entry, specs in plan
+        for entry, specs in _plan(params, model)
         if "classifier" in entry.component.needs
         for spec in specs
     }
+    if any("classifier" in declared(e.component.needs, e.params) for e in params.objective):
+        keys |= {spec.classifier for spec in model.branches if spec.classifier is not None}
     model.add_classifiers(keys, bias=params.classifier.bias, init_std=params.classifier.init_std)
-    terms = []
-    for name, (entry, specs) in zip(numbered_names(params.loss), plan, strict=True):
-        losses: list[Loss] = [
-            entry.build(dim=s.dim, num_pids=model.num_pids, branch=s) for s in specs
-        ]
-        terms.append(LossTerm(name, entry, specs, losses))
-    return WeightedLosses(terms)
+
+
+def _plan(params: RunParams, model: ReIDModel) -> list[tuple[LossEntry, list[BranchSpec]]]:
+    """Return every entry of the loss list with its branches."""
+    return [(entry, _selected(i, entry, model.branches)) for i, entry in enumerate(params.loss)]
+
+
+def built_loss(entry: LossEntry, spec: BranchSpec, num_pids: int) -> Loss:
+    """Build the loss of an entry for a branch."""
+    loss: Loss = entry.build(dim=spec.dim, num_pids=num_pids, branch=spec)
+    if not callable(loss):
+        raise entry.origin.fault(f"was built as {loss!r}; expected a function of a LossInput")
+    return loss
 
 
 def _selected(position: int, entry: LossEntry, branches: Sequence[BranchSpec]) -> list[BranchSpec]:

@@ -10,7 +10,8 @@ from reid_core.data.measured_preprocessing import MeasuredPreprocessing
 from reid_core.network.weights import save_weights
 from reid_core.params.field_facts import path_names
 from reid_core.params.validation import check_run_params
-from reid_core.training.assembly import build_module, check_on_meta
+from reid_core.training.assembly import check_on_meta
+from reid_core.training.build_module import ModuleBuilder
 
 PIDS = 4
 CLASSES = tuple(("people", str(pid)) for pid in range(PIDS))
@@ -32,7 +33,9 @@ def raw(objective, catalog, tiny_params, tmp_path):
     for name in path_names(objective.component.params):
         given[name] = str(tmp_path / "trained.safetensors")
         save_trained(tiny_params, catalog, given[name])
-    return {**tiny_params, "objective": [{"name": objective.name, "params": given}]}
+    loss = tiny_params["loss"] if objective.component.takes("losses") else []
+    entry = {"name": objective.name, "params": given}
+    return {**tiny_params, "objective": [entry], "loss": loss}
 
 
 @pytest.fixture
@@ -46,9 +49,7 @@ def built(raw, catalog, seed=0):
     preprocessing = MeasuredPreprocessing.of(params.augmentation)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        module, _ = build_module(
-            params, catalog, PIDS, classes=CLASSES, preprocessing=preprocessing
-        )
+        module = ModuleBuilder(params, catalog, preprocessing).module(PIDS, CLASSES)
     return module
 
 
@@ -112,7 +113,7 @@ def test_building_draws_no_more_random_numbers_than_the_model(raw, catalog, tiny
         preprocessing = MeasuredPreprocessing.of(checked.augmentation)
         with torch.random.fork_rng():
             torch.manual_seed(0)
-            build_module(checked, catalog, PIDS, classes=CLASSES, preprocessing=preprocessing)
+            ModuleBuilder(checked, catalog, preprocessing).module(PIDS, CLASSES)
             return torch.get_rng_state()
 
     assert torch.equal(state_after(raw), state_after(tiny_params))

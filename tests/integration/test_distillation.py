@@ -135,7 +135,8 @@ def copied(weights, path):
 @pytest.mark.parametrize(("supervised", "left"), [(True, 0.75), (False, 0.4)])
 def test_a_student_comes_to_answer_like_its_teacher(start, teacher, supervised, left):
     objective = taught(teacher.path)[0 if supervised else 1 :]
-    run = start(objective=objective, train={**raw_params("")["train"], "epochs": 20})
+    losses = {} if supervised else {"loss": []}
+    run = start(objective=objective, train={**raw_params("")["train"], "epochs": 20}, **losses)
     steps = steps_of(run)
     assert list(steps[0]["losses"]) == (["softmax", "triplet"] if supervised else []) + NAMES
     begin, end = steps[: len(steps) // 20], steps[-len(steps) // 20 :]

@@ -438,6 +438,7 @@ VOCABULARY = {
 DEFAULTS = {
     ("reid_core.params.schema", "constant"): "the documented default of 'schedule'",
     ("reid_core.params.schema", "supervised"): "the documented default of 'objective'",
+    ("reid_core.params.schema", "tensorboard"): "the documented default of 'logger'",
 }
 """(module, name) where the core names a component because it is a documented default."""
 
@@ -445,7 +446,9 @@ ADVICE = {
     ("reid_core.data.loaders", "resize"): "advice in a message",
     ("reid_core.evaluation.rehearsal", "softmax"): "advice in a message",
     ("reid_core.features.extraction", "softmax"): "advice in a message",
-    ("reid_core.training.assembly", "class_balanced"): "advice in a message",
+    ("reid_core.params.cross_checks", "supervised"): "advice in a message",
+    ("reid_core.params.schema", "supervised"): "advice in a description",
+    ("reid_core.training.steps", "class_balanced"): "advice in a message",
     ("reid_core.training.parameter_groups", "center"): "advice in a message",
 }
 """(module, name) where the core quotes a component within a longer string, and why."""

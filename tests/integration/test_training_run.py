@@ -120,7 +120,7 @@ def test_the_run_directory_is_complete(trained):
         trained.evaluations / "best-market_evaluate-synthetic_market.npz",
     ):
         assert path.stat().st_size > 0, path
-    assert list(trained.tensorboard.glob("events.*"))
+    assert list((trained.path / "tensorboard").glob("events.*"))
     assert list(trained.path.rglob(".*.tmp")) == []
     environment = json.loads(trained.environment.read_text())
     assert environment["torch"] == torch.__version__

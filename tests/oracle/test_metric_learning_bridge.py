@@ -21,7 +21,8 @@ from reid_core import ReidError
 from reid_core.contracts import LossInput, Progress
 from reid_core.params.validation import check_run_params
 from reid_core.runs.start_and_resume import resume_train, start_train
-from reid_core.training.assembly import build_module, check_on_meta
+from reid_core.training.assembly import check_on_meta
+from reid_core.training.build_module import ModuleBuilder
 from reid_core.training.parameter_groups import parameter_groups
 from reid_plugins.loss import metric_learning
 from reid_plugins.loss._metric_learning import (
@@ -394,7 +395,8 @@ def test_every_loss_with_weights_of_its_own_is_known():
 @pytest.mark.parametrize("name", WITH_WEIGHTS)
 def test_weights_of_the_loss_are_trained_in_the_group_of_losses(run_params, tiny_catalog, name):
     params = run_params(loss=part(name))
-    module, built = build_module(params, tiny_catalog, num_pids=6)
+    module = ModuleBuilder(params, tiny_catalog).module(6)
+    built = module.losses
     groups = parameter_groups(params.optimizer, module.named_parameters())
     members = [n for settings, named in groups.items() if settings.role == "loss" for n, _ in named]
     assert len(members) == len(list(built.parameters())) == 1

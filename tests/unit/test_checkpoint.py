@@ -47,7 +47,7 @@ def test_the_state_comes_back_bit_for_bit(make, tmp_path):
     one.state.best, one.state.accuracy = 0.25, 0.1 + 0.2
     np.random.standard_normal()  # leaves a second number behind, as gauss does
     random.gauss(0, 1)
-    save_checkpoint(path, one, log_bytes=123)
+    save_checkpoint(path, one, log_bytes=123, callbacks={})
     after = draws()
     other = make()
     content = read_checkpoint(path)
@@ -76,7 +76,7 @@ def test_the_state_comes_back_bit_for_bit(make, tmp_path):
 def test_a_full_disk_leaves_the_old_checkpoint(make, tmp_path, monkeypatch):
     path = tmp_path / "last.pt"
     training = make()
-    save_checkpoint(path, training, 0)
+    save_checkpoint(path, training, 0, {})
     before = path.read_bytes()
 
     def full(*_):
@@ -88,7 +88,7 @@ def test_a_full_disk_leaves_the_old_checkpoint(make, tmp_path, monkeypatch):
             with pytest.raises(
                 ReidError, match=r"last\.pt: cannot be written: the disk is full; w"
             ):
-                save_checkpoint(path, training, 0)
+                save_checkpoint(path, training, 0, {})
         assert path.read_bytes() == before
         assert [p.name for p in tmp_path.glob("*.pt*")] == ["last.pt"]
         assert list(tmp_path.glob(".*")) == []
@@ -101,7 +101,7 @@ def test_a_read_only_disk_is_named(make, tmp_path, monkeypatch):
     training = make()
     monkeypatch.setattr(Path, "write_bytes", refuse)
     with pytest.raises(ReidError, match="cannot be written: Read-only file system"):
-        save_checkpoint(tmp_path / "last.pt", training, 0)
+        save_checkpoint(tmp_path / "last.pt", training, 0, {})
 
 
 class Malicious:
@@ -164,14 +164,14 @@ def test_files_of_another_kind_or_version_are_refused(tmp_path, content):
     torch.save(content, path)
     with pytest.raises(
         ReidError,
-        match=r"not a checkpoint of this version of reid-core \(expected 'reid-core checkpoint 1'",
+        match=r"not a checkpoint of this version of reid-core \(expected 'reid-core checkpoint 2'",
     ):
         read_checkpoint(path)
 
 
 def test_a_checkpoint_of_another_model_is_refused(make, tmp_path):
     path = tmp_path / "last.pt"
-    save_checkpoint(path, make(), 0)
+    save_checkpoint(path, make(), 0, {})
     other = make(head=[{"name": "global", "params": {"embedding_dim": 3}}])
     with pytest.raises(
         ReidError, match=r"last\.pt: does not fit the model of these params: .*head"
@@ -181,7 +181,7 @@ def test_a_checkpoint_of_another_model_is_refused(make, tmp_path):
 
 def test_a_checkpoint_of_another_optimizer_is_refused(make, tmp_path):
     path = tmp_path / "last.pt"
-    save_checkpoint(path, make(), 0)
+    save_checkpoint(path, make(), 0, {})
     groups = [{"match": "*.bias", "weight_decay": 0.0}]
     other = make(optimizer={"name": "adam", "lr": 0.1, "groups": groups})
     with pytest.raises(ReidError, match=r"does not fit the model of these params: loaded state di"):
@@ -190,7 +190,7 @@ def test_a_checkpoint_of_another_optimizer_is_refused(make, tmp_path):
 
 def test_a_checkpoint_of_other_data_is_refused(make, tmp_path):
     path = tmp_path / "last.pt"
-    save_checkpoint(path, make(), 0)
+    save_checkpoint(path, make(), 0, {})
     other = make(sampler={"name": "class_balanced", "params": {"P": 2, "K": 2}})
     with pytest.raises(
         ReidError, match=r"an epoch had 4 steps, now it has 6: the data or the samp"

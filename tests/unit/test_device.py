@@ -61,7 +61,7 @@ def test_a_gpu_that_is_not_there_is_refused(two_gpus, name):
     with pytest.raises(ReidError) as caught:
         choose_device(name)
     assert str(caught.value) == (
-        f"train.device: '{name}' is not there (2 GPUs found); use auto or cpu"
+        f"compute.device: '{name}' is not there (2 GPUs found); use auto or cpu"
     )
 
 

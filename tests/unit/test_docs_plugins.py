@@ -37,14 +37,17 @@ BUILT = {
     ("network/model.py", "params.backbone"): ["backbone"],
     ("network/model.py", "entry"): ["head"],
     ("training/weighted_losses.py", "entry"): ["loss"],
-    ("training/assembly.py", "params.sampler"): ["sampler"],
+    ("training/steps.py", "params.sampler"): ["sampler"],
     ("training/assembly.py", "params.schedule"): ["schedule"],
-    ("training/assembly.py", "entry"): ["objective"],
+    ("training/build_module.py", "entry"): ["objective"],
     ("runs/resume_rules.py", "entry"): ["schedule"],
     ("runs/resume_rules.py", "after.schedule"): ["schedule"],
     ("data/transforms.py", "entry"): ["augmentation"],
     ("data/dataset_stores.py", "entry"): ["dataset"],
     ("evaluation/build_evaluator.py", "entry"): ["evaluator"],
+    ("runs/callbacks.py", "entry"): ["callback"],
+    ("runs/loggers.py", "entry"): ["logger"],
+    ("cli.py", "offer"): ["command"],
     ("evaluation/build_evaluator.py", "part"): ["distance", "postprocess"],
 }
 """Kinds of what the core builds, by file and receiver of ``build``."""
@@ -64,8 +67,6 @@ def passed_keywords():
                     places.add(place)
                     for kind in BUILT[place]:
                         passed[kind] |= keywords
-            elif ast.unparse(node.func) == "call_build" and path.name == "cli.py":
-                passed["command"] |= keywords
     assert places == BUILT.keys()
     return passed
 

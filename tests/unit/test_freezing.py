@@ -16,9 +16,11 @@ from reid_core.params.messages import read_params
 from reid_core.params.schema import FreezeRule, OptimizerParams
 from reid_core.params.validation import check_run_params
 from reid_core.runs.start_and_resume import start_train
-from reid_core.training.assembly import build_module, check_on_meta
+from reid_core.training.assembly import check_on_meta
+from reid_core.training.build_module import ModuleBuilder
 from reid_core.training.freezing import Freezing
-from reid_core.training.loop import StepResult, train_one_epoch
+from reid_core.training.loop import train_one_epoch
+from reid_core.training.module import StepResult
 from reid_core.training.parameter_groups import build_optimizer, group_table, parameter_groups
 
 STEPS = 3
@@ -51,7 +53,10 @@ class Net(nn.Module):
     def parts(self):
         return []
 
-    def forward(self, batch):
+    def set_progress(self, progress):
+        pass
+
+    def forward(self, batch, streams):
         maps = self.model["backbone"](batch.images)
         total = self.model["classifier"](self.model["heads"][0](maps)).square().mean()
         return StepResult(total, {"square": total.detach()}, {})
@@ -185,7 +190,7 @@ def test_on_release_the_optimizer_starts_as_a_fresh_one(trained, optimizer):
     run.freezing.set_epoch(2)
     for parameter in module.parameters():
         parameter.requires_grad_(True)
-    module(batches_of(2)[0]).total.backward()
+    module(batches_of(2)[0], {}).total.backward()
     fresh.step()
     torch.set_rng_state(generator_state)
     states = []
@@ -317,7 +322,7 @@ def test_a_backbone_that_fine_tune_froze_is_never_released(tiny_catalog, tiny_pa
     rules = [{"match": "model.backbone.*", "epochs": 1}, {"match": "model.heads.*", "epochs": 2}]
     tiny_params["train"] |= {"fine_tune": True, "freeze": rules}
     params = check_run_params(tiny_params, tiny_catalog, "test")
-    module, _ = build_module(params, tiny_catalog, 3)
+    module = ModuleBuilder(params, tiny_catalog).module(3)
     freezing = Freezing(params.train.freeze, module)
     for epoch in range(4):
         module.train()

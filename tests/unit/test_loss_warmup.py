@@ -13,7 +13,8 @@ from reid_core.discovery import isolated_catalog
 from reid_core.params.messages import read_params
 from reid_core.params.schema import LossWarmup, OptimizerParams
 from reid_core.params.validation import check_run_params
-from reid_core.training.loop import StepResult, train_one_epoch
+from reid_core.training.loop import train_one_epoch
+from reid_core.training.module import StepResult
 from reid_core.training.parameter_groups import build_optimizer, parameter_groups
 from reid_core.training.weighted_losses import loss_weight
 
@@ -93,7 +94,10 @@ class Line(nn.Module):
     def parts(self):
         return []
 
-    def forward(self, batch):
+    def set_progress(self, progress):
+        pass
+
+    def forward(self, batch, streams):
         total = (self.weight * torch.tensor([3.0, 1.0], dtype=torch.float64)).sum()
         return StepResult(total, {"line": total.detach()}, {})
 

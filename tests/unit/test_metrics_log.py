@@ -9,7 +9,7 @@ import torch
 from reid_core.contracts import Progress
 from reid_core.run_directory import RunDirectory
 from reid_core.runs import metrics_log
-from reid_core.training.loop import StepResult
+from reid_core.training.module import StepResult
 
 
 def test_a_line_says_how_many_images_were_trained_in_a_second_since_the_last(tmp_path, monkeypatch):

@@ -9,7 +9,8 @@ from reid_core.contracts import Batch, Branch, BranchSpec, FeatureMap, HeadOutpu
 from reid_core.network.model import ReIDModel, build_model
 from reid_core.params.schema import HeadEntry
 from reid_core.params.validation import check_run_params
-from reid_core.training.assembly import build_module, check_on_meta
+from reid_core.training.assembly import check_on_meta
+from reid_core.training.build_module import ModuleBuilder
 from reid_core.training.parameter_groups import build_optimizer, parameter_groups
 
 
@@ -158,7 +159,7 @@ def test_branches_of_one_key_share_one_classifier():
 
 def test_the_spectral_head_shares_the_classifier_of_global(catalog, tiny_params):
     params = run_params(catalog, tiny_params, head=[{"name": "spectral"}])
-    module, _ = build_module(params, catalog, num_pids=4)
+    module = ModuleBuilder(params, catalog).module(4)
     assert list(module.model.classifier) == ["global"]
     assert {s.name for s in module.model.branches} == {"global", "spectral"}
 
@@ -182,7 +183,7 @@ def test_a_classifier_has_a_bias_only_if_asked_for(bias):
 
 def test_only_classifiers_that_a_loss_needs_are_made(catalog, tiny_params):
     params = run_params(catalog, tiny_params, loss=[{"name": "triplet"}])
-    module, _ = build_module(params, catalog, num_pids=4)
+    module = ModuleBuilder(params, catalog).module(4)
     assert len(module.model.classifier) == 0
     assert module.model(torch.zeros(2, 3, 32, 16)).logits == {}
 
@@ -194,7 +195,7 @@ def test_fine_tuning_moves_heads_and_holds_the_backbone_bit_for_bit(catalog, tin
     changed = {**tiny_params, "train": {**tiny_params["train"], "fine_tune": True}}
     params = run_params(catalog, changed)
     torch.manual_seed(0)
-    module, _ = build_module(params, catalog, num_pids=4)
+    module = ModuleBuilder(params, catalog).module(4)
     optimizer = build_optimizer(
         params.optimizer, parameter_groups(params.optimizer, module.named_parameters())
     )

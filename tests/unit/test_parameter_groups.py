@@ -13,7 +13,8 @@ from reid_core.discovery import isolated_catalog
 from reid_core.params.messages import read_params
 from reid_core.params.schema import OptimizerParams
 from reid_core.params.validation import check_run_params
-from reid_core.training.assembly import build_module, check_on_meta
+from reid_core.training.assembly import check_on_meta
+from reid_core.training.build_module import ModuleBuilder
 from reid_core.training.parameter_groups import (
     build_optimizer,
     group_table,
@@ -223,7 +224,7 @@ def real_names(catalog):
         "train": {"epochs": 1},
     }
     with torch.device("meta"):
-        module, _ = build_module(check_run_params(raw, catalog, "test"), catalog, num_pids=3)
+        module = ModuleBuilder(check_run_params(raw, catalog, "test"), catalog).module(3)
     return list(module.named_parameters())
 
 

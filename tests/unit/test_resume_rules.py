@@ -167,5 +167,6 @@ def test_a_schedule_that_is_gone_cannot_be_compared(check, tiny_catalog, tiny_pa
         check_same_past(directory, before, params, tiny_catalog)
     (problem,) = caught.value.problems
     assert problem.startswith(
-        "schedule: that of the run cannot be compared: name: schedule 'theirs' is of the package 'reid-gone', which is not"
+        "schedule: that of the run cannot be compared: name: schedule 'theirs' is of "
+        "the package 'reid-gone', which is not"
     )

@@ -445,7 +445,7 @@ def test_plateau_in_a_run_without_evaluations_is_refused(catalog, tiny_params, n
     assert problems_of(catalog, tiny_params) == []
     tiny_params["evaluation"] = []
     assert problems_of(catalog, tiny_params) == [
-        f"evaluation: the schedule 'plateau' follows the scores of evaluations during the "
+        "evaluation: the schedule 'plateau' follows the scores of evaluations during the "
         "training, and there are none; add an evaluator or choose another schedule"
     ]
 

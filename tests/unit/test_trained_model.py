@@ -18,7 +18,7 @@ from reid_core.params.entries import AugmentationEntry
 from reid_core.params.messages import read_params
 from reid_core.params.validation import check_run_params
 from reid_core.run_directory import RunDirectory
-from reid_core.training.assembly import build_module
+from reid_core.training.build_module import ModuleBuilder
 
 CLASSES = (("data", "a"), ("data", "b"), ("data", "c"))
 RESIZE = {"name": "resize", "params": {"height": 32, "width": 16}}
@@ -50,7 +50,7 @@ def save(checked, tiny_catalog):
         params = checked()
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            module, _ = build_module(params, tiny_catalog, len(CLASSES))
+            module = ModuleBuilder(params, tiny_catalog).module(len(CLASSES))
         dump = params.model_dump(mode="json")
         metadata = {
             "params": dump,

@@ -12,8 +12,10 @@ from reid_core.contracts import Batch, LossOutput, Progress, Term
 from reid_core.data.dataset_stores import Stores
 from reid_core.data.training_images import TrainingImages
 from reid_core.params.validation import check_run_params
-from reid_core.training.assembly import build_module, build_training
-from reid_core.training.loop import TrainState, train_one_epoch
+from reid_core.training.assembly import build_training
+from reid_core.training.build_module import ModuleBuilder
+from reid_core.training.loop import train_one_epoch
+from reid_core.training.state import TrainState
 from reid_core.training.weighted_losses import kept_branches
 
 PIDS = torch.tensor([0, 0, 1, 1, 2, 2])
@@ -66,7 +68,7 @@ def module_of(tiny_params, catalog, losses, heads=None, **changes):
     raw = {**tiny_params, "backbone": {"name": "tiny"}, "head": heads, "loss": losses, **changes}
     params = check_run_params(raw, catalog, "test")
     torch.manual_seed(0)
-    module, _ = build_module(params, catalog, num_pids=3)
+    module = ModuleBuilder(params, catalog).module(3)
     return module
 
 
@@ -383,7 +385,7 @@ def test_an_objective_tells_its_accuracy_by_the_same_field(tiny_params, catalog_
             return [ObjectiveComponent(name="own", build=lambda params: objective, summary="-")]
 
     catalog = catalog_with(seen_by(Recorder()), Objectives())
-    module = module_of(tiny_params, catalog, [{"name": "probe"}], objective=[{"name": "own"}])
+    module = module_of(tiny_params, catalog, [], objective=[{"name": "own"}])
     assert float(module(BATCH).accuracy) == float(module(BATCH).monitors["own.accuracy"]) == 0.5
 
 
@@ -577,7 +579,7 @@ def test_objectives_see_the_progress_of_the_step(train, tiny_params, catalog_wit
             return [ObjectiveComponent(name="noting", build=lambda params: objective, summary="-")]
 
     catalog = catalog_with(seen_by(Recorder()), Objectives())
-    losses, objective = [{"name": "probe"}], [{"name": "noting"}]
+    losses, objective = [], [{"name": "noting"}]
     train(module_of(tiny_params, catalog, losses, objective=objective))
     assert steps == [(0, 0, 0.0), (0, 1, 0.0), (0, 2, 0.0)]
 

@@ -23,7 +23,7 @@ from reid_core.network.snapshot import load_snapshot
 from reid_core.network.weights import KEY, load_model, read_weights, save_weights
 from reid_core.params.validation import check_run_params
 from reid_core.runs.start_and_resume import start_train
-from reid_core.training.assembly import build_module
+from reid_core.training.build_module import ModuleBuilder
 
 CLASSES = (("data", "a"), ("data", "b"), ("data", "c"))
 
@@ -37,7 +37,7 @@ def raw(tiny_params):
 def model(tiny_catalog, raw):
     """A model with all that a training would have given it, and its metadata."""
     params = check_run_params(raw, tiny_catalog, "test")
-    module, _ = build_module(params, tiny_catalog, num_pids=len(CLASSES))
+    module = ModuleBuilder(params, tiny_catalog).module(len(CLASSES))
     module.model.train()(torch.randn(8, 3, 32, 16))
     return module.model.eval()
 
@@ -183,7 +183,7 @@ class TiedPlugin:
 def test_tensors_of_two_names_are_saved_and_come_back(catalog_with, raw, metadata, tmp_path):
     catalog = catalog_with(TiedPlugin())
     params = check_run_params({**raw, "head": [{"name": "tied"}]}, catalog, "test")
-    model = build_module(params, catalog, num_pids=len(CLASSES))[0].model
+    model = ModuleBuilder(params, catalog).module(len(CLASSES)).model
     model.train()(torch.randn(8, 3, 32, 16))
     model.eval()
     paths = tmp_path / "one.safetensors", tmp_path / "two.safetensors"
@@ -406,7 +406,7 @@ def test_a_snapshot_of_other_shapes_is_refused(saved, model):
 def model_of(catalog, raw, **sections):
     """Return a network of the params with some sections changed, and their dump."""
     params = check_run_params({**raw, **sections}, catalog, "test")
-    model = build_module(params, catalog, num_pids=len(CLASSES))[0].model
+    model = ModuleBuilder(params, catalog).module(len(CLASSES)).model
     return model, params.model_dump(mode="json")
 
 

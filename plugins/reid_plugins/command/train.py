@@ -85,7 +85,7 @@ class TrainCommand:
             extraction=run.extraction,
             batch_size=run.data.batch_size,
             workers=run.data.workers,
-            device=run.train.device,
+            device=run.device,
             output_dir=str(path / "evaluations"),
         )
         from reid_core.evaluation.evaluate_command import run_evaluation

@@ -18,8 +18,8 @@ def check_student(model: Network) -> None:
     """
     if not classified(model):
         raise ReidError(
-            "distillation: 'logits' needs a classifier, and this training has none; add an ID loss "
-            "such as 'softmax', or leave 'logits' out"
+            "distillation: 'logits' needs a classifier, and no branch of this network can have "
+            "one; use another head, or leave 'logits' out"
         )
 
 

@@ -156,5 +156,6 @@ def reid_objective() -> list[ObjectiveComponent]:
             build=build,
             summary="A trained teacher's logits, features or relations, for the student to match",
             reference="arXiv:1503.02531",
+            needs=lambda params: ("classifier",) if params.terms.logits else (),
         )
     ]

@@ -1,0 +1,1 @@
+"""Callbacks: what happens between the epochs of a training."""

@@ -1,0 +1,1 @@
+"""Loggers: where the lines of metrics.jsonl also go."""
