@@ -5,6 +5,7 @@ import json
 import pickle
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -23,6 +24,7 @@ from reid_core.runs.start_and_resume import resume_train, start_train
 from reid_core.training.assembly import build_training, check_on_meta
 from reid_core.training.loop import train_one_epoch
 from reid_plugins.command._pictures import draw_run
+from reid_plugins.objective._teacher import check_student
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -204,7 +206,8 @@ def test_one_image_alone_can_be_compared(assemble, teacher):
     training, _ = assemble(objective=taught(teacher.path))
     module = training.module.eval()
     batch = next(iter(training.loader))
-    one = type(batch)(*(value[:1] for value in vars(batch).values()))
+    rows = [value[:1] for value in vars(batch).values() if isinstance(value, torch.Tensor)]
+    one = type(batch)(*rows)
     step = Step(one, module.model, module.model(one.images), Progress(0, 1, 0, 1))
     results = module.objectives[1](step)
     assert all(result.value.isfinite() for result in results.values())
@@ -380,12 +383,6 @@ MISFITS = {
         r"'features' compares embeddings of one size; that of .*best\.safetensors has 8 values, "
         "the student's 5; use 'distances' or 'similarities', which take any size$",
     ),
-    "classifier": (
-        {"loss": [{"name": "triplet"}]},
-        ALL,
-        "'logits' needs a classifier, and this training has none; add an ID loss such as "
-        "'softmax', or leave 'logits' out$",
-    ),
 }
 
 
@@ -467,9 +464,12 @@ def test_shapes_are_checked_without_reading_the_teacher(capsys, tmp_path, monkey
     monkeypatch.chdir(tmp_path)  # where there is no runs/first
     assert main(["check", str(RECIPE), "--model"]) == 0
     assert "right: resnet18, global" in capsys.readouterr().out
-    overrides = ["--set", 'loss=[{"name": "triplet"}]']
-    assert main(["check", str(RECIPE), "--model", *overrides]) == 2
-    assert "error: distillation: 'logits' needs a classifier" in capsys.readouterr().err
+
+
+def test_a_student_whose_branches_cannot_be_classified_has_no_logits_to_teach():
+    student = SimpleNamespace(branches=(), classifier={})
+    with pytest.raises(ReidError, match=r"^distillation: 'logits' needs a classifier, and no bra"):
+        check_student(student)
 
 
 def test_a_missing_teacher_is_one_line_and_leaves_no_run(capsys, tmp_path, monkeypatch):
