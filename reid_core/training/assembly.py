@@ -26,6 +26,7 @@ from reid_core.training.steps import (
     built_sampler,
     check_first_batch,
 )
+from reid_core.training.trials import try_losses, try_schedule
 
 
 def build_training(
@@ -112,6 +113,8 @@ def check_on_meta(params: RunParams, catalog: Catalog) -> None:
         Freezing(params.train.freeze, module)
         output = module.model(torch.empty(2, 3, height, width))
     _check_values(params, output.aux)
+    try_losses(params, module.model.branches, output.aux)
+    try_schedule(params)
     build_optimizer(
         params.optimizer, parameter_groups(params.optimizer, module.trained_parameters())
     )

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from reid_core.boundary import Origin
-from reid_core.contracts import Progress
+from reid_core.contracts import History, Progress, Schedule
 from reid_core.errors import ReidError, name_list
 from reid_core.training.module import StepResult
 from reid_core.training.parameter_groups import rates_by_role, set_rates
@@ -35,6 +35,7 @@ def train_one_epoch(
         after_step: Called last in each step, also to save; may raise to stop.
     """
     module, optimizer, state = training.module, training.optimizer, training.state
+    schedule_origin = training.params.schedule.origin
     listeners = methods("set_progress", module.parts())
     updaters = methods("after_step", module.parts())
     training.batches.set(state.epoch, state.position)
@@ -44,7 +45,8 @@ def train_one_epoch(
         progress = training.progress()
         module.set_progress(progress)
         call_all(listeners, f"at step {state.step + 1}", progress)
-        set_rates(optimizer, rate_factor(training, progress))
+        factor = rate_factor(training.schedule, schedule_origin, progress, state.history)
+        set_rates(optimizer, factor)
         result = module(training.labelled(batch), {})
         check_trainable(progress, result)
         optimizer.zero_grad(set_to_none=True)
@@ -73,15 +75,15 @@ def call_all(found: Iterable[Method], place: str, *arguments: object) -> None:
             method(*arguments)
 
 
-def rate_factor(training: Training, progress: Progress) -> float:
-    """Return what the schedule says of a step.
+def rate_factor(schedule: Schedule, origin: Origin, progress: Progress, history: History) -> float:
+    """Return what a schedule says of a step.
 
     Raises:
         PluginError: It is no finite number of 0 or more.
     """
-    origin, place = training.schedule_origin, f"at step {progress.step + 1}"
+    place = f"at step {progress.step + 1}"
     with origin.calling(place):
-        factor: Any = training.schedule(progress, training.state.history)
+        factor: Any = schedule(progress, history)
     is_number = isinstance(factor, Real) and not isinstance(factor, bool)
     if not is_number or not math.isfinite(factor) or factor < 0:
         raise origin.fault(f"gave the factor {factor!r}; expected a number, 0 or larger", place)

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from reid_core.boundary import Origin
 from reid_core.contracts import Batch, Classes, Progress, Schedule
 from reid_core.data.loaders import EpochBatches
 from reid_core.data.training_images import TrainingImages
@@ -121,11 +120,6 @@ class Training:
             accuracy=state.accuracy,
             seed=train.seed,
         )
-
-    @property
-    def schedule_origin(self) -> Origin:
-        """Return whose the schedule is."""
-        return self.params.schedule.origin
 
     def labelled(self, batch: Batch) -> Batch:
         """Return a batch with the labels of now, on the device."""

@@ -182,7 +182,7 @@ def build_losses(params: RunParams, model: ReIDModel) -> WeightedLosses:
         ReidError: A glob matches no branch, or a loss needs a classifier that a branch
             does not have.
     """
-    plan = _plan(params, model)
+    plan = planned_losses(params, model.branches)
     add_classifiers(params, model)
     terms = []
     for name, (entry, specs) in zip(numbered_names(params.loss), plan, strict=True):
@@ -199,7 +199,7 @@ def add_classifiers(params: RunParams, model: ReIDModel) -> None:
     """
     keys = {
         cast(str, spec.classifier)
-        for entry, specs in _plan(params, model)
+        for entry, specs in planned_losses(params, model.branches)
         if "classifier" in entry.component.needs
         for spec in specs
     }
@@ -208,9 +208,15 @@ def add_classifiers(params: RunParams, model: ReIDModel) -> None:
     model.add_classifiers(keys, bias=params.classifier.bias, init_std=params.classifier.init_std)
 
 
-def _plan(params: RunParams, model: ReIDModel) -> list[tuple[LossEntry, list[BranchSpec]]]:
-    """Return every entry of the loss list with its branches."""
-    return [(entry, _selected(i, entry, model.branches)) for i, entry in enumerate(params.loss)]
+def planned_losses(
+    params: RunParams, branches: Sequence[BranchSpec]
+) -> list[tuple[LossEntry, list[BranchSpec]]]:
+    """Return every entry of the loss list with its branches.
+
+    Raises:
+        ReidError: As ``build_losses``.
+    """
+    return [(entry, _selected(i, entry, branches)) for i, entry in enumerate(params.loss)]
 
 
 def built_loss(entry: LossEntry, spec: BranchSpec, num_pids: int) -> Loss:

@@ -40,6 +40,7 @@ BUILT = {
     ("training/steps.py", "params.sampler"): ["sampler"],
     ("training/assembly.py", "params.schedule"): ["schedule"],
     ("training/build_module.py", "entry"): ["objective"],
+    ("training/trials.py", "params.schedule"): ["schedule"],
     ("runs/resume_rules.py", "entry"): ["schedule"],
     ("runs/resume_rules.py", "after.schedule"): ["schedule"],
     ("data/transforms.py", "entry"): ["augmentation"],

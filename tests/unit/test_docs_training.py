@@ -26,7 +26,7 @@ def pieces():
 @pytest.mark.parametrize("sections", list(pieces()))
 def test_the_piece_fits_into_the_quick_start(sections, catalog):
     quickstart = json.loads((CLONE / "params" / "quickstart.json").read_text(encoding="utf-8"))
-    assert sections.keys() <= quickstart.keys() | {"objective"}
+    assert sections.keys() <= quickstart.keys() | {"objective", "callback", "logger", "compute"}
     check_on_meta(check_run_params({**quickstart, **sections}, catalog, "guide"), catalog)
 
 
