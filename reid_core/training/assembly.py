@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import partial
+from types import MappingProxyType
 
 import numpy as np
 import torch
 
 from reid_core.catalog import Catalog
 from reid_core.component import declared
-from reid_core.contracts import BatchSampler, Classes, Preprocessing
+from reid_core.contracts import BatchSampler, Classes, Preprocessing, SideValues
 from reid_core.data.loaders import EpochBatches, training_loader
 from reid_core.data.measured_preprocessing import MeasuredPreprocessing
 from reid_core.data.training_images import TrainingImages
 from reid_core.data.transforms import Pipeline
 from reid_core.errors import ReidError, name_list
 from reid_core.network.model import build_model
+from reid_core.network.side import side_columns, values_for_shapes
 from reid_core.network.trained_model import load_trained
+from reid_core.network.trial_runs import run_on_shapes
 from reid_core.params.entries import numbered_names
 from reid_core.params.schema import RunParams
 from reid_core.training.freezing import Freezing
@@ -33,6 +36,7 @@ def build_module(
     *,
     classes: Classes = (),
     preprocessing: Preprocessing | None = None,
+    side_values: SideValues = MappingProxyType({}),
 ) -> tuple[TrainingModule, WeightedLosses]:
     """Build model, losses and objectives.
 
@@ -43,11 +47,12 @@ def build_module(
         classes: (dataset, pid) of every label; empty and without ``preprocessing`` where only
             shapes are looked at.
         preprocessing: How the images of the batches are prepared.
+        side_values: Of the columns that the backbone looks at.
 
     Raises:
         ReidError: Branches, losses and classifiers do not fit together.
     """
-    model = build_model(params, num_pids)
+    model = build_model(params, num_pids, side_values)
     losses = build_losses(params, model)
     objectives = [
         entry.build(
@@ -81,6 +86,7 @@ def build_training(
         len(images.classes),
         classes=images.classes,
         preprocessing=MeasuredPreprocessing.of(params.augmentation),
+        side_values=_side_values(params, images),
     )
     images_per_step = _check_batches(batches, images, losses)
     module.to(device)
@@ -114,24 +120,19 @@ def check_on_meta(params: RunParams, catalog: Catalog) -> None:
     """Build the whole training on shapes alone, without data: no weight is read or drawn.
 
     Raises:
-        ReidError: The input size does not suit the backbone or a head, a loss names a
-            branch that is not there, an optimizer rule matches nothing, or the optimizer's
-            options do not go together.
+        ReidError: The input size does not suit the backbone or a head, one of them fails or does
+            not give what it has declared, a loss names a branch that is not there, an optimizer
+            rule matches nothing, or the optimizer's options do not go together.
     """
-    height, width = Pipeline(params.augmentation, training=False).input_size()
+    size = Pipeline(params.augmentation, training=False).input_size()
+    side_values = values_for_shapes(params.backbone)
     with torch.device("meta"):
-        module, _ = build_module(params, catalog, num_pids=2)
+        module, _ = build_module(params, catalog, num_pids=2, side_values=side_values)
         module.eval()
         Freezing(params.train.freeze, module)
-        output = module.model(torch.empty(2, 3, height, width))
+        output = run_on_shapes(module.model, size)
     _check_values(params, output.aux)
     build_optimizer(params.optimizer, parameter_groups(params.optimizer, module.named_parameters()))
-    for spec in module.model.branches:
-        shape = tuple(output.branches[spec.name].embedding.shape)
-        if shape != (2, spec.dim):
-            raise ReidError(
-                f"head: branch '{spec.name}' declares {spec.dim} values and gives {shape[1:]}"
-            )
 
 
 def _check_values(params: RunParams, given: Iterable[str]) -> None:
@@ -165,6 +166,30 @@ def describe(training: Training, images: TrainingImages) -> list[str]:
         *group_table(training.groups),
         *training.freezing.lines(),
     ]
+
+
+def _side_values(params: RunParams, images: TrainingImages) -> SideValues:
+    """Return the values that the training images have of the columns the backbone looks at.
+
+    Raises:
+        ReidError: The training images have no such column, or none of them has a value.
+    """
+    found: dict[str, tuple[tuple[str, int | str], ...]] = {}
+    for name in side_columns(params.backbone):
+        if name != "camid":
+            raise ReidError(f"backbone: the training images have no column '{name}'")
+        found[name] = tuple(
+            (label, int(camid))
+            for source, (label, _) in enumerate(images.stores)
+            for camid in np.unique(images.camids[images.sources == source])
+            if camid >= 0
+        )
+        if not found[name]:
+            raise ReidError(
+                f"backbone: '{params.backbone.bare_name}' looks at '{name}', which is not known of "
+                "any training image; use data that have it, or another backbone"
+            )
+    return found
 
 
 def _sampler(params: RunParams, images: TrainingImages) -> BatchSampler:
