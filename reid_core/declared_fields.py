@@ -73,6 +73,6 @@ _PLAIN: dict[Any, str] = {bool: "True or False", int: "a whole number", str: "a 
 def _hint(value: object, annotation: Any) -> str:
     """Return the word that a misspelt one is nearest to."""
     known = [word for part in get_args(annotation) for word in (part, *get_args(part))]
-    given = value if isinstance(value, set | frozenset) else {value}
+    given = value if isinstance(value, set | frozenset) else [value]
     wrong = sorted(w for w in given if isinstance(w, str) and w not in known)
     return did_you_mean(wrong[0], [k for k in known if isinstance(k, str)]) if wrong else ""

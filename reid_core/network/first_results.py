@@ -55,12 +55,14 @@ def check_map(found: object, images: Tensor, backbone: Any, origin: Origin) -> F
 def _check_beside(found: FeatureMap, count: int, channels: int, origin: Origin) -> None:
     """Raise ReidError if tokens or maps of earlier stages are not of their form."""
     tokens = found.tokens
-    if tokens is not None and (
-        not _is_float(tokens, 3) or (len(tokens), tokens.shape[2]) != (count, channels)
+    if tokens is not None and not (
+        _is_float(tokens, 3)
+        and tokens.shape == (count, tokens.shape[1], channels)
+        and tokens.shape[1] > 0
     ):
         raise origin.fault(
             f"returned as tokens {_words(tokens)}; expected None or floats of shape "
-            f"({count}, K, {channels})"
+            f"({count}, K, {channels}), K of 1 or more"
         )
     if not isinstance(found.maps, Mapping):
         raise origin.fault(f"returned as maps {_words(found.maps)}; expected a dict by name")

@@ -342,7 +342,7 @@ class Says(nn.Module):
         super().__init__()
         self.output, self.seen = output, []
 
-    def forward(self, images):
+    def forward(self, images, side):
         self.seen.append(images)
         return self.output
 
@@ -453,7 +453,7 @@ def test_terms_are_float32_outside_autocast_whatever_the_networks_give():
 
 def test_the_teacher_is_asked_without_gradients_about_the_students_batch():
     class Double(nn.Module):
-        def forward(self, images):
+        def forward(self, images, side):
             assert not torch.is_grad_enabled()
             return replace(output_of(2), embedding=images.flatten(1)[:, :4] * 2)
 
@@ -475,7 +475,7 @@ def test_the_teacher_is_asked_without_gradients_about_the_students_batch():
 def test_images_are_resized_to_the_teachers_input_as_pillow_does():
     teacher = trained(output_of(2), size=(8, 4))
     images = normal(2, 3, 20, 9).float()
-    answers(teacher, images, resize=True)
+    answers(teacher, images, {}, resize=True)
     (seen,) = teacher.model.seen
     wanted = [
         [
@@ -491,5 +491,5 @@ def test_images_are_resized_to_the_teachers_input_as_pillow_does():
 def test_images_of_the_right_size_or_without_leave_to_resize_stay_as_they_are(shape, resize):
     teacher = trained(output_of(2), size=(8, 4))
     images = normal(2, 3, *shape).float()
-    answers(teacher, images, resize=resize)
+    answers(teacher, images, {}, resize=resize)
     assert teacher.model.seen[0] is images
