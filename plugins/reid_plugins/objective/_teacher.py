@@ -130,11 +130,11 @@ def announce(teacher: TrainedModel, numbers: Mapping[str, Tensor]) -> None:
     """Print which teacher was opened, and what it is told beside the images."""
     for name in teacher.model.side_values:
         if name in numbers:
-            known = int((numbers[name] >= 0).sum())
-            text = f"knows {known} of the {len(numbers[name]) - 1} values of this training"
+            known, count = int((numbers[name] >= 0).sum()), len(numbers[name]) - 1
+            text = f"knows {known} of the {count} values of this training; others are unknown to it"
         else:
-            text = "is told none of its values: the student does not look at it"
-        say(f"teacher: it looks at '{name}', and {text}; all else is unknown to it")
+            text = "takes it as unknown: the student does not look at it"
+        say(f"teacher: it looks at '{name}' and {text}")
     say(
         f"teacher: {teacher.path}: {teacher.model.backbone_name}, {len(teacher.classes)} "
         f"identities, embedding of {teacher.model.embedding_dim}"
