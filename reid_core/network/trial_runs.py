@@ -62,6 +62,6 @@ def not_finite(model: ReIDModel, images: Tensor, side: Mapping[str, Tensor]) -> 
     wrong = [name for name, values in parts if not all(torch.isfinite(v).all() for v in values)]
     return ReidError(
         f"{(wrong or ['a classifier'])[0]} gives values that are NaN or infinite for the first "
-        f"{len(images)} images. Its weights or its input may have left the numbers (lower "
-        "optimizer.lr, use the right 'normalize'); if not, the plugin must be corrected"
+        f"{len(images)} images; if its weights and its input are numbers of a usual size (a lower "
+        "optimizer.lr keeps them so), the plugin must be corrected"
     )

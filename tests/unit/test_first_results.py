@@ -442,7 +442,7 @@ def test_the_first_part_whose_values_are_no_numbers_is_named():
     images = torch.ones(2, 3, 32, 16)
     network = network_of(Backbone(), Head(), ({"alias": "b"}, Head(spoilt))).eval()
     assert str(not_finite(network, images, {})).startswith(
-        "head 'test' of local 0 gives values that are NaN or infinite for the first 2 images. "
+        "head 'test' of local 0 gives values that are NaN or infinite for the first 2 images; "
     )
     network = network_of(Backbone(lambda x: FeatureMap(x / 0)), Head(spoilt)).eval()
     assert str(not_finite(network, images, {})).startswith("backbone 'test' of local 0 gives ")
