@@ -25,7 +25,11 @@ def side_codes(
         ``(N,)`` int64 by column; -1 for a value that no training image had, and for all images of
         a dataset without the column.
     """
-    columns: Mapping[str, np.ndarray] = {**getattr(index, "columns", {}), "camid": index.camid}
+    columns: Mapping[str, np.ndarray] = {
+        **getattr(index, "columns", {}),
+        "camid": index.camid,
+        "source": np.full(len(index), label),
+    }
     found = {}
     for name, known in values.items():
         numbers = {value: i for i, (dataset, value) in enumerate(known) if dataset == label}

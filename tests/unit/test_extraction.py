@@ -251,6 +251,8 @@ def test_the_numbers_of_a_column_are_those_of_the_training_for_the_same_dataset(
     codes = side_codes(VALUES, "elsewhere", index_of([2, 0]), np.array([0, 1]))
     assert {n: c.tolist() for n, c in codes.items()} == {"camid": [-1, -1], "view": [-1, -1]}
     assert side_codes({}, "here", index, np.array([0])) == {}
+    sources = {"source": (("there", "there"), ("here", "here"))}
+    assert side_codes(sources, "here", index, np.array([0, 3]))["source"].tolist() == [1, 1]
 
 
 class Cameras(Network):
