@@ -32,6 +32,10 @@ SPLITS = ("train", "val", "query", "gallery", "multi_query", "extra")
 Classes = tuple[tuple[str, str], ...]
 """The identities of a training: (dataset, pid) of every label, in their order."""
 
+SideValues = Mapping[str, tuple[tuple[str, int | str], ...]]
+"""What a network may be told beside its images: by column, the (dataset, value) that each number
+from 0 stands for."""
+
 History = Sequence[tuple[int, float]]
 """(epochs done, primary score) of every evaluation so far."""
 
@@ -328,7 +332,7 @@ class Backbone(Protocol):
         """Return the stages by name, in order, so that a head may copy the last one."""
 
     def __call__(self, images: Tensor, side: Mapping[str, Tensor], /) -> FeatureMap:
-        """Map images ``(B, 3, H, W)`` to ``(B, C, H / stride, W / stride)``.
+        """Map images ``(B, 3, H, W)`` to ``(B, C, H / stride, W / stride)``, rounded up or down.
 
         Args:
             images: Normalised.
@@ -418,6 +422,10 @@ class Network(Protocol):
     @property
     def backbone_name(self) -> str:
         """Return the name of the backbone's component."""
+
+    @property
+    def side_values(self) -> SideValues:
+        """Return the columns that the backbone looks at, with what their numbers stand for."""
 
     @property
     def classifier(self) -> nn.ModuleDict:

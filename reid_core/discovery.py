@@ -14,6 +14,7 @@ import pluggy
 from reid_core import hookspecs
 from reid_core.catalog import Catalog, Offer, PluginFault
 from reid_core.component import Component, Params
+from reid_core.declared_fields import field_fault
 from reid_core.errors import did_you_mean, name_list
 from reid_core.hookspecs import COMPONENT_TYPES, GROUP, KINDS
 
@@ -168,10 +169,8 @@ def _checked(kind: str, component: object) -> Component:
     name: object = component.name
     if not isinstance(name, str) or not name or ":" in name:
         raise _Mistake(f"reid_{kind}: name must be a word without ':', got {name!r}")
-    if not isinstance(component.summary, str):
-        raise _Mistake(f"{kind} '{name}': summary must be a string, got {component.summary!r}")
-    if not callable(component.build):
-        raise _Mistake(f"{kind} '{name}': build must be a function, got {component.build!r}")
+    if fault := field_fault(COMPONENT_TYPES.get(kind, Component), component):
+        raise _Mistake(f"{kind} '{name}': {fault}")
     if not (isinstance(component.params, type) and issubclass(component.params, Params)):
         raise _Mistake(
             f"{kind} '{name}': params must be a subclass of reid_core.Params, "

@@ -37,7 +37,11 @@ hookimpl = pluggy.HookimplMarker(GROUP)
 def reid_backbone() -> list[BackboneComponent]:  # type: ignore[empty-body]
     """Networks from images to feature maps.
 
-    ``build(params) -> Backbone``, an ``nn.Module``.
+    ``build(params, *, input_size, side_values) -> Backbone``, an ``nn.Module``. ``input_size`` is
+    (height, width) in pixels of the network's input, ``side_values`` the number of values that the
+    training has of every column that the component names in ``side``: the network receives each as
+    ``(B,)`` int64 of 0 to that number - 1, and -1 where it is unknown, as a camera is that no
+    training image is from. It is also built on the meta device, where no weights may be read.
     """
 
 
@@ -45,9 +49,10 @@ def reid_backbone() -> list[BackboneComponent]:  # type: ignore[empty-body]
 def reid_head() -> list[Component]:  # type: ignore[empty-body]
     """Networks from a feature map to named branches.
 
-    ``build(params, *, in_channels, num_pids, backbone) -> Head``, an ``nn.Module``. Its
-    ``branches`` are complete before the first forward; the output is the same in training and
-    evaluation.
+    ``build(params, *, in_channels, num_pids, backbone) -> Head``, an ``nn.Module``.
+    ``in_channels`` is that of the map and of the tokens. Its ``branches`` are complete before the
+    first forward; the output is the same in training and evaluation, and both are run on the meta
+    device first.
     """
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 
+from reid_core.console import say
 from reid_core.contracts import Features
 from reid_core.data.dataset_stores import Stores
 from reid_core.data.transforms import Pipeline
@@ -11,9 +13,11 @@ from reid_core.evaluation.build_evaluator import build_evaluator
 from reid_core.evaluation.rehearsal import check_targets
 from reid_core.evaluation.run_evaluators import Evaluated, Extract, evaluate
 from reid_core.evaluation.targets import Targets, class_names, target_entries
+from reid_core.evaluation.unknown_side import unknown_side_lines
 from reid_core.features.averaging import check_scales
 from reid_core.features.extraction import ModelUnderTest, extract
 from reid_core.features.joining import joined
+from reid_core.network.trial_runs import not_finite
 from reid_core.params.schema import EvaluationEntry
 from reid_core.training.state import Training
 
@@ -31,6 +35,8 @@ class Scorer:
             training.classes,
             has_classifier=len(training.module.model.classifier) > 0,
         )
+        for line in unknown_side_lines(self.params.evaluation, self.targets, self.model):
+            say(line)
         if self.params.evaluation:
             model = self.model
             size = model.pipeline.input_size()
@@ -105,4 +111,6 @@ def model_in_training(training: Training) -> ModelUnderTest:
         batch_size=params.data.batch_size,
         workers=params.data.workers,
         name=params.backbone.bare_name,
+        side_values=training.module.model.side_values,
+        not_finite=partial(not_finite, training.module.model),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -26,11 +27,13 @@ from reid_core.evaluation.run_evaluators import (
 )
 from reid_core.evaluation.saved_scores import save_scores
 from reid_core.evaluation.targets import Targets, target_entries
+from reid_core.evaluation.unknown_side import unknown_side_lines
 from reid_core.features.averaging import check_scales
 from reid_core.features.extraction import ModelUnderTest
 from reid_core.features.feature_files import load_features, save_features
 from reid_core.files import user_path
 from reid_core.network.trained_model import weights_of
+from reid_core.network.trial_runs import not_finite
 from reid_core.network.weights import WeightsFile, load_model, read_weights
 from reid_core.params.json_file import read_json
 from reid_core.params.schema import DatasetEntry, EvalParams, EvaluationEntry, ExtractionParams
@@ -119,6 +122,8 @@ def source_of_model(params: EvalParams, catalog: Catalog) -> Source:
     model = model_under_test(weights, params, extraction, catalog)
     has_classifier = any(name.startswith("classifier.") for name in weights.tensors)
     check_targets(entries, targets, model.classes, has_classifier=has_classifier)
+    for line in unknown_side_lines(entries, targets, model):
+        say(line)
     check_scales(model.module, model.pipeline.input_size(), extraction, model.device)
     extract = targets.extractor(model)
     if params.output_dir is not None:
@@ -158,10 +163,10 @@ def model_under_test(
     weights: WeightsFile, params: EvalParams, extraction: ExtractionParams, catalog: Catalog
 ) -> ModelUnderTest:
     """Put the model of a weights file on the device."""
-    model, model_params = load_model(weights, catalog)
+    network, model_params = load_model(weights, catalog)
     device = choose_device(params.device or params.compute.device, key="device")
     return ModelUnderTest(
-        module=model.to(device),
+        module=network.to(device),
         pipeline=Pipeline(model_params.augmentation, training=False),
         extraction=extraction,
         classes=weights.classes,
@@ -169,6 +174,8 @@ def model_under_test(
         batch_size=params.batch_size,
         workers=params.workers,
         name=f"{model_params.backbone.bare_name} ({weights.path.name})",
+        side_values=network.side_values,
+        not_finite=partial(not_finite, network),
     )
 
 

@@ -53,6 +53,7 @@ class Targets:
             classes=class_names(model.classes, self.entries[target].label),
             meta=self.meta(target),
             at=at,
+            label=self.entries[target].label,
         )
 
     def extractor(self, model: ModelUnderTest) -> Extract:

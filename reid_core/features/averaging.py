@@ -80,7 +80,7 @@ def check_scales(
             try:
                 with torch.inference_mode():
                     model(_scaled(torch.zeros(1, 3, *size, device=device), scale))
-            except RuntimeError as error:
+            except (RuntimeError, ReidError) as error:
                 height, width = _scaled_size(size, scale)
                 raise ReidError(
                     f"extraction.scales: the network cannot take images of {height} x {width} "

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -11,13 +11,21 @@ import torch
 from torch import Tensor, nn
 
 from reid_core.console import progress_bar
-from reid_core.contracts import Classes, Features, ModelOutput
+from reid_core.contracts import Classes, Features, ModelOutput, SideValues
 from reid_core.data.loaders import evaluation_loader
 from reid_core.data.store import Store
 from reid_core.data.transforms import Pipeline
 from reid_core.errors import ReidError, name_list
 from reid_core.features.averaging import averaged, averaging_facts
+from reid_core.features.side_codes import side_codes
 from reid_core.params.schema import ExtractionParams
+
+Side = Mapping[str, Tensor]
+"""``(B,)`` int64 by column, as a network takes it."""
+
+
+def _nobody_knows(images: Tensor, side: Side) -> ReidError:
+    return ReidError("the network gives vectors that are NaN or infinite")
 
 
 @dataclass(frozen=True)
@@ -25,7 +33,7 @@ class ModelUnderTest:
     """A model with all that extraction needs beside the images.
 
     Attributes:
-        module: Maps ``(B, 3, H, W)`` to ``ModelOutput``.
+        module: Maps ``(B, 3, H, W)`` and columns by name to ``ModelOutput``.
         pipeline: Preprocessing.
         extraction: Test-time averaging.
         classes: (dataset, pid) of each logit.
@@ -33,6 +41,8 @@ class ModelUnderTest:
         batch_size: Images per batch.
         workers: Loader processes.
         name: For the protocol card.
+        side_values: Columns that it looks at, with what their numbers stand for.
+        not_finite: Returns the error of images whose vectors are NaN or infinite.
     """
 
     module: nn.Module
@@ -43,6 +53,8 @@ class ModelUnderTest:
     batch_size: int
     workers: int
     name: str
+    side_values: SideValues = field(default_factory=dict)
+    not_finite: Callable[[Tensor, Side], ReidError] = _nobody_knows
 
 
 def extract(
@@ -54,6 +66,7 @@ def extract(
     classes: tuple[str, ...],
     meta: Mapping[str, Any],
     at: np.ndarray | None = None,
+    label: str = "",
 ) -> Features:
     """Run the model in evaluation mode over one split of a store.
 
@@ -65,44 +78,67 @@ def extract(
         classes: Identity of each logit, as the store spells it.
         meta: Facts for the protocol card.
         at: Positions in the store, for some images of the split; default: all.
+        label: The dataset's name in the run, by which the model knows its cameras.
 
     Returns:
         Features of the N images, in the order of the store.
 
     Raises:
-        ReidError: The split is empty, or an output that is asked for is not there or has no
-            mean over the scales.
+        ReidError: The split is empty, an output that is asked for is not there or has no mean
+            over the scales, or the first vectors are NaN or infinite.
     """
     positions = store.index.positions(split) if at is None else at
     if len(positions) == 0:
         there = ", ".join(store.index.statistics())
         raise ReidError(f"{store.path}: no images in split '{split}' (splits: {there})")
-    values = _values(model, store, positions, set(outputs), f"features of {split}")
+    side = side_codes(model.side_values, label, store.index, positions)
+    values = _values(model, store, positions, side, set(outputs), f"features of {split}")
     facts = {**meta, "model": model.name, **averaging_facts(model.extraction)}
     return labelled(store, split, values, classes=classes, meta=facts, at=positions)
 
 
 def _values(
-    model: ModelUnderTest, store: Store, positions: np.ndarray, outputs: set[str], label: str
+    model: ModelUnderTest,
+    store: Store,
+    positions: np.ndarray,
+    side: Mapping[str, np.ndarray],
+    outputs: set[str],
+    label: str,
 ) -> dict[str, np.ndarray]:
     """Return the arrays asked for ``(N, ...)`` of the images at some positions."""
-
-    def run(images: Tensor) -> dict[str, Tensor]:
-        return _wanted(model.module(images), outputs)
-
     loader = evaluation_loader(
         store, positions, model.pipeline, batch_size=model.batch_size, workers=model.workers
     )
+    columns = {name: torch.from_numpy(numbers) for name, numbers in side.items()}
     chunks: dict[str, list[np.ndarray]] = {}
-    was_training = model.module.training
+    was_training, start = model.module.training, 0
     model.module.eval()
     with torch.inference_mode(), progress_bar(label) as tick:
         for done, images in enumerate(loader, 1):
-            for name, tensor in averaged(run, images.to(model.device), model.extraction).items():
+            rows = slice(start, start := start + len(images))
+            of_batch = {name: column[rows].to(model.device) for name, column in columns.items()}
+            for name, tensor in _of_batch(
+                model, images.to(model.device), of_batch, outputs, is_first=done == 1
+            ).items():
                 chunks.setdefault(name, []).append(tensor.cpu().numpy())
             tick(done, len(loader))
     model.module.train(was_training)
     return {name: np.concatenate(parts) for name, parts in chunks.items()}
+
+
+def _of_batch(
+    model: ModelUnderTest, images: Tensor, side: Side, outputs: set[str], *, is_first: bool
+) -> dict[str, Tensor]:
+    """Return what is asked for of a batch, averaged; of the first one, see that it is numbers."""
+
+    def run(version: Tensor) -> dict[str, Tensor]:
+        return _wanted(model.module(version, side), outputs)
+
+    found = averaged(run, images, model.extraction)
+    vectors = [found[name] for name in ("embedding", "feature", "logits") if name in found]
+    if is_first and not all(torch.isfinite(v).all() for v in vectors):
+        raise model.not_finite(images, side)
+    return found
 
 
 def labelled(

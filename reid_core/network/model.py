@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import cast
 
 import torch
@@ -11,8 +12,19 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from reid_core.boundary import Origin
-from reid_core.contracts import Branch, BranchSpec, Head, HeadOutput, ModelOutput
+from reid_core.contracts import (
+    Branch,
+    BranchSpec,
+    FeatureMap,
+    Head,
+    HeadOutput,
+    ModelOutput,
+    SideValues,
+)
+from reid_core.data.transforms import Pipeline
 from reid_core.errors import ReidError, name_list
+from reid_core.network.first_results import check_backbone, check_head, check_map, check_output
+from reid_core.network.side import chosen_values, completed
 from reid_core.params.entries import BackboneEntry
 from reid_core.params.schema import HeadEntry, ModelParams
 
@@ -25,20 +37,25 @@ class ReIDModel(nn.Module):
         embedding_dim: D, the size of the joint test embedding.
         backbone_name: Name of the backbone's component.
         head_names: Likewise of every head.
+        side_values: Columns that the backbone looks at, with what their numbers stand for.
+        side: Their names.
     """
 
     def __init__(
         self,
         backbone: tuple[BackboneEntry, nn.Module],
-        heads: list[tuple[HeadEntry, nn.Module]],
+        heads: Sequence[tuple[HeadEntry, nn.Module]],
         num_pids: int,
+        side_values: SideValues = MappingProxyType({}),
     ) -> None:
-        """Join the parts; classifiers are added by ``add_classifiers``."""
+        """Join the parts, each with its entry; classifiers are added by ``add_classifiers``."""
         super().__init__()
         self._backbone_entry, self.backbone = backbone
         self.heads = nn.ModuleList(head for _, head in heads)
         self.classifier = nn.ModuleDict()
         self.num_pids = num_pids
+        self.side_values = dict(side_values)
+        self.side = tuple(side_values)
         self.backbone_name = self._backbone_entry.bare_name
         self.head_names = tuple(entry.bare_name for entry, _ in heads)
         self.backbone_is_frozen = False
@@ -84,10 +101,18 @@ class ReIDModel(nn.Module):
             hold_statistics(self.backbone)
         return self
 
-    def forward(self, images: Tensor) -> ModelOutput:
-        """Map images ``(B, 3, H, W)`` to every branch and the joint embedding ``(B, D)``."""
-        feature_map = self.backbone(images)
-        outputs = [head(feature_map) for head in self.heads]
+    def forward(self, images: Tensor, side: Mapping[str, Tensor] | None = None) -> ModelOutput:
+        """Map images ``(B, 3, H, W)`` to every branch and the joint embedding ``(B, D)``.
+
+        Args:
+            images: Normalised.
+            side: ``(B,)`` int64 by column, on the device of the images; the backbone gets those
+                of ``self.side``, and what is left out is unknown.
+
+        Raises:
+            ReidError: A plugin has failed, or returned what its contract does not allow.
+        """
+        outputs = self.head_outputs(self.feature_map(images, side))
         branches: dict[str, Branch] = {}
         aux: dict[str, Tensor] = {}
         for entry, specs, output in zip(self._entries, self._specs, outputs, strict=True):
@@ -111,6 +136,23 @@ class ReIDModel(nn.Module):
             logits=logits,
             aux=aux,
         )
+
+    def feature_map(self, images: Tensor, side: Mapping[str, Tensor] | None = None) -> FeatureMap:
+        """Return what the backbone says of images, checked; see ``forward``."""
+        columns, origin = completed(side, self.side, images), self._backbone_entry.origin
+        with origin.calling(f"on images of shape {tuple(images.shape)}"):
+            found = self.backbone(images, columns)
+        return check_map(found, images, self.backbone, origin)
+
+    def head_outputs(self, features: FeatureMap) -> list[HeadOutput]:
+        """Return what every head says of a feature map, checked."""
+        outputs = []
+        for entry, head in zip(self._entries, self.heads, strict=True):
+            with entry.origin.calling(f"on a map of shape {tuple(features.map.shape)}"):
+                found = head(features)
+            branches = cast(Head, head).branches
+            outputs.append(check_output(found, branches, len(features.map), entry.origin))
+        return outputs
 
     @property
     def origins(self) -> tuple[Origin, ...]:
@@ -137,21 +179,32 @@ def hold_statistics(module: nn.Module) -> None:
             part.eval()
 
 
-def build_model(params: ModelParams, num_pids: int) -> ReIDModel:
+def build_model(
+    params: ModelParams, num_pids: int, side_values: SideValues = MappingProxyType({})
+) -> ReIDModel:
     """Build backbone and heads; classifiers come with the losses that need them.
 
+    Args:
+        params: The network and its preprocessing.
+        num_pids: Identities of the training.
+        side_values: Of the training's columns, those at least that the backbone looks at.
+
     Raises:
-        ReidError: Heads with equal branch names, or none in the test embedding.
+        ReidError: A plugin has built what its contract does not allow, values are not given, heads
+            have equal branch names, or none is in the test embedding.
     """
-    backbone = params.backbone.build()
-    heads = [
-        (
-            entry,
-            entry.build(in_channels=backbone.out_channels, num_pids=num_pids, backbone=backbone),
-        )
-        for entry in params.head
-    ]
-    return ReIDModel((params.backbone, backbone), heads, num_pids)
+    values = chosen_values(params.backbone, side_values)
+    with torch.device("cpu"):  # a network may be built on shapes alone, its input is not
+        input_size = Pipeline(params.augmentation, training=False).input_size()
+    counts = {name: len(known) for name, known in values.items()}
+    backbone = check_backbone(
+        params.backbone.build(input_size=input_size, side_values=counts), params.backbone.origin
+    )
+    heads = []
+    for entry in params.head:
+        head = entry.build(in_channels=backbone.out_channels, num_pids=num_pids, backbone=backbone)
+        heads.append((entry, check_head(head, entry.origin)))
+    return ReIDModel((params.backbone, backbone), heads, num_pids, values)
 
 
 def _renamed(spec: BranchSpec, alias: str | None) -> BranchSpec:

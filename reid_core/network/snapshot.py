@@ -48,6 +48,12 @@ def load_snapshot(weights: WeightsFile, model: ReIDModel, classes: Classes) -> l
         lines.append(f"  left out: {part}{reason}")
     if fresh := [part for part in own if part not in fitting]:
         lines.append(f"  newly initialised: {', '.join(fresh)}")
+    for name in model.side:
+        if weights.side_values.get(name) != model.side_values[name]:
+            lines.append(
+                f"  '{name}': the numbers of the file stand for other values than this training's; "
+                "what the backbone has learned of a number is taken as it is"
+            )
     if not same_classes:
         lines.append(
             f"  classifiers left out: the file knows {len(weights.classes)} identities, this "

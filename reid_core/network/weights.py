@@ -9,17 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import ConfigDict
+from pydantic import ConfigDict, Field, field_validator
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
 from reid_core.catalog import Catalog
 from reid_core.component import Params, declared
-from reid_core.contracts import Classes
+from reid_core.contracts import Classes, SideValues
 from reid_core.errors import ReidError, name_list
 from reid_core.files import atomic_path
 from reid_core.network.model import ReIDModel, build_model
+from reid_core.network.side import side_columns
 from reid_core.params.field_facts import kept_in_weights
 from reid_core.params.messages import validate
 from reid_core.params.schema import ModelParams, RunParams
@@ -53,6 +54,18 @@ class _Metadata(_Part):
     params: _Network
     preprocessing: _Preprocessing
     classes: list[tuple[str, str]]
+    side: dict[str, list[tuple[str, int | str]]] = Field(default={})
+
+    @field_validator("side")
+    @classmethod
+    def _once(
+        cls, side: dict[str, list[tuple[str, int | str]]]
+    ) -> dict[str, list[tuple[str, int | str]]]:
+        """Refuse a value that stands for two numbers."""
+        for name, values in side.items():
+            if len(set(values)) != len(values):
+                raise ValueError(f"'{name}' has a value twice")
+        return side
 
 
 @dataclass(frozen=True)
@@ -62,8 +75,8 @@ class WeightsFile:
     Attributes:
         path: The file.
         tensors: By parameter name: ``backbone.*``, ``heads.*``, ``classifier.*``.
-        metadata: Format, resolved params, preprocessing, embedding, classes, plugin
-            versions, data hashes.
+        metadata: Format, resolved params, preprocessing, embedding, classes, values of the
+            columns that the backbone looks at, plugin versions, data hashes.
     """
 
     path: Path
@@ -74,6 +87,14 @@ class WeightsFile:
     def classes(self) -> Classes:
         """Return (dataset, pid) of every class."""
         return tuple((dataset, pid) for dataset, pid in self.metadata["classes"])
+
+    @property
+    def side_values(self) -> SideValues:
+        """Return what the numbers of each column stand for that the backbone looks at."""
+        side = self.metadata.get("side", {})  # a file of before there were any has none
+        return {
+            name: tuple((dataset, value) for dataset, value in side[name]) for name in sorted(side)
+        }
 
 
 def save_weights(path: Path, model: ReIDModel, metadata: dict[str, Any]) -> None:
@@ -129,6 +150,7 @@ def weights_metadata(
             **_compared_by(params),
         },
         "classes": [list(c) for c in classes],
+        "side": {n: [list(value) for value in v] for n, v in model.side_values.items()},
         "plugins": params.plugins,
         "data": dict(data_hashes),
     }
@@ -180,6 +202,17 @@ def read_weights(path: Path) -> WeightsFile:
     return WeightsFile(path, tensors, content)
 
 
+def _check_side(weights: WeightsFile, columns: tuple[str, ...]) -> None:
+    """Raise ReidError if the backbone looks at other columns than the file has values of."""
+    if weights.side_values.keys() != set(columns):
+        backbone = weights.metadata["params"]["backbone"]["name"]
+        raise ReidError(
+            f"{weights.path}: the backbone '{backbone}' looks at the columns {name_list(columns)}, "
+            f"and the file has the values of {name_list(weights.side_values)}; install the "
+            "version of the plugin that the file was trained with, or train again"
+        )
+
+
 def load_model(weights: WeightsFile, catalog: Catalog) -> tuple[ReIDModel, ModelParams]:
     """Build the model that a weights file describes, with its weights, in evaluation mode.
 
@@ -189,13 +222,15 @@ def load_model(weights: WeightsFile, catalog: Catalog) -> tuple[ReIDModel, Model
         The model, and its params with the preprocessing as their ``augmentation``.
 
     Raises:
-        ReidError: A component is not installed, or the tensors do not fit.
+        ReidError: A component is not installed, the backbone looks at other columns than it did,
+            or the tensors do not fit.
     """
     operations = weights.metadata["preprocessing"]["operations"]
     sections = {**weights.metadata["params"], "augmentation": operations}
     params = check_model_params(sections, catalog, str(weights.path))
+    _check_side(weights, side_columns(params.backbone))
     with torch.device("meta"):
-        model = build_model(params, len(weights.classes))
+        model = build_model(params, len(weights.classes), weights.side_values)
         keys = {n.split(".")[1] for n in weights.tensors if n.startswith("classifier.")}
         model.add_classifiers(
             keys, bias=params.classifier.bias, init_std=params.classifier.init_std

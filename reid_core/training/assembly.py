@@ -9,12 +9,14 @@ import torch
 
 from reid_core.catalog import Catalog
 from reid_core.component import declared
-from reid_core.contracts import BatchSampler
+from reid_core.contracts import BatchSampler, SideValues
 from reid_core.data.loaders import EpochBatches, training_loader
 from reid_core.data.measured_preprocessing import MeasuredPreprocessing
 from reid_core.data.training_images import TrainingImages
 from reid_core.data.transforms import Pipeline
 from reid_core.errors import ReidError, name_list
+from reid_core.network.side import side_columns, values_for_shapes
+from reid_core.network.trial_runs import run_on_shapes
 from reid_core.params.schema import RunParams
 from reid_core.training.build_module import ModuleBuilder
 from reid_core.training.freezing import Freezing
@@ -40,7 +42,8 @@ def build_training(
     labels, steps = images.labels, params.train.steps_per_epoch
     kept = np.flatnonzero(labels >= 0)
     batches = EpochBatches(_batches(params, images, kept, steps))
-    builder = ModuleBuilder(params, catalog, MeasuredPreprocessing.of(params.augmentation))
+    preprocessing = MeasuredPreprocessing.of(params.augmentation)
+    builder = ModuleBuilder(params, catalog, preprocessing, _side_values(params, images))
     module = builder.module(max(2, len(images.classes)), images.classes)
     images_per_step = check_first_batch(batches, labels, module.losses) if len(kept) else 0
     module.to(device)
@@ -102,28 +105,23 @@ def check_on_meta(params: RunParams, catalog: Catalog) -> None:
     """Build the whole training on shapes alone, without data: no weight is read or drawn.
 
     Raises:
-        ReidError: The input size does not suit the backbone or a head, a loss names a
-            branch that is not there, an optimizer rule matches nothing, or the optimizer's
-            options do not go together.
+        ReidError: The input size does not suit the backbone or a head, one of them fails or does
+            not give what it has declared, a loss names a branch that is not there, an optimizer
+            rule matches nothing, or the optimizer's options do not go together.
     """
-    height, width = Pipeline(params.augmentation, training=False).input_size()
+    size = Pipeline(params.augmentation, training=False).input_size()
+    side_values = values_for_shapes(params.backbone)
     with torch.device("meta"):
-        module = ModuleBuilder(params, catalog).module(num_pids=2)
+        builder = ModuleBuilder(params, catalog, None, side_values)
+        module = builder.module(num_pids=2)
         module.eval()
         Freezing(params.train.freeze, module)
-        output = module.model(torch.empty(2, 3, height, width))
+        output = run_on_shapes(module.model, size)
     _check_values(params, output.aux)
     try_losses(params, module.model.branches, output.aux)
     try_schedule(params)
-    build_optimizer(
-        params.optimizer, parameter_groups(params.optimizer, module.trained_parameters())
-    )
-    for spec in module.model.branches:
-        shape = tuple(output.branches[spec.name].embedding.shape)
-        if shape != (2, spec.dim):
-            raise ReidError(
-                f"head: branch '{spec.name}' declares {spec.dim} values and gives {shape[1:]}"
-            )
+    groups = parameter_groups(params.optimizer, module.trained_parameters())
+    build_optimizer(params.optimizer, groups)
 
 
 def _check_values(params: RunParams, given: Iterable[str]) -> None:
@@ -157,3 +155,27 @@ def describe(training: Training) -> list[str]:
         *group_table(training.groups),
         *training.freezing.lines(),
     ]
+
+
+def _side_values(params: RunParams, images: TrainingImages) -> SideValues:
+    """Return the values that the training images have of the columns the backbone looks at.
+
+    Raises:
+        ReidError: The training images have no such column, or none of them has a value.
+    """
+    found: dict[str, tuple[tuple[str, int | str], ...]] = {}
+    for name in side_columns(params.backbone):
+        if name != "camid":
+            raise ReidError(f"backbone: the training images have no column '{name}'")
+        found[name] = tuple(
+            (label, int(camid))
+            for source, (label, _) in enumerate(images.stores)
+            for camid in np.unique(images.camids[images.sources == source])
+            if camid >= 0
+        )
+        if not found[name]:
+            raise ReidError(
+                f"backbone: '{params.backbone.bare_name}' looks at '{name}', which is not known of "
+                "any training image; use data that have it, or another backbone"
+            )
+    return found

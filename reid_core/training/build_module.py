@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar, cast
 
 from torch import nn
 
 from reid_core.catalog import Catalog
-from reid_core.contracts import Classes, Objective, Preprocessing, Relabelling
+from reid_core.contracts import Classes, Objective, Preprocessing, Relabelling, SideValues
 from reid_core.errors import ReidError
 from reid_core.network.model import ReIDModel, build_model
 from reid_core.network.trained_model import load_trained
@@ -37,11 +37,13 @@ class ModuleBuilder:
         catalog: Offers the components of trained models that an objective opens.
         preprocessing: How the images of the batches are prepared; None where only shapes are
             looked at.
+        side_values: Of the columns that the backbone looks at.
     """
 
     params: RunParams
     catalog: Catalog
     preprocessing: Preprocessing | None = None
+    side_values: SideValues = field(default_factory=dict)
 
     def module(self, num_pids: int, classes: Classes = ()) -> TrainingModule:
         """Build network, losses and objectives.
@@ -54,7 +56,7 @@ class ModuleBuilder:
             ReidError: Branches, losses and classifiers do not fit together.
         """
         params = self.params
-        model = build_model(params, num_pids)
+        model = build_model(params, num_pids, self.side_values)
         losses = build_losses(params, model)
         names = numbered_names(params.objective)
         objectives = [
@@ -118,7 +120,7 @@ class ModuleBuilder:
 
     def _another_model(self, model: ReIDModel) -> ReIDModel:
         """Build another network like the one that is trained, with random weights."""
-        other = build_model(self.params, model.num_pids)
+        other = build_model(self.params, model.num_pids, self.side_values)
         add_classifiers(self.params, other)
         return other
 

@@ -11,11 +11,13 @@ import torch
 from torch import nn
 
 from reid_core.boundary import Origin
+from reid_core.console import say
 from reid_core.contracts import History, Progress, Schedule
 from reid_core.errors import ReidError, name_list
 from reid_core.training.module import StepResult
 from reid_core.training.parameter_groups import rates_by_role, set_rates
 from reid_core.training.state import Training
+from reid_core.training.unused_parameters import unused_parameters
 from reid_core.training.weighted_losses import loss_weight
 
 Report = Callable[[Progress, StepResult, Mapping[str, float]], None]
@@ -51,12 +53,25 @@ def train_one_epoch(
         check_trainable(progress, result)
         optimizer.zero_grad(set_to_none=True)
         (loss_weight(progress, training.params.train.loss_warmup) * result.total).backward()
+        if not state.step:
+            look_at_first_step(module, progress, result)
         optimizer.step()
         call_all(updaters, f"after step {state.step + 1}")
         state.advance(result.accuracy)
         report(progress, result, rates_by_role(optimizer))
         after_step()
     state.end_epoch()
+
+
+def look_at_first_step(module: nn.Module, progress: Progress, result: StepResult) -> None:
+    """Say what the first step tells of a training: what it does not train, and a loss that is NaN.
+
+    Raises:
+        ReidError: As ``check_finite``.
+    """
+    check_finite(progress, result)
+    if line := unused_parameters(module):
+        say(line)
 
 
 Method = tuple[Callable[..., object], Origin]

@@ -116,7 +116,8 @@ class TrainingModule(nn.Module):
         Raises:
             ReidError: An objective failed, or returned what its contract does not allow.
         """
-        outputs = self.model(batch.images)
+        side = {name: batch.columns[name] for name in self.model.side if name in batch.columns}
+        outputs = self.model(batch.images, side)
         step = Step(batch, self.model, outputs, self.progress, streams)
         place = f"at step {self.progress.step + 1}"
         terms: dict[str, Term] = {}

@@ -7,19 +7,21 @@ import torch
 from torch import nn
 
 from cases import cases_of
+from networks import network_of
 from reid_core.contracts import Batch, Branch, BranchSpec, FeatureMap, HeadOutput, Progress, Step
-from reid_core.network.model import ReIDModel
 from reid_core.params.messages import read_params
-from reid_core.params.schema import ClassifierParams, HeadEntry, LossEntry
+from reid_core.params.schema import ClassifierParams, LossEntry
 from reid_core.training.weighted_losses import build_losses
 
 DIM = 16
 
 
 class Through(nn.Module):
-    """A backbone that returns its input: the "images" ``(B, DIM)`` are the features."""
+    """A backbone that returns its input: the "images" ``(B, DIM, 1, 1)`` are the features."""
 
-    def forward(self, images):
+    out_channels, stride = DIM, 1
+
+    def forward(self, images, side):
         return FeatureMap(images)
 
 
@@ -29,8 +31,9 @@ class Whole(nn.Module):
     branches = (BranchSpec("global", DIM, "global", frozenset({"id", "metric"})),)
 
     def forward(self, features):
-        uc = features.map.mean(dim=1).tanh() / 10
-        return HeadOutput({"global": Branch(features.map, features.map)}, {"uc": uc})
+        vectors = features.map.flatten(1)
+        uc = vectors.mean(dim=1).tanh() / 10
+        return HeadOutput({"global": Branch(vectors, vectors)}, {"uc": uc})
 
 
 class Applied:
@@ -39,10 +42,11 @@ class Applied:
     def __init__(self, catalog, name, num_pids, **entry):
         with torch.random.fork_rng():
             torch.manual_seed(0)
-            self.model = ReIDModel(Through(), [(HeadEntry(name="whole"), Whole())], num_pids)
+            self.model = network_of(Through(), Whole(), num_pids=num_pids)
             # Random weights would give every identity the same tiny logits.
             section = SimpleNamespace(
                 loss=[read_params(LossEntry, {"name": name, **entry}, catalog)],
+                objective=[],
                 classifier=ClassifierParams(init_std=0.5),
             )
             self.losses = build_losses(section, self.model)
@@ -55,7 +59,7 @@ class Applied:
         for part in (*self.losses.modules(), *self.term.losses):
             if hasattr(part, "set_progress"):
                 part.set_progress(progress)
-        step = Step(batch, self.model, self.model(features), progress)
+        step = Step(batch, self.model, self.model(features[..., None, None]), progress)
         (output,) = self.losses(step).values()
         return output
 

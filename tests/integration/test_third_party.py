@@ -1,4 +1,4 @@
-"""Wheels of the core, of the example plugin and of a broken plugin, in an environment of their own.
+"""Wheels of the core, of the example plugins and of a broken one, in an environment of their own.
 
 Nothing here sees the clone: the commands run in a fresh virtual environment, from a folder
 outside the clone, with the wheels alone. The environment reaches the packages that reid-core
@@ -19,10 +19,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from safetensors import safe_open
 
 CLONE = Path(__file__).resolve().parents[2]
-EXAMPLE = CLONE / "examples" / "reid-supcon-loss"
-OURS = ("reid_core", "reid_plugins", "reid_evaluate", "reid_supcon_loss", "reid_broken")
+EXAMPLES = {
+    "reid-supcon-loss": "supcon",
+    "reid-camera-embedding": "camera_vit",
+}
+"""The example packages, each with the component that it offers."""
+OURS = (
+    "reid_core",
+    "reid_plugins",
+    "reid_evaluate",
+    "reid_broken",
+    *(name.replace("-", "_") for name in EXAMPLES),
+)
 
 BROKEN_SETUP = """\
 [metadata]
@@ -37,9 +48,13 @@ reid_core =
 BROKEN_MODULE = "raise OSError('libmagic.so is missing')\n"
 
 
+def example(name):
+    return CLONE / "examples" / name
+
+
 @dataclass(frozen=True)
 class Environment:
-    """A virtual environment with the three wheels."""
+    """A virtual environment with the wheels."""
 
     path: Path
     wheels: dict[str, Path]
@@ -107,11 +122,11 @@ def environment(tmp_path_factory):
     broken = root / "broken"
     broken.mkdir()
     (broken / "setup.cfg").write_text(BROKEN_SETUP)
-    shutil.copy(EXAMPLE / "pyproject.toml", broken)
+    shutil.copy(example("reid-supcon-loss") / "pyproject.toml", broken)
     (broken / "reid_broken.py").write_text(BROKEN_MODULE)
     sources = {
         "reid-core": copied(CLONE, root / "core"),
-        "reid-supcon-loss": copied(EXAMPLE, root / "supcon"),
+        **{name: copied(example(name), root / name) for name in EXAMPLES},
         "reid-broken": broken,
     }
     files = {name: built(source, root / "dist" / name) for name, source in sources.items()}
@@ -175,7 +190,7 @@ def test_the_wheel_holds_every_module_of_the_clone(environment):
         assert clone == {name for name in wheel.namelist() if name.endswith(".py")}
 
 
-@pytest.mark.parametrize("name", ["reid-core", "reid-supcon-loss"])
+@pytest.mark.parametrize("name", ["reid-core", *EXAMPLES])
 def test_the_sdist_holds_what_the_wheel_is_built_from(environment, name):
     with tarfile.open(environment.sdists[name]) as sdist:
         files = {member.name.partition("/")[2] for member in sdist.getmembers()}
@@ -199,7 +214,7 @@ def test_the_environment_knows_one_reid_core_alone(environment, tmp_path):
         "print(*sorted(d.name for d in distributions() if d.name.startswith('reid')))"
     )
     output = succeeded(environment.run("python", "-c", code, cwd=tmp_path))
-    assert output.split() == ["reid-broken", "reid-core", "reid-supcon-loss"]
+    assert output.split() == sorted(["reid-broken", "reid-core", *EXAMPLES])
 
 
 # ---- the third-party plugin -------------------------------------------------------------
@@ -263,24 +278,77 @@ def test_switched_off_third_party_plugins_are_unknown(environment, supcon_params
     assert "failed" not in process.stderr
 
 
-def test_the_tests_of_the_example_package_pass_with_the_wheel(environment, tmp_path):
-    tests = shutil.copytree(EXAMPLE / "tests", tmp_path / "tests")
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_the_tests_of_an_example_package_pass_with_the_wheel(environment, tmp_path, name):
+    tests = shutil.copytree(example(name) / "tests", tmp_path / "tests")
     options = ("-q", "--import-mode=importlib", "-p", "no:cacheprovider", "-W", "error")
     output = succeeded(environment.run("python", "-m", "pytest", *options, tests, cwd=tmp_path))
     assert " passed" in output
     assert "skipped" not in output
 
 
-def test_the_third_party_loss_passes_the_contract_tests_of_every_loss(environment, tmp_path):
+@pytest.mark.parametrize(("component", "least"), [("supcon", 30), ("camera_vit", 10)])
+def test_a_third_party_component_passes_the_contract_tests_of_its_kind(
+    environment, tmp_path, component, least
+):
+    assert component in EXAMPLES.values()
     for name in ("conftest.py", "contract", "support"):
         copy = shutil.copytree if (CLONE / "tests" / name).is_dir() else shutil.copy
         copy(CLONE / "tests" / name, tmp_path / name)
-    options = ("-q", "--import-mode=importlib", "-p", "no:cacheprovider", "-k", "supcon")
+    options = ("-q", "--import-mode=importlib", "-p", "no:cacheprovider", "-k", component)
     options += ("-o", f"pythonpath={tmp_path / 'support'}")
     output = succeeded(
         environment.run("python", "-m", "pytest", *options, "contract", cwd=tmp_path)
     )
-    assert int(re.search(r"(\d+) passed", output)[1]) > 30
+    assert int(re.search(r"(\d+) passed", output)[1]) >= least
+
+
+# ---- the third-party backbone -----------------------------------------------------------
+
+
+@pytest.fixture
+def camera_params(tiny_params, tmp_path):
+    """The path of a params.json for one epoch with the backbone of the example plugin."""
+    transformer = {"name": "camera_vit", "params": {"dim": 16, "blocks": 2, "patch": 8}}
+    path = tmp_path / "params.json"
+    changes = {
+        "backbone": transformer,
+        "head": [{"name": "global", "params": {"pooling": "token"}}],
+        "train": {**tiny_params["train"], "epochs": 1},
+    }
+    path.write_text(json.dumps({**tiny_params, **changes}))
+    return path
+
+
+def test_a_training_with_the_third_party_backbone_keeps_its_cameras_with_the_weights(
+    environment, camera_params, tiny_params, tmp_path
+):
+    assert "camera_vit" in succeeded(
+        environment.run("reid", "check", camera_params, "--model", cwd=tmp_path)
+    )
+    command = ("train", "--config_path", camera_params, "--sub_working_dir", "run")
+    output = succeeded(environment.run("reid", *command, cwd=tmp_path))
+    assert "looks at 'camid', which is unknown to it in 0 of " in output
+    run = Path(tiny_params["working_dir"]) / "run"
+    with safe_open(run / "weights" / "last.safetensors", framework="np") as file:
+        metadata = json.loads(file.metadata()["reid_core"])
+        names = set(file.keys())
+    assert metadata["side"] == {"camid": [["synthetic_market", 1], ["synthetic_market", 2]]}
+    assert "backbone.tokens.cameras.weight" in names
+    again = tmp_path / "eval_params.json"
+    again.write_text(json.dumps({"run": str(run)}))
+    output = succeeded(environment.run("reid", "evaluate", again, cwd=tmp_path))
+    assert "looks at 'camid', which is unknown to it in 0 of " in output
+
+
+def test_what_the_third_party_backbone_cannot_take_is_found_on_shapes(
+    environment, camera_params, tmp_path
+):
+    override = ("--set", "backbone.params.patch=5", "--model")
+    process = environment.run("reid", "check", camera_params, *override, cwd=tmp_path)
+    assert process.returncode == 2
+    assert "patches of 5 pixels do not fill images of 32 x 16 pixels" in process.stderr
+    assert "Traceback" not in process.stderr
 
 
 # ---- the broken plugin ------------------------------------------------------------------

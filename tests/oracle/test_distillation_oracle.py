@@ -7,6 +7,7 @@ differentiated by autograd through single numbers.
 import math
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -29,6 +30,7 @@ from reid_plugins.objective._distillation import (
     similarity_difference,
     softened_divergence,
 )
+from reid_plugins.objective._teacher import announce, numbers_of
 from reid_plugins.objective.distillation import DistillationParams, comparisons
 
 SHAPES = [(2, 3, 3), (3, 5, 2), (6, 4, 7)]
@@ -340,10 +342,11 @@ class Says(nn.Module):
 
     def __init__(self, output):
         super().__init__()
-        self.output, self.seen = output, []
+        self.output, self.seen, self.sides = output, [], []
 
-    def forward(self, images):
+    def forward(self, images, side):
         self.seen.append(images)
+        self.sides.append(side)
         return self.output
 
 
@@ -453,7 +456,7 @@ def test_terms_are_float32_outside_autocast_whatever_the_networks_give():
 
 def test_the_teacher_is_asked_without_gradients_about_the_students_batch():
     class Double(nn.Module):
-        def forward(self, images):
+        def forward(self, images, side):
             assert not torch.is_grad_enabled()
             return replace(output_of(2), embedding=images.flatten(1)[:, :4] * 2)
 
@@ -469,13 +472,56 @@ def test_the_teacher_is_asked_without_gradients_about_the_students_batch():
     assert torch.is_grad_enabled()
 
 
+# ---- what the teacher is told beside the images -----------------------------------------
+
+
+def looking_at(**values):
+    """A network that looks at columns whose numbers stand for these values."""
+    return SimpleNamespace(side_values=values)
+
+
+CAMERAS = (("market", 1), ("market", 2), ("cuhk", 1))
+
+
+def test_the_teachers_numbers_are_found_by_dataset_and_value():
+    teacher = looking_at(camid=(("cuhk", 1), ("cuhk", 2), ("market", 2)), view=(("cuhk", "back"),))
+    numbers = numbers_of(teacher, looking_at(camid=CAMERAS))
+    assert {name: n.tolist() for name, n in numbers.items()} == {"camid": [-1, 2, 0, -1]}
+    assert numbers_of(looking_at(), looking_at(camid=CAMERAS)) == {}
+
+
+def test_the_teacher_is_told_the_cameras_of_a_batch_in_its_own_numbers():
+    teacher = trained(output_of(2))
+    numbers = {"camid": torch.tensor([-1, 2, 0, -1]), "view": torch.tensor([4])}
+    step = step_of(output_of(1))
+    columns = {"camid": torch.tensor([1, 2, 0, -1, 1, 2]), "clothes": torch.zeros(6)}
+    step = replace(step, batch=replace(step.batch, columns=columns))
+    objective_of(teacher, numbers=numbers)(step)
+    (side,) = teacher.model.sides
+    assert {name: column.tolist() for name, column in side.items()} == {
+        "camid": [2, 0, -1, -1, 2, 0]
+    }
+
+
+def test_it_is_said_what_the_teacher_is_not_told(capsys):
+    model = Says(output_of(2))
+    model.side_values = {"camid": CAMERAS, "view": (("market", "back"),)}
+    model.backbone_name, model.embedding_dim = "looks", 4
+    announce(replace(trained(None), model=model), {"camid": torch.tensor([-1, 2, 0, -1])})
+    assert capsys.readouterr().out.splitlines()[:2] == [
+        "teacher: it looks at 'camid' and knows 2 of the 3 values of this training; others are "
+        "unknown to it",
+        "teacher: it looks at 'view' and takes it as unknown: the student does not look at it",
+    ]
+
+
 # ---- the teacher's input ----------------------------------------------------------------
 
 
 def test_images_are_resized_to_the_teachers_input_as_pillow_does():
     teacher = trained(output_of(2), size=(8, 4))
     images = normal(2, 3, 20, 9).float()
-    answers(teacher, images, resize=True)
+    answers(teacher, images, {}, resize=True)
     (seen,) = teacher.model.seen
     wanted = [
         [
@@ -491,5 +537,5 @@ def test_images_are_resized_to_the_teachers_input_as_pillow_does():
 def test_images_of_the_right_size_or_without_leave_to_resize_stay_as_they_are(shape, resize):
     teacher = trained(output_of(2), size=(8, 4))
     images = normal(2, 3, *shape).float()
-    answers(teacher, images, resize=resize)
+    answers(teacher, images, {}, resize=resize)
     assert teacher.model.seen[0] is images

@@ -5,7 +5,18 @@ import sys
 
 import pytest
 
-from reid_core import Component, LossComponent, Params, ReidError, hookimpl
+from reid_core import (
+    AugmentationComponent,
+    BackboneComponent,
+    Component,
+    EvaluatorComponent,
+    LossComponent,
+    Params,
+    PostprocessComponent,
+    ReidError,
+    ScheduleComponent,
+    hookimpl,
+)
 from reid_core.catalog import Catalog, Offer
 from reid_core.discovery import OFF_SWITCH, isolated_catalog, load_catalog
 from reid_core.errors import did_you_mean, name_list
@@ -210,6 +221,38 @@ def test_a_hook_that_returns_something_else_is_reported(result, got):
         (loss("a:b"), "reid_loss: name must be a word without ':', got 'a:b'"),
         (loss(summary=None), "loss 'supcon': summary must be a string, got None"),
         (loss(build="it"), "loss 'supcon': build must be a function, got 'it'"),
+        (loss(reference=5), "loss 'supcon': reference must be a string, got 5"),
+        (
+            loss(role="ids"),
+            "loss 'supcon': role must be 'id' or 'metric', got 'ids'; did you mean 'id'?",
+        ),
+        (
+            loss(on="features"),
+            "loss 'supcon': on must be 'feature' or 'embedding', got 'features'; "
+            "did you mean 'feature'?",
+        ),
+        (loss(normalize=1), "loss 'supcon': normalize must be True or False, got 1"),
+        (
+            loss(needs=frozenset({"pairs", "batches"})),
+            "loss 'supcon': needs must be a set of 'classifier', 'pairs', 'batch', got "
+            "frozenset({'pairs', 'batches'}); did you mean 'batch'?",
+        ),
+        (
+            loss(needs="pairs"),
+            "loss 'supcon': needs must be a set of 'classifier', 'pairs', 'batch', got 'pairs'",
+        ),
+        (
+            loss(needs={1}),
+            "loss 'supcon': needs must be a set of 'classifier', 'pairs', 'batch', got {1}",
+        ),
+        (
+            loss(reads=["uc"]),
+            "loss 'supcon': reads must be a tuple of names or a function, got ['uc']",
+        ),
+        (
+            loss(columns=("",)),
+            "loss 'supcon': columns must be a tuple of names or a function, got ('',)",
+        ),
         (
             loss(params={}),
             "loss 'supcon': params must be a subclass of reid_core.Params, got {}",
@@ -222,8 +265,82 @@ def test_a_hook_that_returns_something_else_is_reported(result, got):
 )
 def test_a_component_that_cannot_be_used_is_reported(component, cause):
     found = isolated_catalog(plugin_of([component]), plugin_of([loss("other")]))
-    assert only_cause(found.faults) == cause
+    # Sets have no order.
+    text = only_cause(found.faults).replace("{'batches', 'pairs'}", "{'pairs', 'batches'}")
+    assert text == cause
     assert found.names("loss") == ["other"]
+
+
+@pytest.mark.parametrize(
+    "component",
+    [
+        loss(needs={"pairs"}),
+        loss(needs=frozenset({"classifier", "batch"}), reads=lambda params: ("uc",)),
+        loss(on="embedding", normalize=True, columns=("clothes",), extras=()),
+    ],
+)
+def test_a_component_that_keeps_to_its_types_is_offered(component):
+    assert isolated_catalog(plugin_of([component])).faults == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "component", "cause"),
+    [
+        (
+            "augmentation",
+            AugmentationComponent(name="x", build=print, summary="", stage="pill"),
+            "stage must be 'pil' or 'tensor' or 'batch', got 'pill'; did you mean 'pil'?",
+        ),
+        (
+            "augmentation",
+            AugmentationComponent(name="x", build=print, summary="", stage="pil", use=True),
+            "use must be 'train' or 'test' or 'both', got True",
+        ),
+        (
+            "augmentation",
+            AugmentationComponent(name="x", build=print, summary="", stage="pil", extras="move"),
+            "extras must be 'keeps' or 'moves' or None, got 'move'; did you mean 'moves'?",
+        ),
+        (
+            "postprocess",
+            PostprocessComponent(name="x", build=print, summary="", stage="distance"),
+            "stage must be 'features' or 'distances', got 'distance'; did you mean 'distances'?",
+        ),
+        (
+            "postprocess",
+            PostprocessComponent(
+                name="x", build=print, summary="", stage="features", splits="query"
+            ),
+            "splits must be a tuple of names, got 'query'",
+        ),
+        (
+            "schedule",
+            ScheduleComponent(name="x", build=print, summary="", reads_scores=0),
+            "reads_scores must be True or False, got 0",
+        ),
+        (
+            "evaluator",
+            EvaluatorComponent(name="x", build=print, summary="", splits=(), distance=5),
+            "distance must be a string or None, got 5",
+        ),
+        (
+            "backbone",
+            BackboneComponent(name="x", build=print, summary="", side="camid"),
+            "side must be a tuple of names or a function, got 'camid'",
+        ),
+    ],
+)
+def test_a_word_that_a_component_must_not_declare_is_reported(kind, component, cause):
+    class Plugin:
+        pass
+
+    def hook(self):
+        return [component]
+
+    hook.__name__ = f"reid_{kind}"
+    setattr(Plugin, f"reid_{kind}", hookimpl(hook))
+    found = isolated_catalog(Plugin())
+    assert only_cause(found.faults) == f"{kind} 'x': {cause}"
 
 
 @pytest.mark.parametrize("error", [RuntimeError("no\nluck"), SystemExit("no luck")])

@@ -6,6 +6,7 @@ where they shrink, from Pillow's antialiased resize; the mean is made in float64
 
 import io
 import json
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -14,11 +15,12 @@ import torch
 from PIL import Image
 from torch import nn
 
-from reid_core import EvaluatorComponent, ReidError, hookimpl
-from reid_core.contracts import ImageRecord, Listing, ModelOutput, Scores
+from reid_core import BackboneComponent, EvaluatorComponent, ReidError, hookimpl
+from reid_core.contracts import FeatureMap, ImageRecord, Listing, ModelOutput, Scores
 from reid_core.data.dataset_stores import Stores
 from reid_core.data.loaders import evaluation_loader
 from reid_core.data.packing import pack
+from reid_core.data.store import Index
 from reid_core.data.training_images import TrainingImages
 from reid_core.data.transforms import Pipeline
 from reid_core.errors import ParamsError
@@ -27,6 +29,7 @@ from reid_core.evaluation.evaluate_command import run_evaluation
 from reid_core.features.averaging import check_scales
 from reid_core.features.extraction import ModelUnderTest, extract
 from reid_core.features.feature_files import load_features
+from reid_core.features.side_codes import side_codes
 from reid_core.files import user_path
 from reid_core.network.weights import save_weights, weights_metadata
 from reid_core.params.entries import AugmentationEntry
@@ -78,7 +81,7 @@ class Network(nn.Module):
         super().__init__()
         self.sizes, self.aux = [], aux or (lambda images: images[:, 0, :2, :2])
 
-    def forward(self, images):
+    def forward(self, images, side):
         assert not self.training
         self.sizes.append(tuple(images.shape[2:]))
         parts = looks(images)
@@ -155,7 +158,7 @@ def version(image, scale, mirrored):
 @pytest.mark.parametrize("flip", [False, True])
 @pytest.mark.parametrize("scales", [(1.0,), (1.25,), (0.6,), (1.0, 1.1, 1.3, 0.7)])
 def test_every_output_is_the_mean_over_the_versions(store, pipeline, flip, scales):
-    outputs = ("embedding", "feature", "logits", "aux")
+    outputs = ("embedding", "feature", "logits", "aux.spot")
     found = features(Network(), store, pipeline, outputs, flip=flip, scales=scales)
     for row, image in enumerate(images_of(store, pipeline)):
         versions = [version(image, s, mirrored) for mirrored in range(1 + flip) for s in scales]
@@ -185,7 +188,7 @@ def test_without_averaging_the_outputs_are_those_of_the_network_to_the_bit(store
     assert network.training
     network.eval()
     images = torch.from_numpy(images_of(store, pipeline)).float()
-    expected = torch.cat([network(part).embedding for part in images.split(2)])
+    expected = torch.cat([network(part, {}).embedding for part in images.split(2)])
     np.testing.assert_array_equal(found.values["embedding"], expected.numpy())
 
 
@@ -208,13 +211,132 @@ def test_the_card_is_told(store, pipeline, extraction, facts):
 
 def test_a_value_whose_shape_depends_on_the_scale_has_no_mean(store, pipeline):
     network = Network(aux=lambda images: images[:, 0])
-    mirrored = features(network, store, pipeline, ("aux",), flip=True)
+    mirrored = features(network, store, pipeline, ("aux.spot",), flip=True)
     assert mirrored.values["aux.spot"].shape == (3, *SIZE)
     with pytest.raises(
         ReidError,
         match=r"extraction\.scales: 'aux\.spot' has shape \(16, 8\) at one scale and \(32, 16\) at",
     ):
-        features(network, store, pipeline, ("aux",), scales=(1.0, 2.0))
+        features(network, store, pipeline, ("aux.spot",), scales=(1.0, 2.0))
+
+
+# ---- columns ----------------------------------------------------------------------------
+
+
+def index_of(camids, **columns):
+    count = len(camids)
+    nothing = np.zeros(count, bool)
+    names = np.array([str(i) for i in range(count)])
+    index = Index(names, np.full(count, "query"), names, np.array(camids), nothing, nothing)
+    object.__setattr__(index, "columns", {n: np.array(v) for n, v in columns.items()})
+    return index
+
+
+VALUES = {
+    "camid": (("here", 2), ("there", 5), ("here", 0)),
+    "view": (("there", "front"), ("here", "front"), ("here", "back")),
+}
+
+
+def test_the_numbers_of_a_column_are_those_of_the_training_for_the_same_dataset():
+    index = index_of([0, 2, 5, -1, 2], view=["back", "front", "side", "", "front"])
+    codes = side_codes(VALUES, "here", index, np.array([0, 1, 2, 3]))
+    assert {name: code.tolist() for name, code in codes.items()} == {
+        "camid": [2, 0, -1, -1],
+        "view": [2, 1, -1, -1],
+    }
+    assert all(code.dtype == np.int64 for code in codes.values())
+    codes = side_codes(VALUES, "there", index, np.array([4, 2]))
+    assert {n: c.tolist() for n, c in codes.items()} == {"camid": [-1, 1], "view": [0, -1]}
+    codes = side_codes(VALUES, "elsewhere", index_of([2, 0]), np.array([0, 1]))
+    assert {n: c.tolist() for n, c in codes.items()} == {"camid": [-1, -1], "view": [-1, -1]}
+    assert side_codes({}, "here", index, np.array([0])) == {}
+    sources = {"source": (("there", "there"), ("here", "here"))}
+    assert side_codes(sources, "here", index, np.array([0, 3]))["source"].tolist() == [1, 1]
+
+
+class Cameras(Network):
+    """A network whose embedding is what it is told of the camera."""
+
+    def forward(self, images, side):
+        output = super().forward(images, side)
+        return replace(output, embedding=side["camid"][:, None].float())
+
+
+def test_extraction_tells_the_network_the_camera_of_every_version_of_an_image(store, pipeline):
+    model = ModelUnderTest(
+        module=Cameras(),
+        pipeline=pipeline,
+        extraction=ExtractionParams(flip=True, scales=(1.0, 1.5)),
+        classes=(),
+        device=torch.device("cpu"),
+        batch_size=2,
+        workers=0,
+        name="cameras",
+        side_values={"camid": (("other", 0), ("noise", 2), ("noise", 1))},
+    )
+    found = {
+        label: extract(model, store, "query", ["embedding"], classes=(), meta={}, label=label)
+        for label in ("noise", "other")
+    }
+    assert found["noise"].values["embedding"].ravel().tolist() == [-1, 2, 1]
+    assert found["other"].values["embedding"].ravel().tolist() == [0, -1, -1]
+    last = np.array([2])
+    features = extract(
+        model, store, "query", ["embedding"], classes=(), meta={}, label="noise", at=last
+    )
+    assert features.values["embedding"].ravel().tolist() == [1]
+
+
+class CameraPlugin:
+    """Offers the backbone ``cameras``, which looks at the camera."""
+
+    @hookimpl
+    def reid_backbone(self):
+        def build(params, *, side_values):
+            class Adds(nn.Module):
+                out_channels, stride = 8, 16
+
+                def __init__(self):
+                    super().__init__()
+                    self.conv = nn.Conv2d(3, 8, 16, stride=16)
+                    self.cameras = nn.Embedding(side_values["camid"] + 1, 8)
+
+                def forward(self, images, side):
+                    rows = side["camid"] % self.cameras.num_embeddings
+                    return FeatureMap(self.conv(images) + self.cameras(rows)[..., None, None])
+
+            return Adds()
+
+        return [BackboneComponent(name="cameras", build=build, summary="-", side=("camid",))]
+
+
+# ---- vectors that are no numbers --------------------------------------------------------
+
+
+class Spoilt(Network):
+    """A network whose vectors of an image are no numbers from the given batch on."""
+
+    def __init__(self, value, batch):
+        super().__init__()
+        self.value, self.batch = value, batch
+
+    def forward(self, images, side):
+        output = super().forward(images, side)
+        return output if len(self.sizes) < self.batch else self.spoil(output)
+
+    def spoil(self, output):
+        return replace(output, embedding=output.embedding * self.value)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_first_vectors_that_are_no_numbers_are_an_error(store, pipeline, value):
+    with pytest.raises(ReidError, match="the network gives vectors that are NaN or infinite"):
+        features(Spoilt(value, batch=1), store, pipeline)
+    features(Spoilt(value, batch=1), store, pipeline, ("feature",))  # these are numbers
+    assert not np.isfinite(
+        features(Spoilt(value, batch=2), store, pipeline).values["embedding"]
+    ).all()
 
 
 # ---- scales that a network cannot take --------------------------------------------------
@@ -337,8 +459,57 @@ def scorer_of(training_of):
     return lambda **extraction: Scorer(*training_of(**extraction))
 
 
+@pytest.fixture
+def camera_training(catalog_with, tiny_params):
+    """An untrained run whose backbone looks at cameras, with its stores and its catalog."""
+    catalog = catalog_with(CountingPlugin(), CameraPlugin())
+    changes = {"backbone": {"name": "cameras"}, "evaluation": [{"name": "counting"}]}
+    train = tiny_params["data"]["train"]
+    unseen = {**train[0], "alias": "unseen", "params": {**train[0]["params"], "cameras": 3}}
+    targets = {"seen": {**train[0]}, "unseen": unseen}
+    raw = {**tiny_params, **changes, "data": {"train": train, "targets": targets}}
+    raw["evaluation"] = [{"name": "counting", "target": name} for name in targets]
+    params = check_run_params(raw, catalog, "p")
+    stores = Stores(user_path(params.working_dir))
+    images = TrainingImages.of([(e.label, stores.open(e)) for e in params.data.train])
+    training = build_training(params, catalog, images, torch.device("cpu"))
+    return training, stores, catalog
+
+
+def test_it_is_said_once_a_target_how_many_cameras_are_unknown(camera_training, capsys, tmp_path):
+    training, stores, catalog = camera_training
+    scorer = Scorer(training, stores)
+    said = [line for line in capsys.readouterr().out.splitlines() if "looks at" in line]
+    counts = {n: (scorer.targets.store(n).index.split == "query").sum() for n in ("seen", "unseen")}
+    expected = [
+        "target 'seen': the network looks at 'camid', which is unknown to it in 0 of "
+        f"{counts['seen']} images",
+        f"target 'unseen': the network looks at 'camid', which is unknown to it in "
+        f"{counts['unseen']} of {counts['unseen']} images",
+    ]
+    assert said == expected
+    scorer.scores()
+    assert "looks at" not in capsys.readouterr().out
+    raw = training.params.model_dump(mode="json")
+    directory = RunDirectory.create(tmp_path / "run", raw, None)
+    save_weights(directory.best_weights, training.module.model, metadata_of(training))
+    run_evaluation(check_eval_params({"run": str(directory.path)}, catalog, "p"), catalog)
+    assert [n for n in capsys.readouterr().out.splitlines() if "looks at" in n] == expected
+
+
+def test_the_part_of_a_run_whose_first_vectors_are_no_numbers_is_named(camera_training):
+    training, stores, _ = camera_training
+    scorer = Scorer(training, stores)
+    with torch.no_grad():
+        training.module.model.backbone.conv.bias.fill_(float("nan"))
+    with pytest.raises(
+        ReidError, match=r"^backbone 'cameras' of local 0 gives values that are NaN"
+    ):
+        scorer.scores()
+
+
 def metadata_of(training):
-    model, hashes = training.module.model, training.data_hashes
+    model, hashes = training.module.model, training.images.content_hashes()
     return weights_metadata(training.params, model, (32, 16), training.classes, hashes)
 
 

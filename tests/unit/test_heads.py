@@ -1,5 +1,6 @@
 """What the built-in heads promise and keep."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -9,6 +10,8 @@ from pydantic import ValidationError
 from reid_core import ReidError
 from reid_core.component import call_build
 from reid_core.contracts import BranchSpec, FeatureMap
+from reid_core.params.validation import check_run_params
+from reid_core.training.assembly import check_on_meta
 from reid_plugins.head import global_head, pcb, spectral
 
 MODULES = {"global": global_head, "pcb": pcb, "spectral": spectral}
@@ -51,6 +54,25 @@ def test_forward_keeps_what_the_branches_promise(name, params, training):
     for spec in head.branches:
         assert output.branches[spec.name].feature.shape == (4, spec.dim)
         assert output.branches[spec.name].embedding.shape == (4, spec.dim)
+
+
+@pytest.mark.parametrize("name", ["global", "spectral"])
+def test_the_pooling_token_takes_the_first_token_in_place_of_the_map(name):
+    head = build(name, pooling="token", neck="none").eval()
+    tokens = torch.randn(4, 3, 8, generator=torch.Generator().manual_seed(1))
+    given = replace(random_map(), tokens=tokens)
+    assert torch.equal(head(given).branches["global"].feature, tokens[:, 0])
+    tokens[:, 1:] += 1
+    given.map.add_(1)
+    assert torch.equal(head(given).branches["global"].feature, tokens[:, 0])
+
+
+def test_a_backbone_without_tokens_is_refused_on_shapes(catalog, tiny_params):
+    head = [{"name": "global", "params": {"pooling": "token"}}]
+    params = check_run_params({**tiny_params, "head": head}, catalog, "test")
+    message = "head: the pooling 'token' takes the first token of a transformer, and the backbone g"
+    with pytest.raises(ReidError, match=message):
+        check_on_meta(params, catalog)
 
 
 @pytest.mark.parametrize("training", [True, False])

@@ -1,15 +1,21 @@
 """The network: its branches, its classifiers, its joint embedding, and what freezing holds."""
 
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from networks import PartsPlugin, network_of
 from reid_core import ReidError
 from reid_core.contracts import Batch, Branch, BranchSpec, FeatureMap, HeadOutput
-from reid_core.network.model import ReIDModel, build_model
-from reid_core.params.schema import HeadEntry
+from reid_core.data.dataset_stores import Stores
+from reid_core.data.training_images import TrainingImages
+from reid_core.network.model import build_model
 from reid_core.params.validation import check_run_params
-from reid_core.training.assembly import check_on_meta
+from reid_core.training.assembly import build_training, check_on_meta
 from reid_core.training.build_module import ModuleBuilder
 from reid_core.training.parameter_groups import build_optimizer, parameter_groups
 
@@ -44,12 +50,10 @@ class Head(nn.Module):
         return HeadOutput(branches, {self.aux: pooled.sum(1)} if self.aux else {})
 
 
-def model_of(*heads, num_pids=5, **entry):
-    """Return a model of heads; a head may come with the entry it has in the params."""
-    pairs = [h if isinstance(h, tuple) else (entry, h) for h in heads]
-    entries = [(HeadEntry(name="test", **e), head) for e, head in pairs]
+def model_of(*heads, num_pids=5):
+    """Return a model of heads; a head may come with what its entry has in the params."""
     torch.manual_seed(0)
-    return ReIDModel(Backbone(), entries, num_pids)
+    return network_of(Backbone(), *heads, num_pids=num_pids)
 
 
 images = torch.randn(6, 3, 5, 3, generator=torch.Generator().manual_seed(1))
@@ -142,6 +146,80 @@ def test_the_output_is_the_same_record_in_training_and_evaluation():
     training, evaluation = model.train()(images), model.eval()(images)
     assert training.branches.keys() == evaluation.branches.keys()
     assert training.logits.keys() == evaluation.logits.keys() == {"global"}
+
+
+# ---- columns ----------------------------------------------------------------------------
+
+
+class Noting(Backbone):
+    """Keeps the columns that it is given."""
+
+    def forward(self, images, side):
+        self.seen = side
+        return super().forward(images)
+
+
+def test_the_backbone_receives_exactly_its_columns_and_unknown_for_what_is_left_out():
+    values = {"camid": (("a", 1), ("b", 1)), "viewpoint": (("a", "front"),)}
+    model = network_of(Noting(), Head(one), side_values=values)
+    assert model.side == ("camid", "viewpoint")
+    camids = torch.tensor([0, 1, -1, 0, 1, 1])
+    model(images, {"camid": camids, "clothes": camids})
+    assert list(model.backbone.seen) == ["camid", "viewpoint"]
+    assert model.backbone.seen["camid"] is camids
+    unknown = model.backbone.seen["viewpoint"]
+    assert unknown.dtype == torch.int64
+    assert unknown.tolist() == [-1] * 6
+    for nothing in ((), ({},), (None,)):
+        model(images, *nothing)
+        assert all(column.tolist() == [-1] * 6 for column in model.backbone.seen.values())
+
+
+def test_unknown_columns_are_on_the_device_of_the_images():
+    model = network_of(
+        Noting().to("meta"), Head(one).to("meta"), side_values={"camid": (("a", 0),)}
+    )
+    model(images.to("meta"))
+    assert model.backbone.seen["camid"].device.type == "meta"
+
+
+def test_a_backbone_without_columns_receives_none():
+    model = network_of(Noting(), Head(one))
+    model(images, {"camid": torch.zeros(6, dtype=torch.int64)})
+    assert model.backbone.seen == {}
+
+
+@pytest.mark.parametrize(
+    ("column", "form"),
+    [
+        (torch.zeros(5, dtype=torch.int64), r"\(5,\) and type torch\.int64"),
+        (torch.zeros(6, 1, dtype=torch.int64), r"\(6, 1\) and type torch\.int64"),
+        (torch.zeros(6), r"\(6,\) and type torch\.float32"),
+    ],
+)
+def test_a_column_of_another_form_is_refused(column, form):
+    model = network_of(Noting(), Head(one), side_values={"camid": (("a", 0),)})
+    message = rf"the column 'camid' of 6 images has shape {form}; expected \(6,\) and torch\.int64"
+    with pytest.raises(ReidError, match=message):
+        model(images, {"camid": column})
+
+
+def test_the_model_of_a_training_knows_its_cameras_in_their_order(catalog_with, tiny_params):
+    catalog = catalog_with(PartsPlugin(("camid",), build=lambda params: Noting()))
+    raw = {**tiny_params, "backbone": {"name": "test"}}
+    stride_of_one = [{"name": "resize", "params": {"height": 5, "width": 3}}]
+    params = check_run_params({**raw, "augmentation": stride_of_one}, catalog, "test")
+    stores = Stores(Path(params.working_dir))
+    images_of = TrainingImages.of([(e.label, stores.open(e)) for e in params.data.train])
+    model = build_training(params, catalog, images_of, torch.device("cpu")).module.model
+    (label,) = {label for label, _ in images_of.stores}
+    known = sorted(set(images_of.camids.tolist()))
+    assert model.side_values == {"camid": tuple((label, camid) for camid in known)}
+    nobody = replace(images_of, camids=np.full(len(images_of), -1))
+    with pytest.raises(
+        ReidError, match=r"'test' looks at 'camid', which is not known of any train"
+    ):
+        build_training(params, catalog, nobody, torch.device("cpu"))
 
 
 # ---- classifiers ------------------------------------------------------------------------
@@ -243,7 +321,10 @@ def test_a_branch_that_is_not_as_large_as_declared_is_found_before_the_first_ima
 
     monkeypatch.setattr(GlobalHead, "__init__", lying)
     params = run_params(catalog, tiny_params, loss=[{"name": "triplet"}])
-    with pytest.raises(ReidError, match=r"branch 'global' declares 513 values and gives \(512,\)"):
+    message = (
+        r"^head 'global' of reid-core .* returned as feature of branch 'global' .*512\); it has "
+    )
+    with pytest.raises(ReidError, match=message + "declared 513 values"):
         check_on_meta(params, catalog)
 
 

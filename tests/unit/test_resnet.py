@@ -1,5 +1,6 @@
 """The residual networks: shapes, strides and where weights come from."""
 
+import weakref
 from pathlib import Path
 from urllib.error import URLError
 
@@ -8,6 +9,7 @@ import torch
 import torchvision
 from pydantic import ValidationError
 from safetensors.torch import save_file
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from reid_core import ReidError
 from reid_core.component import call_build
@@ -54,7 +56,7 @@ def test_map_has_the_declared_channels_and_stride(name, channels, last_stride, s
     assert backbone.out_channels == channels
     assert backbone.stride == 16 * last_stride
     assert features.map.shape == (2, channels, *size)
-    assert features.token is None
+    assert features.tokens is None
 
 
 def test_map_equals_torchvision_with_the_original_stride():
@@ -79,7 +81,7 @@ def test_last_stride_changes_no_parameter(name):
 def test_side_information_is_accepted_and_ignored():
     backbone = build().eval()
     images = torch.zeros(1, 3, 32, 32)
-    side = torch.tensor([3])
+    side = {"camid": torch.tensor([3])}
     assert torch.equal(backbone(images, side).map, backbone(images).map)
 
 
@@ -87,10 +89,50 @@ def test_stages_in_order_give_the_map():
     backbone = build().eval()
     images = torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     assert list(backbone.stages) == ["stem", "layer1", "layer2", "layer3", "layer4"]
-    x = images
-    for stage in backbone.stages.values():
+    x, features = images, backbone(images)
+    assert list(features.maps) == ["layer1", "layer2", "layer3", "layer4"]
+    for name, stage in backbone.stages.items():
         x = stage(x)
-    assert torch.equal(x, backbone(images).map)
+        assert torch.equal(x, features.maps.get(name, x))
+    assert torch.equal(x, features.map)
+    assert features.maps["layer4"] is features.map
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnet50"])
+@pytest.mark.parametrize("last_stride", [1, 2])
+def test_the_maps_of_the_stages_cost_no_memory_in_evaluation(name, last_stride):
+    backbone = build(name, last_stride=last_stride).eval()
+    images = torch.zeros(1, 3, 64, 32)
+    with torch.inference_mode(), LiveBytes() as keeping:
+        backbone(images)
+    with torch.inference_mode(), LiveBytes() as plain:
+        x = images
+        for stage in backbone.stages.values():
+            x = stage(x)
+    assert keeping.peak == plain.peak > 0
+
+
+class LiveBytes(TorchDispatchMode):
+    """Watches how many bytes of tensors are alive that were made within it."""
+
+    def __init__(self):
+        super().__init__()
+        self.live, self.peak, self.seen = 0, 0, set()
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        for made in result if isinstance(result, tuple | list) else (result,):
+            storage = made.untyped_storage()
+            if storage._cdata not in self.seen:
+                self.seen.add(storage._cdata)
+                self.live += storage.nbytes()
+                self.peak = max(self.peak, self.live)
+                weakref.finalize(storage, self.forget, storage._cdata, storage.nbytes())
+        return result
+
+    def forget(self, key, size):
+        self.seen.discard(key)
+        self.live -= size
 
 
 def test_stages_cover_every_parameter_once():

@@ -237,8 +237,8 @@ def test_losses_see_float32_outside_autocast(tiny_params, catalog_with):
     module = module_of(tiny_params, catalog, [{"name": "class_probe"}])
     original = module.model.forward
 
-    def with_aux(images):
-        output = original(images)
+    def with_aux(images, side):
+        output = original(images, side)
         assert output.logits["global"].dtype == torch.bfloat16
         return replace(output, aux={"uc": output.logits["global"][:, 0]})
 

@@ -15,12 +15,26 @@ from pydantic import Field
 from safetensors.torch import save_file
 from torch import nn
 
-from reid_core import Component, LossComponent, Params, PathText, ReidError, hookimpl
-from reid_core.contracts import Branch, BranchSpec, HeadOutput, LossOutput
+from reid_core import (
+    BackboneComponent,
+    Component,
+    LossComponent,
+    Params,
+    PathText,
+    ReidError,
+    hookimpl,
+)
+from reid_core.contracts import Branch, BranchSpec, FeatureMap, HeadOutput, LossOutput
 from reid_core.data.dataset_stores import Stores
 from reid_core.data.transforms import Pipeline
 from reid_core.network.snapshot import load_snapshot
-from reid_core.network.weights import KEY, load_model, read_weights, save_weights
+from reid_core.network.weights import (
+    KEY,
+    load_model,
+    read_weights,
+    save_weights,
+    weights_metadata,
+)
 from reid_core.params.validation import check_run_params
 from reid_core.runs.start_and_resume import start_train
 from reid_core.training.build_module import ModuleBuilder
@@ -99,10 +113,8 @@ def test_a_training_leaves_no_path_and_no_time_in_its_weights(tiny_catalog, raw,
         assert trace.encode() not in contents[0]
     metadata = read_weights(run.last_weights).metadata
     assert metadata["preprocessing"]["height"] == 32
-    assert [o["name"] for o in metadata["preprocessing"]["operations"]] == [
-        "reid-core:resize",
-        "reid-core:normalize",
-    ]
+    operations = [o["name"] for o in metadata["preprocessing"]["operations"]]
+    assert operations == ["reid-core:resize", "reid-core:normalize"]
     assert metadata["embedding"]["dim"] == 8
     assert len(metadata["classes"]) == 6
     assert set(metadata["data"]) == {"synthetic_market"}
@@ -233,7 +245,7 @@ def test_only_the_preprocessing_must_be_installed_where_the_file_is_used(
     weights = read_weights(start_train(params, there, "run").last_weights)
     if name == "noise":
         _, loaded = load_model(weights, tiny_catalog)
-        assert [e.name for e in loaded.augmentation] == ["resize", "normalize"]
+        assert [e.bare_name for e in loaded.augmentation] == ["resize", "normalize"]
         image = Image.new("RGB", (9, 30), "red")
         one, two = (
             Pipeline(entries, training=False)(image, np.random.default_rng(0))
@@ -328,6 +340,9 @@ def test_another_format_is_refused(tmp_path):
         ({"params": {"head": []}}, "params.backbone: required, but missing"),
         ({"classes": ...}, "classes: required, but missing"),
         ({"classes": [["data"]]}, "classes.0: too few items"),
+        ({"side": {"camid": 3}}, "side.camid: expected a list, got 3"),
+        ({"side": {"camid": [["data", 1.5]]}}, "side.camid.0.1"),
+        ({"side": {"camid": [["a", 1], ["b", 1], ["a", 1]]}}, "side: 'camid' has a value twice"),
         ({"preprocessing": ...}, "preprocessing: required, but missing"),
         ({"preprocessing": {"operations": [1]}}, "preprocessing.operations.0: expected an object"),
     ],
@@ -354,6 +369,108 @@ def test_a_component_that_is_not_installed_is_named(saved, catalog):
         ReidError, match=r"best\.safetensors: backbone\.name: backbone 'tiny' is of"
     ):
         load_model(read_weights(saved), catalog)
+
+
+# ---- columns ----------------------------------------------------------------------------
+
+CAMERAS = (("data", 3), ("data", 1), ("other", 1))
+
+
+class LookingPlugin:
+    """Offers the backbone 'looking', which adds what it knows of a camera to every cell."""
+
+    def __init__(self, side=("camid",)):
+        self.side = side
+
+    @hookimpl
+    def reid_backbone(self):
+        def build(params, *, side_values):
+            return Looking(side_values.get("camid", 3))
+
+        return [BackboneComponent(name="looking", build=build, summary="-", side=self.side)]
+
+
+class Looking(nn.Module):
+    out_channels, stride = 8, 16
+
+    def __init__(self, cameras):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 8, 16, stride=16)
+        self.cameras = nn.Embedding(cameras + 1, 8)
+
+    def forward(self, images, side):
+        camids = side["camid"]
+        rows = torch.where(camids < 0, self.cameras.num_embeddings - 1, camids)
+        return FeatureMap(self.conv(images) + self.cameras(rows)[..., None, None])
+
+
+@pytest.fixture
+def looking(catalog_with, raw, tmp_path):
+    """A catalog with 'looking', a network of it, and its metadata as a training writes them."""
+    catalog = catalog_with(LookingPlugin())
+    params = check_run_params({**raw, "backbone": {"name": "looking"}}, catalog, "test")
+    side = {"camid": CAMERAS}
+    module = ModuleBuilder(params, catalog, side_values=side).module(len(CLASSES))
+    model = module.model.eval()
+    return catalog, model, weights_metadata(params, model, (32, 16), CLASSES, {})
+
+
+def test_a_file_keeps_what_the_numbers_of_a_column_stand_for(looking, tmp_path):
+    catalog, model, metadata = looking
+    assert metadata["side"] == {"camid": [["data", 3], ["data", 1], ["other", 1]]}
+    path = tmp_path / "a.safetensors"
+    save_weights(path, model, metadata)
+    weights = read_weights(path)
+    assert weights.side_values == {"camid": CAMERAS}
+    again, _ = load_model(weights, catalog)
+    assert again.side_values == {"camid": CAMERAS}
+    assert again.side == ("camid",)
+    images, camids = torch.randn(4, 3, 32, 16), torch.tensor([2, 0, -1, 1])
+    with torch.no_grad():
+        expected = model(images, {"camid": camids}).embedding
+        assert torch.equal(again(images, {"camid": camids}).embedding, expected)
+        assert not torch.equal(again(images).embedding, expected)
+
+
+def test_a_file_of_a_network_without_columns_says_nothing_of_them(saved, model, tiny_catalog, raw):
+    params = check_run_params(raw, tiny_catalog, "test")
+    assert weights_metadata(params, model, (32, 16), CLASSES, {})["side"] == {}
+    weights = read_weights(saved)
+    assert "side" not in weights.metadata  # as in a file of before there were columns
+    assert load_model(weights, tiny_catalog)[0].side_values == {}
+
+
+def test_a_file_without_the_values_of_its_backbone_is_refused(looking, tmp_path):
+    catalog, model, metadata = looking
+    path = tmp_path / "a.safetensors"
+    save_weights(path, model, {k: v for k, v in metadata.items() if k != "side"})
+    message = (
+        r"a\.safetensors: the backbone 'local:looking' looks at the columns camid, and the file "
+        "has the values of none; install the version of the plugin"
+    )
+    with pytest.raises(ReidError, match=message):
+        load_model(read_weights(path), catalog)
+
+
+def test_a_file_with_values_that_its_backbone_no_longer_looks_at_is_refused(
+    looking, catalog_with, tmp_path
+):
+    _, model, metadata = looking
+    path = tmp_path / "a.safetensors"
+    save_weights(path, model, metadata)
+    with pytest.raises(ReidError, match=r"looks at the columns none, .* has the values of camid; "):
+        load_model(read_weights(path), catalog_with(LookingPlugin(side=())))
+
+
+def test_a_start_from_other_cameras_says_so(looking, tmp_path):
+    _, model, metadata = looking
+    path = tmp_path / "a.safetensors"
+    save_weights(path, model, metadata)
+    assert not any("camid" in line for line in load_snapshot(read_weights(path), model, CLASSES))
+    model.side_values = {"camid": CAMERAS[::-1]}
+    lines = load_snapshot(read_weights(path), model, CLASSES)
+    (line,) = [line for line in lines if "camid" in line]
+    assert "the numbers of the file stand for other values than this training's" in line
 
 
 # ---- as a start -------------------------------------------------------------------------

@@ -54,14 +54,20 @@ class ResNet(nn.Module):
         }
 
     def forward(self, images: Tensor, side: Mapping[str, Tensor] | None = None) -> FeatureMap:
-        """Map images ``(B, 3, H, W)`` to ``(B, C, H / stride, W / stride)``.
+        """Map images ``(B, 3, H, W)`` to ``(B, C, H / stride, W / stride)``, rounded up.
+
+        The map of every stage is handed on by name. It is there anyway when the network is trained,
+        and in evaluation the memory is largest before the second stage.
 
         Args:
             images: Normalised RGB images.
             side: Not used; a residual network knows nothing but the image.
         """
         x = self.maxpool(self.relu(self.bn1(self.conv1(images))))
-        return FeatureMap(self.layer4(self.layer3(self.layer2(self.layer1(x)))))
+        maps: dict[str, Tensor] = {}
+        for name in ("layer1", "layer2", "layer3", "layer4"):
+            x = maps[name] = getattr(self, name)(x)
+        return FeatureMap(x, maps=maps)
 
 
 def build_resnet(

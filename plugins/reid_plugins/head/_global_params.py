@@ -15,8 +15,10 @@ if TYPE_CHECKING:
 class GlobalParams(Params):
     """Params of the head `global`, and of those that extend it."""
 
-    pooling: Literal["avg", "max", "gem"] = Field(
-        default="avg", description='"avg", "max" or "gem" (generalised mean, learned exponent).'
+    pooling: Literal["avg", "max", "gem", "token"] = Field(
+        default="avg",
+        description='"avg", "max" or "gem" (generalised mean, learned exponent) of the map; '
+        '"token": the first token of a transformer, in place of the map.',
     )
     embedding_dim: int | None = Field(
         default=None,

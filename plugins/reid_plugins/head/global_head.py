@@ -1,7 +1,8 @@
 """The head `global`: one vector for the whole image.
 
-The map is pooled, made smaller by a linear layer if wanted, and passed through a BN neck:
-metric losses see the vector before the neck, classifiers the one after it.
+The map is pooled, or the first token of a transformer is taken; the vector is made smaller by a
+linear layer if wanted, and passed through a BN neck: metric losses see it before the neck,
+classifiers after it.
 
 Stands on `toolkit/neck.py` and `toolkit/pooling.py`.
 
@@ -33,7 +34,7 @@ def reid_head() -> list[Component]:
             name="global",
             params=GlobalParams,
             build=build,
-            summary="Pooled map, optional linear layer, BN neck: one branch 'global'",
+            summary="Pooled map or token, optional linear layer, BN neck: one branch 'global'",
             reference="arXiv:1903.07071",
         )
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 
 import torch
 import torch.nn.functional as F
@@ -31,6 +32,7 @@ class Distillation(nn.Module):
         terms: Mapping[str, tuple[float, Compare]],
         teacher: TrainedModel | None,
         *,
+        numbers: Mapping[str, Tensor] = MappingProxyType({}),
         resize_input: bool = False,
     ) -> None:
         """Take a checked teacher; None: for shapes alone, there is no step.
@@ -39,17 +41,25 @@ class Distillation(nn.Module):
             name: Prefix of the terms' names.
             terms: Weight and comparison by name.
             teacher: The trained network.
+            numbers: Of the columns that the teacher looks at, its number for each of the
+                student's, from ``_teacher.numbers_of``; it takes what is not here as unknown.
             resize_input: Whether images are resized to the teacher's input size.
         """
         super().__init__()
         self.name, self.terms, self.resize_input = name, terms, resize_input
         # In a plain record, the network is no submodule: it is not trained, saved or switched.
-        self.teacher = teacher
+        self.teacher, self.numbers = teacher, numbers
 
     def forward(self, step: Step) -> dict[str, Term]:
         """Return every term as ``<name>_<term>``, in float32 outside autocast."""
         assert self.teacher is not None, "built for shapes alone"
-        taught = answers(self.teacher, step.batch.images, resize=self.resize_input)
+        images, columns = step.batch.images, step.batch.columns
+        side = {
+            name: numbers.to(images.device)[columns[name]]
+            for name, numbers in self.numbers.items()
+            if name in columns
+        }
+        taught = answers(self.teacher, images, side, resize=self.resize_input)
         with torch.autocast(step.batch.images.device.type, enabled=False):
             found = {name: compare(step, taught) for name, (_, compare) in self.terms.items()}
         return {
@@ -75,19 +85,22 @@ class Distillation(nn.Module):
             )
 
 
-def answers(teacher: TrainedModel, images: Tensor, *, resize: bool) -> ModelOutput:
+def answers(
+    teacher: TrainedModel, images: Tensor, side: Mapping[str, Tensor], *, resize: bool
+) -> ModelOutput:
     """Return what the teacher says of images ``(B, 3, H, W)``, on their device.
 
     Args:
         teacher: It is moved there when it is asked for the first time.
         images: The student's batch.
+        side: Of the columns that the teacher looks at, in its own numbers.
         resize: To the teacher's input size first.
     """
     size = (teacher.preprocessing.height, teacher.preprocessing.width)
     with torch.no_grad():
         if resize and tuple(images.shape[2:]) != size:
             images = F.interpolate(images, size, mode="bilinear", antialias=True)
-        return teacher.model.to(images.device)(images)
+        return teacher.model.to(images.device)(images, side)
 
 
 def of_embeddings(compare: Callable[[Tensor, Tensor], Difference]) -> Compare:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 from reid_core import ReidError
 from reid_core.console import say
 from reid_core.contracts import Classes, Network, Preprocessing, TrainedModel
 from reid_core.errors import name_list
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def check_student(model: Network) -> None:
@@ -100,8 +104,37 @@ def check_features(teacher: TrainedModel, model: Network) -> None:
         )
 
 
-def announce(teacher: TrainedModel) -> None:
-    """Print which teacher was opened."""
+def numbers_of(teacher: Network, student: Network) -> dict[str, Tensor]:
+    """Return the teacher's number for each number of the student, in the columns both look at.
+
+    Args:
+        teacher: A network with numbers of its own, such as for cameras.
+        student: The network that is trained, whose numbers a batch has.
+
+    Returns:
+        ``(n + 1,)`` int64 by column; -1 for what the teacher does not know, and at the last place,
+        where the student's own -1 leads.
+    """
+    import torch
+
+    found = {}
+    for name, known in teacher.side_values.items():
+        if name in student.side_values:
+            numbers = {value: number for number, value in enumerate(known)}
+            theirs = [numbers.get(value, -1) for value in student.side_values[name]]
+            found[name] = torch.tensor([*theirs, -1])
+    return found
+
+
+def announce(teacher: TrainedModel, numbers: Mapping[str, Tensor]) -> None:
+    """Print which teacher was opened, and what it is told beside the images."""
+    for name in teacher.model.side_values:
+        if name in numbers:
+            known, count = int((numbers[name] >= 0).sum()), len(numbers[name]) - 1
+            text = f"knows {known} of the {count} values of this training; others are unknown to it"
+        else:
+            text = "takes it as unknown: the student does not look at it"
+        say(f"teacher: it looks at '{name}' and {text}")
     say(
         f"teacher: {teacher.path}: {teacher.model.backbone_name}, {len(teacher.classes)} "
         f"identities, embedding of {teacher.model.embedding_dim}"

@@ -142,8 +142,9 @@ def build(
         _teacher.check_logits(teacher, model, classes)
     if "features" in terms:
         _teacher.check_features(teacher, model)
-    _teacher.announce(teacher)
-    return Distillation(name, terms, teacher, resize_input=params.resize_input)
+    numbers = _teacher.numbers_of(teacher.model, model)
+    _teacher.announce(teacher, numbers)
+    return Distillation(name, terms, teacher, numbers=numbers, resize_input=params.resize_input)
 
 
 @hookimpl
