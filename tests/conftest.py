@@ -46,8 +46,8 @@ def tiny_params(tmp_path):
         "sampler": {"name": "class_balanced", "params": {"P": 3, "K": 2}},
         "augmentation": [
             {"name": "resize", "params": {"height": 32, "width": 16}},
-            {"name": "flip"},
             {"name": "normalize"},
+            {"name": "flip"},
         ],
         "optimizer": {"name": "adam", "lr": 0.001},
         "train": {"epochs": 2, "seed": 0, "device": "cpu"},

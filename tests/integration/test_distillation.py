@@ -64,8 +64,8 @@ def raw_params(folder, **changes):
         "sampler": {"name": "class_balanced", "params": {"P": 8, "K": 3}},
         "augmentation": [
             {"name": "resize", "params": {"height": 32, "width": 16}},
-            {"name": "flip"},
             {"name": "normalize"},
+            {"name": "flip"},
         ],
         "optimizer": {"name": "adam", "lr": 0.02},
         "train": {"epochs": 2, "seed": 0, "device": "cpu", "log_every": 1},

@@ -21,10 +21,10 @@ from reid_core.params.messages import read_params
 AUGMENTATION = [
     {"name": "resize", "params": {"height": 24, "width": 12}},
     {"name": "color_jitter"},
-    {"name": "flip"},
     {"name": "pad_crop", "params": {"padding": 3}},
     {"name": "normalize"},
     {"name": "random_erasing", "params": {"p": 0.8, "fill": "noise"}},
+    {"name": "flip"},
 ]
 
 
