@@ -20,7 +20,6 @@ from reid_core.params.entries import AugmentationEntry, ScheduleEntry
 from reid_core.params.messages import read_params
 from reid_core.params.schema import DataParams, DatasetEntry, EvaluationEntry, TrainParams
 
-
 STAGES = {"pil": "pictures", "tensor": "tensors", "batch": "batches"}
 """What the stages of image operations work on, in their order."""
 

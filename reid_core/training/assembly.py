@@ -10,10 +10,12 @@ import torch
 
 from reid_core.catalog import Catalog
 from reid_core.component import declared
-from reid_core.contracts import BatchSampler, Classes, Preprocessing
-from reid_core.data.loaders import EpochBatches, training_loader
+from reid_core.contracts import Classes, Preprocessing
+from reid_core.data.epoch_batches import EpochBatches, epoch_batches
 from reid_core.data.measured_preprocessing import MeasuredPreprocessing
+from reid_core.data.pipeline_checks import check_training_size
 from reid_core.data.training_images import TrainingImages
+from reid_core.data.training_loader import training_loader
 from reid_core.data.transforms import Pipeline
 from reid_core.errors import ReidError, name_list
 from reid_core.network.model import build_model
@@ -74,7 +76,8 @@ def build_training(
     Raises:
         ReidError: The sampler cannot serve the identities, or parts do not fit together.
     """
-    batches = EpochBatches(_sampler(params, images))
+    images.check_identities()
+    batches = epoch_batches(params.sampler, images, seed=params.train.seed)
     module, losses = build_module(
         params,
         catalog,
@@ -119,6 +122,7 @@ def check_on_meta(params: RunParams, catalog: Catalog) -> None:
             options do not go together.
     """
     height, width = Pipeline(params.augmentation, training=False).input_size()
+    check_training_size(params.augmentation, (height, width))
     with torch.device("meta"):
         module, _ = build_module(params, catalog, num_pids=2)
         module.eval()
@@ -167,31 +171,15 @@ def describe(training: Training, images: TrainingImages) -> list[str]:
     ]
 
 
-def _sampler(params: RunParams, images: TrainingImages) -> BatchSampler:
-    sampler: BatchSampler = params.sampler.build(
-        labels=images.labels,
-        camids=images.camids,
-        sources=images.sources,
-        seed=params.train.seed,
-        rank=0,
-        world_size=1,
-    )
-    return sampler
-
-
 def _check_batches(batches: EpochBatches, images: TrainingImages, losses: WeightedLosses) -> int:
     """Look at the first batch: return its size, and refuse one that a loss can learn nothing from.
 
     Raises:
-        ReidError: There is no batch, or a loss needs pairs and the batch has a single identity,
-            or none with two different images.
+        ReidError: A loss needs pairs, and the batch has a single identity or none with two
+            different images.
     """
     batches.set(0, 0)
-    first = next(iter(batches), None)
-    if first is None:
-        raise ReidError(
-            f"sampler: {len(images)} images make no batch; lower the batch size or P and K"
-        )
+    first = next(iter(batches))
     # A sampler may repeat an image; with itself it makes no pair.
     labels = images.labels[np.unique([index for _, index in first])]
     identities = len(np.unique(labels))

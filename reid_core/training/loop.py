@@ -18,7 +18,7 @@ from reid_core.contracts import (
     Term,
     parts_with,
 )
-from reid_core.data.loaders import EpochBatches
+from reid_core.data.epoch_batches import EpochBatches
 from reid_core.errors import ReidError, name_list
 from reid_core.network.model import ReIDModel
 from reid_core.params.schema import RunParams

@@ -603,15 +603,11 @@ STAGES = [("resize", "pictures"), ("normalize", "tensors"), ("flip", "batches")]
 
 @pytest.mark.parametrize("first", [1, 2])
 @pytest.mark.parametrize("place", ["augmentation", "data.streams.more.augmentation"])
-def test_operations_on_pictures_come_before_those_on_tensors_and_on_batches(
-    problems, place, first
-):
+def test_operations_on_pictures_come_before_those_on_tensors_and_on_batches(problems, place, first):
     (name, stage), earlier = STAGES[first], STAGES[:first]
     entries = [{"name": name}, *({"name": other} for other, _ in earlier), {"name": name}]
     stream = {"sources": [{"name": "synthetic_market"}], "sampler": {"name": "random"}}
-    found = problems(
-        f"data.streams.more={json.dumps(stream)}", f"{place}={json.dumps(entries)}"
-    )
+    found = problems(f"data.streams.more={json.dumps(stream)}", f"{place}={json.dumps(entries)}")
     assert found == [
         f"{place}.{i}.name: '{other}' works on {what} and must come before '{name}', which works "
         f"on {stage}"
