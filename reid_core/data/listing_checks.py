@@ -82,7 +82,7 @@ def _name_problems(listing: Listing) -> Iterator[str]:
                     f"{what} {shortened(repr(name))}: a name has letters, digits and '_', no digit "
                     "first, at most 64 in all"
                 )
-    for name in TAKEN & columns.keys():
+    for name in sorted(TAKEN & columns.keys()):
         yield f"column '{name}': there is another thing of that name; call it otherwise"
     for name, kind in listing.extras.items():
         if kind not in KINDS:

@@ -11,9 +11,11 @@ from PIL import Image
 
 from reid_core import ReidError
 from reid_core.contracts import ImageRecord, Listing
-from reid_core.data.loaders import EpochBatches, evaluation_loader, training_loader
+from reid_core.data.epoch_batches import epoch_batches
+from reid_core.data.loaders import evaluation_loader
 from reid_core.data.packing import pack
 from reid_core.data.training_images import TrainingImages
+from reid_core.data.training_loader import training_loader
 from reid_core.data.transforms import Pipeline
 from reid_core.params.entries import AugmentationEntry, SamplerEntry
 from reid_core.params.messages import read_params
@@ -67,16 +69,7 @@ def batches_of(catalog, images, seed=5):
     sampler = read_params(
         SamplerEntry, {"name": "class_balanced", "params": {"P": 3, "K": 2}}, catalog
     )
-    return EpochBatches(
-        sampler.build(
-            labels=images.labels,
-            camids=images.camids,
-            sources=images.sources,
-            seed=seed,
-            rank=0,
-            world_size=1,
-        )
-    )
+    return epoch_batches(sampler, images, seed=seed)
 
 
 def loaded(catalog, store, *, epochs=(0,), start=0, workers=0, seed=5):
@@ -202,7 +195,7 @@ def test_evaluation_sees_each_image_once_in_the_order_of_the_positions(catalog, 
 
 
 def test_evaluation_keeps_only_the_preprocessing(catalog):
-    names = [c.name for c, _ in pipeline_of(catalog, training=False).operations]
+    names = [o.origin.name for o in pipeline_of(catalog, training=False).operations]
     assert names == ["resize", "normalize"]
     assert pipeline_of(catalog, training=False).input_size() == (24, 12)
 
@@ -258,9 +251,29 @@ def test_junk_and_distractors_never_train(tmp_path):
 
 
 def test_one_identity_alone_is_an_error(tmp_path):
-    store = packed(tmp_path / "store", [record(0, "anna"), record(1, "anna")])
+    store = packed(tmp_path / "store", [record(0, "anna"), record(1, "anna"), record(2, None)])
+    images = TrainingImages.of([("test", store)])
     with pytest.raises(ReidError, match=r"only one identity to train on \(anna of test\); a netwo"):
-        TrainingImages.of([("test", store)])
+        images.check_identities()
+
+
+def test_images_without_identity_have_no_label(tmp_path):
+    people = [record(0, None), record(1, "b"), record(2, "a"), record(3, None), record(4, "b")]
+    one = packed(tmp_path / "one", people)
+    two = packed(tmp_path / "two", [record(5, None), record(6, "a")])
+    images = TrainingImages.of([("one", one), ("two", two)])
+    assert images.classes == (("one", "a"), ("one", "b"), ("two", "a"))
+    assert images.labels.tolist() == [-1, 1, 0, -1, 1, -1, 2]
+    images.check_identities()
+
+
+def test_no_identity_at_all_is_an_error_only_where_people_are_told_apart(catalog, tmp_path):
+    store = packed(tmp_path / "store", [record(i, None) for i in range(3)])
+    images = TrainingImages.of([("test", store)])
+    (batch,) = training_loader(images, pipeline_of(catalog), [[(0, 1), (0, 2)]], seed=0, workers=0)
+    assert batch.pids.tolist() == [-1, -1]
+    with pytest.raises(ReidError, match=r"no identity to train on: none of the 3 training images"):
+        images.check_identities()
 
 
 @pytest.mark.parametrize("records", [[record(0, split="query")], [record(0, junk=True)]])

@@ -33,6 +33,7 @@ from reid_core.data.store import Store
 from reid_core.discovery import load_catalog
 from reid_core.params.field_facts import path_names
 from reid_core.params.validation import check_dataset_entry
+from stores import overwrite
 
 SOURCE = {"name": "test", "params": {}}
 fork_is_fine_here = pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
@@ -457,18 +458,6 @@ def test_overwritten_images_are_an_error_and_no_traceback(tmp_path):
 def test_a_record_that_is_not_there_is_an_error(tmp_path):
     with pytest.raises(ReidError, match=r"record 5 is missing; pack the dataset again"):
         packed(tmp_path).read(5)
-
-
-def overwrite(store, position, data):
-    """Put other bytes into a packed store, keeping the file's size as the manifest has it."""
-    store.close()
-    path = str(store.path / "images.lmdb")
-    with lmdb.open(path, lock=False) as environment, environment.begin(write=True) as transaction:
-        transaction.put(position.to_bytes(8, "big"), data)
-    manifest = store.path / "manifest.json"
-    size = (store.path / "images.lmdb" / "data.mdb").stat().st_size
-    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "lmdb_bytes": size}))
-    return Store(store.path)
 
 
 def test_verify_finds_an_image_that_cannot_be_decoded(tmp_path):
