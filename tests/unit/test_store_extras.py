@@ -88,7 +88,7 @@ def test_all_problems_of_columns_and_identities_are_named():
     with pytest.raises(ReidError) as error:
         check_listing(Listing(records))
     assert str(error.value).splitlines() == [
-        "13 images cannot be used:",
+        "12 images cannot be used:",
         "  column 'two words': a name has letters, digits and '_', no digit first, at most 64 in "
         "all",
         "  column 'junk': there is another thing of that name; call it otherwise",
@@ -216,7 +216,7 @@ def test_verify_finds_extras_that_are_damaged_or_changed(tmp_path):
     changed = overwrite(store, 0, bytes(mask), "mask")
     with pytest.raises(ReidError, match="the content differs from what was packed"):
         verify(changed)
-    damaged = overwrite(store, 0, b"nothing", "mask")
+    damaged = overwrite(changed, 0, b"nothing", "mask")
     with pytest.raises(ReidError, match=r"train/0\.png: its 'mask' cannot be read as a mask"):
         verify(damaged)
     with pytest.raises(ReidError, match=r"'mask' of image '0\.png' cannot be decoded .*--verify"):
