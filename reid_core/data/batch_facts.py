@@ -32,6 +32,11 @@ class BatchFacts:
         self._sources = torch.from_numpy(images.sources)
         self._columns = {name: torch.from_numpy(codes) for name, codes in (columns or {}).items()}
 
+    @property
+    def labels(self) -> np.ndarray:
+        """Return the labels ``(N,)`` int64 that batches have now."""
+        return self._labels.numpy()
+
     def relabel(self, labels: np.ndarray) -> None:
         """Replace the labels ``(N,)`` int64; batches that are made from now on have them."""
         assert labels.shape == tuple(self._labels.shape)

@@ -103,6 +103,11 @@ class ViewsLoader:
         """Return the number of batches of a whole epoch."""
         return len(self._loader)
 
+    @property
+    def labels(self) -> np.ndarray:
+        """Return the labels ``(N,)`` int64 that batches have now."""
+        return self._facts.labels
+
     def relabel(self, labels: np.ndarray) -> None:
         """Give the images other labels ``(N,)`` int64; the next batch has them."""
         self._facts.relabel(labels)
@@ -127,6 +132,11 @@ class TrainingLoader:
     def __len__(self) -> int:
         """Return the number of batches of a whole epoch."""
         return len(self._views)
+
+    @property
+    def labels(self) -> np.ndarray:
+        """Return the labels ``(N,)`` int64 that batches have now."""
+        return self._views.labels
 
     def relabel(self, labels: np.ndarray) -> None:
         """Give the images other labels ``(N,)`` int64; the next batch has them."""

@@ -254,7 +254,7 @@ def test_a_training_image_of_another_size_is_refused_and_the_operation_named(ent
     assert size == (24, 12)
     with pytest.raises(
         ReidError,
-        match="^augmentation: images of the training are 30 x 12 pixels high and wide, those of "
+        match=r"^augmentation: images of the training are 30 x 12 pixels high and wide, those of "
         "evaluation 24 x 12; 'bigger' changes their size; both must be the same",
     ):
         check_training_size(entries, size)
@@ -263,7 +263,7 @@ def test_a_training_image_of_another_size_is_refused_and_the_operation_named(ent
 
 def test_without_an_operation_to_blame_both_sizes_are_named(entries_of):
     entries = entries_of([RESIZE])
-    with pytest.raises(ReidError, match="here: .* 24 x 12 .* 48 x 12; both must be the same"):
+    with pytest.raises(ReidError, match=r"here: .* 24 x 12 .* 48 x 12; both must be the same"):
         check_training_size(entries, (48, 12), "here")
 
 
