@@ -56,6 +56,6 @@ def check_training_size(
     cause = f"'{changes[-1]}' changes their size; " if changes else ""
     raise ReidError(
         f"{place}: images of the training are {sizes[-1][0]} x {sizes[-1][1]} pixels high and "
-        f"wide, those of evaluation {size[0]} x {size[1]}; {cause}both must be the same: end with "
-        "the size that 'resize' makes"
+        f"wide, those of evaluation {size[0]} x {size[1]}; {cause}both must be the same: "
+        "resize in both alike, and let no augmentation change the size"
     )

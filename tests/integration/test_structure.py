@@ -442,7 +442,7 @@ DEFAULTS = {
 """(module, name) where the core names a component because it is a documented default."""
 
 ADVICE = {
-    ("reid_core.data.loaders", "resize"): "advice in a message",
+    ("reid_core.data.transforms", "resize"): "advice in a message",
     ("reid_core.evaluation.rehearsal", "softmax"): "advice in a message",
     ("reid_core.features.extraction", "softmax"): "advice in a message",
     ("reid_core.training.assembly", "class_balanced"): "advice in a message",
