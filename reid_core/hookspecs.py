@@ -71,10 +71,12 @@ def reid_loss() -> list[LossComponent]:  # type: ignore[empty-body]
 def reid_sampler() -> list[SamplerComponent]:  # type: ignore[empty-body]
     """Orders of training images.
 
-    ``build(params, *, labels, camids, sources, seed, rank, world_size) -> BatchSampler``: a
-    constant ``len`` and an iterator over lists of ``(epoch, index)``, which depends on (seed,
-    epoch, rank) alone. ``labels``, ``camids`` and ``sources`` are int64 arrays with one entry per
-    training image. Batch sizes in params are global: a rank yields its share.
+    ``build(params, *, labels, camids, sources, columns, seed, rank, world_size) ->
+    BatchSampler``: a constant ``len`` and an iterator over lists of ``(epoch, index)``, which
+    depends on (seed, epoch, rank) alone. ``labels``, ``camids`` and ``sources`` are int64 arrays
+    with one entry per training image; a label of -1 is an image without identity. ``columns`` has
+    what the component names in ``columns``, as the datasets have it: int64 (-1 unknown) or strings
+    (``""`` unknown). Batch sizes in params are global: a rank yields its share.
     """
 
 
@@ -112,8 +114,9 @@ def reid_postprocess() -> list[PostprocessComponent]:  # type: ignore[empty-body
 def reid_dataset() -> list[Component]:  # type: ignore[empty-body]
     """Sources of images.
 
-    ``build(params) -> Listing``: the records of every image and the published statistics
-    that they are checked against.
+    ``build(params) -> Listing``: the records of every image, what the extras beside them are, and
+    the published statistics that they are checked against. What it lists is checked and packed
+    once; functions among its sources are called then.
     """
 
 
@@ -121,7 +124,8 @@ def reid_dataset() -> list[Component]:  # type: ignore[empty-body]
 def reid_augmentation() -> list[AugmentationComponent]:  # type: ignore[empty-body]
     """Image operations.
 
-    ``build(params) -> Augmentation``, called with (image, rng) for the new image. ``rng`` is a
+    ``build(params) -> Augmentation``, called with (image, rng) for the new image, or with (sample,
+    rng) for the new sample where the component declares ``extras="moves"``. ``rng`` is a
     ``numpy.random.Generator`` that depends on (seed, epoch, index), at the stage ``batch`` a list
     of them; preprocessing, which is what has a ``use`` other than ``"train"``, must not use it.
     What is built must survive pickling: loader processes receive it.

@@ -46,8 +46,8 @@ def tiny_params(tmp_path):
         "sampler": {"name": "class_balanced", "params": {"P": 3, "K": 2}},
         "augmentation": [
             {"name": "resize", "params": {"height": 32, "width": 16}},
-            {"name": "flip"},
             {"name": "normalize"},
+            {"name": "flip"},
         ],
         "optimizer": {"name": "adam", "lr": 0.001},
         "train": {"epochs": 2, "seed": 0, "device": "cpu"},
@@ -130,6 +130,7 @@ def training_of():
     import numpy as np
 
     from reid_core.boundary import Origin
+    from reid_core.data.streams import Streams
     from reid_core.training.freezing import Freezing
     from reid_core.training.state import Training, TrainState
 
@@ -149,6 +150,7 @@ def training_of():
             "device": optimizer.param_groups[0]["params"][0].device,
             "freezing": Freezing([], module),
             "images": None,
+            "streams": Streams([]),
             "classes": (),
             "labels": np.zeros(0, np.int64),
             "builder": None,

@@ -51,10 +51,10 @@ PARAMS: dict[str, Any] = {
     "sampler": {"name": "class_balanced", "params": {"P": 4, "K": 2}},
     "augmentation": [
         {"name": "resize", "params": {"height": 32, "width": 16}},
-        {"name": "flip"},
         {"name": "pad_crop", "params": {"padding": 2}},
         {"name": "normalize"},
         {"name": "random_erasing"},
+        {"name": "flip"},
     ],
     "optimizer": {"name": "sgd", "lr": 0.05},
     "schedule": {"name": "cosine"},

@@ -6,10 +6,12 @@ import json
 from pathlib import Path
 
 from reid_core.console import progress_bar, say
-from reid_core.contracts import Listing
-from reid_core.data.packing import fingerprint, pack, published_differences
+from reid_core.contracts import ImageRecord, Listing
+from reid_core.data.fingerprints import fingerprint
+from reid_core.data.listing_checks import published_differences
+from reid_core.data.packing import pack
 from reid_core.data.store import Store
-from reid_core.errors import ReidError
+from reid_core.errors import ReidError, name_list
 from reid_core.files import user_path
 from reid_core.params.field_facts import path_names
 from reid_core.params.schema import DatasetEntry
@@ -47,7 +49,7 @@ class Stores:
             store = self._opened(place)
             self._check_source(store, entry)
             return store
-        listing: Listing = entry.build()
+        listing = _listing(entry)
         mark = fingerprint(
             name,
             entry.params.model_dump(mode="json"),
@@ -102,9 +104,24 @@ class Stores:
             "params": entry.params.model_dump(mode="json"),
         }
         with progress_bar(f"packing {entry.label}") as tick:
-            store = pack(listing, target, source, tick)
+            store = pack(listing, target, source, tick, entry.origin)
         say(f"packed {entry.label}: {len(store)} images into {target}")
         for split, numbers in store.index.statistics().items():
             say("  " + split + ": " + ", ".join(f"{n} {what}" for what, n in numbers.items() if n))
         for difference in published_differences(listing):
             say(f"  differs from the published dataset: {difference}")
+
+
+def _listing(entry: DatasetEntry) -> Listing:
+    """Return what a dataset lists.
+
+    Raises:
+        ReidError: It cannot be read, or its plugin returns something else.
+    """
+    listing = entry.build()
+    if not isinstance(listing, Listing):
+        raise entry.origin.fault(f"returned a {type(listing).__name__}; expected a Listing")
+    others = {type(r).__name__ for r in listing.records if not isinstance(r, ImageRecord)}
+    if others:
+        raise entry.origin.fault(f"lists {name_list(others)}; expected ImageRecords alone")
+    return listing

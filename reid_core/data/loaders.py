@@ -1,4 +1,4 @@
-"""From stores to batches: loader processes whose randomness, errors and memory are controlled."""
+"""Loader processes whose randomness, errors and memory are controlled; images for evaluation."""
 
 from __future__ import annotations
 
@@ -7,29 +7,25 @@ import functools
 import multiprocessing
 import os
 import signal
-from collections import Counter
 from collections.abc import Callable, Iterator
 from multiprocessing import resource_tracker
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from reid_core.contracts import Batch, BatchSampler
+from reid_core.boundary import traceback_text
+from reid_core.contracts import Sample
 from reid_core.data.store import Store
-from reid_core.data.training_images import TrainingImages
 from reid_core.data.transforms import Pipeline
 from reid_core.errors import ReidError
-
-Key = tuple[int, int]
-"""What a sampler yields per image: (epoch, index)."""
 
 Item = TypeVar("Item")
 
 
-def _handing_errors_over(
+def handing_errors_over(
     load: Callable[[Any, Any], Item],
 ) -> Callable[[Any, Any], Item | ReidError]:
     """Return an error instead of raising it: the loader would wrap it in a worker's traceback."""
@@ -39,7 +35,9 @@ def _handing_errors_over(
         try:
             return load(dataset, keys)
         except ReidError as error:
-            return error
+            # What it was caused by would not come along.
+            text = traceback_text(error)
+            return ReidError(f"{error}\n{text}") if text else error
 
     return load_or_error
 
@@ -69,33 +67,6 @@ class Loader(Generic[Item]):
             yield item
 
 
-class _TrainingSet(Dataset[Any]):
-    """Reads and augments training images; the loader asks for one batch of keys at a time."""
-
-    def __init__(self, images: TrainingImages, pipeline: Pipeline, seed: int) -> None:
-        self.images, self.pipeline, self.seed = images, pipeline, seed
-
-    @_handing_errors_over
-    def __getitems__(self, keys: list[Key]) -> Batch:
-        repeats: Counter[Key] = Counter()
-        tensors = []
-        for key in keys:
-            epoch, index = key
-            # An image that stands twice in a batch gets two different augmentations.
-            rng = np.random.default_rng([self.seed, epoch, index, repeats[key]])
-            repeats[key] += 1
-            _, store = self.images.stores[self.images.sources[index]]
-            tensors.append(self.pipeline(store.image(int(self.images.positions[index])), rng))
-        at = np.array([index for _, index in keys])
-        return Batch(
-            images=_stack(tensors),
-            pids=torch.from_numpy(self.images.labels[at]),
-            camids=torch.from_numpy(self.images.camids[at]),
-            source=torch.from_numpy(self.images.sources[at]),
-            index=torch.from_numpy(at),
-        )
-
-
 class _EvaluationSet(Dataset[Any]):
     """Reads and preprocesses images of a store; no randomness."""
 
@@ -105,47 +76,17 @@ class _EvaluationSet(Dataset[Any]):
     def __len__(self) -> int:
         return len(self.positions)
 
-    @_handing_errors_over
+    @handing_errors_over
     def __getitems__(self, keys: list[int]) -> Tensor:
-        rng = np.random.default_rng(0)
-        return _stack([self.pipeline(self.store.image(int(self.positions[k])), rng) for k in keys])
-
-
-class EpochBatches:
-    """The batches of one epoch from a given position on, so that a resumed run skips fast."""
-
-    def __init__(self, sampler: BatchSampler) -> None:
-        """Wrap a sampler plugin's batch sampler."""
-        self.sampler = sampler
-        self.start = 0
-
-    def set(self, epoch: int, start: int) -> None:
-        """Choose the epoch and the first batch to yield."""
-        self.sampler.set_epoch(epoch)
-        self.start = start
-
-    def __len__(self) -> int:
-        """Return the number of batches of a whole epoch."""
-        return len(self.sampler)
-
-    def __iter__(self) -> Iterator[list[Key]]:
-        """Yield the keys of each batch, leaving out those before the start."""
-        for position, keys in enumerate(self.sampler):
-            if position >= self.start:
-                yield keys
-
-
-def training_loader(
-    images: TrainingImages, pipeline: Pipeline, batches: EpochBatches, *, seed: int, workers: int
-) -> Loader[Batch]:
-    """Return a loader of batches; its order and augmentations depend on the keys alone."""
-    loader = DataLoader(
-        _TrainingSet(images, pipeline, seed),
-        batch_sampler=cast(Any, batches),
-        collate_fn=_as_it_is,
-        **_worker_options(workers, persistent=True),
-    )
-    return Loader(loader)
+        positions = [int(self.positions[key]) for key in keys]
+        names = [str(self.store.index.name[position]) for position in positions]
+        rng = np.random.default_rng(0)  # nobody draws from it
+        samples = [
+            self.pipeline.single(Sample(self.store.image(position)), rng, name)
+            for position, name in zip(positions, names, strict=True)
+        ]
+        images: Tensor = self.pipeline.batch(samples, [rng] * len(keys), names).image
+        return images
 
 
 def evaluation_loader(
@@ -155,13 +96,13 @@ def evaluation_loader(
     loader = DataLoader(
         _EvaluationSet(store, positions, pipeline),
         batch_size=batch_size,
-        collate_fn=_as_it_is,
-        **_worker_options(workers, persistent=False),
+        collate_fn=as_it_is,
+        **worker_options(workers, persistent=False),
     )
     return Loader(loader)
 
 
-def _worker_options(workers: int, *, persistent: bool) -> dict[str, Any]:
+def worker_options(workers: int, *, persistent: bool) -> dict[str, Any]:
     """Return the loader options that keep randomness, processes and memory under control."""
     workers = min(workers, os.cpu_count() or 1)  # more would only wait for each other
     options: dict[str, Any] = {
@@ -201,15 +142,6 @@ def _deaf_children() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _as_it_is(batch: Any) -> Any:
+def as_it_is(batch: Any) -> Any:
+    """Return what a data set has made of its keys: it is a batch already."""
     return batch
-
-
-def _stack(tensors: list[Tensor]) -> Tensor:
-    shapes = {tuple(t.shape) for t in tensors}
-    if len(shapes) > 1:
-        raise ReidError(
-            f"augmentation: images of one batch differ in size: {sorted(shapes)}; "
-            "put 'resize' first"
-        )
-    return torch.stack(tensors)

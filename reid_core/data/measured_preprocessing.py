@@ -41,7 +41,7 @@ class MeasuredPreprocessing:
         rng = np.random.default_rng(0)
         seen = [pipeline(Image.new("RGB", (64, 128), colour), rng) for colour in COLOURS]
         height, width = seen[0].shape[1:]
-        used = [component.name for component, _ in pipeline.operations]
+        used = [operation.origin.name for operation in pipeline.operations]
         return cls(
             height,
             width,

@@ -1,15 +1,16 @@
 """The image store: an LMDB of encoded images, an index of arrays and a manifest.
 
 A store is a directory with ``images.lmdb`` (key: 8-byte big-endian record number, value: the
-image file's bytes as they came), ``index.npz`` (arrays, no pickle) and ``manifest.json``.
+image file's bytes as they came; an extra of the image has its name behind the number),
+``index.npz`` (arrays, no pickle) and ``manifest.json``.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
@@ -19,15 +20,23 @@ import numpy as np
 from PIL import Image
 
 from reid_core.data.decoding import UNREADABLE, decode
-from reid_core.errors import ReidError
+from reid_core.data.extras import decode_extra
+from reid_core.errors import ReidError, name_list
 from reid_core.files import DAMAGED
 
-FORMAT = 1
+FORMAT = 2
 """Version of the store's layout; another version is refused."""
 
 _environments: WeakValueDictionary[tuple[int, str], lmdb.Environment] = WeakValueDictionary()
 """Open files by (process, path). The one global of the core: LMDB itself allows a process one
 environment per file, so stores of one path must share it."""
+
+
+FACTS = ("name", "split", "pid", "camid", "junk", "distractor")
+"""What an index says of every image of every dataset."""
+
+COLUMN, EXTRA = "column.", "extra."
+"""Beginnings of the names of further arrays in ``index.npz``."""
 
 
 @dataclass(frozen=True)
@@ -37,10 +46,12 @@ class Index:
     Attributes:
         name: Path relative to the dataset's root.
         split: ``train``, ``val``, ``query``, ``gallery``, ``multi_query`` or ``extra``.
-        pid: Identity as the dataset spells it.
+        pid: Identity as the dataset spells it; ``""``: not known.
         camid: int64, -1 unknown.
         junk: bool, never counted.
         distractor: bool, never a right answer.
+        columns: Further facts by name, int64 or strings; -1 and ``""`` unknown.
+        extras: By name, bool: which images have this extra.
     """
 
     name: np.ndarray
@@ -49,6 +60,29 @@ class Index:
     camid: np.ndarray
     junk: np.ndarray
     distractor: np.ndarray
+    columns: Mapping[str, np.ndarray] = field(default_factory=dict)
+    extras: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    @classmethod
+    def of_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Index:
+        """Make an index of the arrays that ``arrays`` has returned.
+
+        Raises:
+            KeyError: One is missing.
+            ValueError: They are of different lengths.
+        """
+        found = {name: arrays[name] for name in arrays}
+        if len({len(array) for array in found.values()}) > 1:
+            raise ValueError("its arrays are of different lengths")
+        facts: dict[str, Any] = {name: found[name] for name in FACTS}
+        return cls(**facts, columns=_below(COLUMN, found), extras=_below(EXTRA, found))
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return every array by its name in ``index.npz``, always in one order."""
+        facts = {name: getattr(self, name) for name in FACTS}
+        columns = {COLUMN + name: self.columns[name] for name in sorted(self.columns)}
+        extras = {EXTRA + name: self.extras[name] for name in sorted(self.extras)}
+        return {**facts, **columns, **extras}
 
     def __len__(self) -> int:
         """Return N."""
@@ -61,15 +95,18 @@ class Index:
     def statistics(self) -> dict[str, dict[str, int]]:
         """Return per split the numbers of images, identities, cameras, junk, distractors.
 
-        Junk and distractors are images, and are not counted as identities.
+        Junk and distractors are images, and are not counted as identities. Of the others, those
+        without identity are ``"unidentified"``.
         """
         result = {}
         for split in dict.fromkeys(self.split.tolist()):
             at = self.positions(split)
             real = at[~(self.junk[at] | self.distractor[at])]
+            known = self.pid[real] != ""
             result[split] = {
                 "images": len(at),
-                "identities": len(np.unique(self.pid[real])),
+                "identities": len(np.unique(self.pid[real][known])),
+                "unidentified": int((~known).sum()),
                 "cameras": len(np.unique(self.camid[at][self.camid[at] >= 0])),
                 "junk": int(self.junk[at].sum()),
                 "distractors": int(self.distractor[at].sum()),
@@ -107,8 +144,8 @@ class Store:
         """Leave the open environment behind: every process opens its own."""
         return {**self.__dict__, "_environment": None, "_process": -1}
 
-    def read(self, position: int) -> bytes:
-        """Return the encoded bytes of one image.
+    def read(self, position: int, extra: str = "") -> bytes:
+        """Return the encoded bytes of one image, or of one of its extras.
 
         Raises:
             ReidError: The record is missing: the store is damaged.
@@ -119,13 +156,14 @@ class Store:
                 self._environment = open_images(self.path)
                 self._process = os.getpid()
             with self._environment.begin(buffers=False) as transaction:
-                value = transaction.get(record_key(position))
+                value = transaction.get(record_key(position, extra))
         except lmdb.Error as error:
             raise ReidError(
                 f"{self.path}: images.lmdb is damaged ({error}); pack the dataset again"
             ) from None
         if value is None:
-            raise ReidError(f"{self.path}: record {position} is missing; pack the dataset again")
+            what = f"'{extra}' of record {position}" if extra else f"record {position}"
+            raise ReidError(f"{self.path}: {what} is missing; pack the dataset again")
         return bytes(value)
 
     def image(self, position: int) -> Image.Image:
@@ -137,16 +175,41 @@ class Store:
         try:
             return decode(self.read(position))
         except UNREADABLE as error:
-            raise ReidError(
-                f"{self.path}: image '{self.index.name[position]}' cannot be decoded ({error}); "
-                "run reid pack --verify, and pack the dataset again"
-            ) from error
+            raise self._undecodable(f"image '{self.index.name[position]}'", error) from error
 
-    def images(self) -> Iterator[tuple[str, bytes]]:
-        """Yield (split/name, bytes) of every image in order."""
-        for position in range(len(self)):
-            name = f"{self.index.split[position]}/{self.index.name[position]}"
-            yield name, self.read(position)
+    def extra(self, position: int, name: str) -> Image.Image | str:
+        """Return what is packed beside one image: a mask of mode ``L``, or a text.
+
+        Raises:
+            ReidError: The image has no such extra, or it cannot be decoded; the message names
+                both.
+        """
+        there = [extra for extra, has in self.index.extras.items() if has[position]]
+        image = self.index.name[position]
+        if name not in there:
+            raise ReidError(
+                f"{self.path}: image '{image}' has no '{name}' beside it (it has: "
+                f"{name_list(there)}); leave out what reads it, or pack data that have it"
+            )
+        try:
+            return decode_extra(self.read(position, name), self.extra_kinds[name])
+        except UNREADABLE as error:
+            raise self._undecodable(f"'{name}' of image '{image}'", error) from error
+
+    def _undecodable(self, what: str, error: Exception) -> ReidError:
+        return ReidError(
+            f"{self.path}: {what} cannot be decoded ({error}); run reid pack --verify, and pack "
+            "the dataset again"
+        )
+
+    def label(self, position: int) -> str:
+        """Return ``split/name`` of an image."""
+        return f"{self.index.split[position]}/{self.index.name[position]}"
+
+    @property
+    def extra_kinds(self) -> dict[str, str]:
+        """Return what the extras are, by name: ``"mask"`` or ``"text"``."""
+        return dict(self.manifest["extras"])
 
     @property
     def content_hash(self) -> str:
@@ -158,9 +221,9 @@ class Store:
         self._environment = None
 
 
-def record_key(position: int) -> bytes:
-    """Return the LMDB key of a record number."""
-    return position.to_bytes(8, "big")
+def record_key(position: int, extra: str = "") -> bytes:
+    """Return the LMDB key of an image by its record number, or of one of its extras."""
+    return position.to_bytes(8, "big") + extra.encode()
 
 
 def open_images(path: Path) -> lmdb.Environment:
@@ -184,6 +247,7 @@ def _read_manifest(path: Path) -> dict[str, Any]:
         version = manifest["format"]
         if version == FORMAT:
             _ = manifest["source"]["name"], manifest["content_hash"], manifest["lmdb_bytes"]
+            _ = dict(manifest["extras"])
     except (OSError, ValueError, KeyError, TypeError):
         raise ReidError(
             f"{path}: not a store of reid-core: manifest.json is missing or broken"
@@ -199,7 +263,7 @@ def _read_manifest(path: Path) -> dict[str, Any]:
 def _read_index(path: Path, manifest: dict[str, Any]) -> Index:
     try:
         with (path / "index.npz").open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            index = Index(**{f.name: arrays[f.name] for f in fields(Index)})
+            index = Index.of_arrays(arrays)
     except DAMAGED as error:
         raise ReidError(
             f"{path}: index.npz is missing or damaged ({error}); pack the dataset again"
@@ -210,6 +274,11 @@ def _read_index(path: Path, manifest: dict[str, Any]) -> Index:
             "pack the dataset again"
         )
     return index
+
+
+def _below(beginning: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return the arrays whose names begin so, by the rest of their names."""
+    return {n.removeprefix(beginning): a for n, a in arrays.items() if n.startswith(beginning)}
 
 
 def _check_size(path: Path, manifest: dict[str, Any]) -> None:

@@ -89,11 +89,12 @@ class Scorer:
         train = {entry.label: entry for entry in self.params.data.train}
         first = next(iter(self.targets.entries))
         used = train.keys() | {entry.target or first for entry in self.params.evaluation}
-        return {
+        scored = {
             name: self.targets.stores.open(entry).content_hash
             for name, entry in (train | self.targets.entries).items()
             if name in used
         }
+        return scored | self.training.streams.content_hashes()
 
     def _run(self, extractor: Extract, entries: Sequence[EvaluationEntry]) -> list[Evaluated]:
         return evaluate(entries, list(self.targets.entries), extractor, str(self.model.device))

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from reid_core.data.column_codes import ColumnCodes
 from reid_core.evaluation.build_evaluator import build_evaluator
 from reid_core.evaluation.targets import Targets
 from reid_core.features.extraction import ModelUnderTest
-from reid_core.features.side_codes import side_codes
 from reid_core.params.schema import EvaluationEntry
 
 
@@ -32,9 +32,9 @@ def unknown_side_lines(
         name = entry.target or next(iter(targets.entries))
         splits.setdefault(name, set()).update(build_evaluator(entry).splits)
     for name, used in splits.items():
-        index, label = targets.store(name).index, targets.entries[name].label
-        at = np.flatnonzero(np.isin(index.split, sorted(used)))
-        for column, numbers in side_codes(model.side_values, label, index, at).items():
+        store, label = targets.store(name), targets.entries[name].label
+        at = np.flatnonzero(np.isin(store.index.split, sorted(used)))
+        for column, numbers in ColumnCodes(model.side_values).of_store(label, store, at).items():
             yield (
                 f"target '{name}': the network looks at '{column}', which is unknown to it in "
                 f"{int((numbers < 0).sum())} of {len(at)} images"

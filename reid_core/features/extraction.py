@@ -12,12 +12,12 @@ from torch import Tensor, nn
 
 from reid_core.console import progress_bar
 from reid_core.contracts import Classes, Features, ModelOutput, SideValues
+from reid_core.data.column_codes import ColumnCodes
 from reid_core.data.loaders import evaluation_loader
 from reid_core.data.store import Store
 from reid_core.data.transforms import Pipeline
 from reid_core.errors import ReidError, name_list
 from reid_core.features.averaging import averaged, averaging_facts
-from reid_core.features.side_codes import side_codes
 from reid_core.params.schema import ExtractionParams
 
 Side = Mapping[str, Tensor]
@@ -91,7 +91,7 @@ def extract(
     if len(positions) == 0:
         there = ", ".join(store.index.statistics())
         raise ReidError(f"{store.path}: no images in split '{split}' (splits: {there})")
-    side = side_codes(model.side_values, label, store.index, positions)
+    side = ColumnCodes(model.side_values).of_store(label, store, positions)
     values = _values(model, store, positions, side, set(outputs), f"features of {split}")
     facts = {**meta, "model": model.name, **averaging_facts(model.extraction)}
     return labelled(store, split, values, classes=classes, meta=facts, at=positions)

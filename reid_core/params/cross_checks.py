@@ -18,7 +18,10 @@ from reid_core.component import (
 from reid_core.errors import ReidError, did_you_mean
 from reid_core.params.entries import AugmentationEntry, ScheduleEntry
 from reid_core.params.messages import read_params
-from reid_core.params.schema import DataParams, EvaluationEntry, TrainParams
+from reid_core.params.schema import DataParams, DatasetEntry, EvaluationEntry, TrainParams
+
+STAGES = {"pil": "pictures", "tensor": "tensors", "batch": "batches"}
+"""What the stages of image operations work on, in their order."""
 
 
 def run_cross_checks(sections: Mapping[str, Any], catalog: Catalog) -> Iterator[str]:
@@ -27,18 +30,13 @@ def run_cross_checks(sections: Mapping[str, Any], catalog: Catalog) -> Iterator[
     if "data" in sections:
         data: DataParams = sections["data"]
         labels = [entry.label for entry in data.train]
-        for label in sorted({label for label in labels if labels.count(label) > 1}):
-            yield f"data.train: two datasets are called '{label}'; give each its own 'alias'"
+        yield from _label_checks(data.train, "data.train")
+        for name, stream in data.streams.items():
+            place = f"data.streams.{name}"
+            yield from _label_checks(stream.sources, f"{place}.sources")
+            yield from _stage_checks(stream.augmentation or [], f"{place}.augmentation", catalog)
         yield from _target_checks(sections.get("evaluation", []), list(data.targets) or labels)
-    last_on_tensors = ""
-    for i, entry in enumerate(sections.get("augmentation", [])):
-        stage = _stage(catalog, entry)
-        if stage == "pil" and last_on_tensors:
-            yield (
-                f"augmentation.{i}.name: '{entry.bare_name}' works on pictures and "
-                f"must come before '{last_on_tensors}', which works on tensors"
-            )
-        last_on_tensors = entry.bare_name if stage == "tensor" else last_on_tensors
+    yield from _stage_checks(sections.get("augmentation", []), "augmentation", catalog)
     if {"loss", "objective"} <= sections.keys():
         yield from _loss_checks(sections, catalog)
     if {"schedule", "train", "evaluation"} <= sections.keys():
@@ -53,6 +51,31 @@ def eval_cross_checks(sections: Mapping[str, Any], catalog: Catalog) -> Iterator
         yield "evaluation: no evaluator is named; add one, or leave 'evaluation' out"
     if targets and sections.get("features") is None:
         yield from _target_checks(evaluation or [], list(targets))
+
+
+def _label_checks(entries: Iterable[DatasetEntry], place: str) -> Iterator[str]:
+    """Yield names that several of some datasets have."""
+    labels = [entry.label for entry in entries]
+    for label in sorted({label for label in labels if labels.count(label) > 1}):
+        yield f"{place}: two datasets are called '{label}'; give each its own 'alias'"
+
+
+def _stage_checks(
+    entries: Iterable[AugmentationEntry], place: str, catalog: Catalog
+) -> Iterator[str]:
+    """Yield operations that stand behind one of a later stage."""
+    last, last_stage = "", ""
+    for i, entry in enumerate(entries):
+        stage = _stage(catalog, entry)
+        if stage not in STAGES:
+            continue  # it has been reported
+        if last_stage and list(STAGES).index(stage) < list(STAGES).index(last_stage):
+            yield (
+                f"{place}.{i}.name: '{entry.bare_name}' works on {STAGES[stage]} and must come "
+                f"before '{last}', which works on {STAGES[last_stage]}"
+            )
+        else:
+            last, last_stage = entry.bare_name, stage
 
 
 def _target_checks(evaluation: Iterable[EvaluationEntry], targets: list[str]) -> Iterator[str]:

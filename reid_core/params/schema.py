@@ -76,6 +76,26 @@ class DatasetEntry(Entry[Component]):
         return self.alias or self.bare_name
 
 
+class StreamParams(Params):
+    """A further batch in every training step, which objectives read as ``Step.streams``."""
+
+    sources: list[DatasetEntry] = Field(min_length=1, description="Datasets of its images.")
+    split: Literal["train", "val", "query", "gallery", "multi_query", "extra"] = Field(
+        default="train", description="Which split of theirs."
+    )
+    sampler: SamplerEntry = Field(
+        description="Order of its images, and how many make a batch; its epochs are its own."
+    )
+    augmentation: Annotated[list[AugmentationEntry], Field(min_length=1)] | None = Field(
+        default=None,
+        description="Image operations in order, to the same size; default: those of the run.",
+    )
+    views: Positive = Field(
+        default=1,
+        description="Batches of the same images that are augmented differently (>= 1).",
+    )
+
+
 class DataParams(Params):
     """Images: what to train on, what to score on."""
 
@@ -85,10 +105,14 @@ class DataParams(Params):
         description="Datasets to score on by name; default: the train datasets.",
         json_schema_extra=FREE_UNTIL_SCORED,
     )
+    streams: dict[FileName, StreamParams] = Field(
+        default={}, description="Further batches of every training step, by name."
+    )
     workers: int = Field(
         default=0,
         ge=0,
-        description="Loader processes, at most one per core; 0 loads in the main one.",
+        description="Loader processes, at most one per core, for each stream as well; 0 loads in "
+        "the main one.",
         json_schema_extra=FREE,
     )
     batch_size: Positive = Field(

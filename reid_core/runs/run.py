@@ -147,7 +147,7 @@ class Run:
     def _save_weights(self, path: Path) -> None:
         training = self.training
         model, size = training.module.model, self.scorer.model.pipeline.input_size()
-        classes, hashes = training.classes, training.images.content_hashes()
+        classes, hashes = training.classes, training.content_hashes()
         metadata = weights_metadata(self.params, model, size, classes, hashes)
         save_weights(path, model, metadata)
 

@@ -95,7 +95,7 @@ def resume_train(
         directory.remove_leftovers()
         check_same_past(directory, read_json(directory.params), params, catalog)
         training, scorer, callbacks = _prepare(params, catalog)
-        check_same_data(directory, training.images.content_hashes())
+        check_same_data(directory, training.content_hashes())
         log_bytes = 0
         if is_begun := directory.checkpoint.is_file():
             checkpoint = read_checkpoint(directory.checkpoint)
@@ -121,7 +121,7 @@ def _prepare(params: RunParams, catalog: Catalog) -> tuple[Training, Scorer, Cal
     _seed(params.train.seed, deterministic=params.train.deterministic)
     stores = Stores(user_path(params.working_dir))
     images = TrainingImages.of([(entry.label, stores.open(entry)) for entry in params.data.train])
-    training = build_training(params, catalog, images, device)
+    training = build_training(params, catalog, images, stores, device)
     return training, Scorer(training, stores), Callbacks(params.callback, len(images))
 
 

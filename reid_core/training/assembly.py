@@ -8,44 +8,61 @@ import numpy as np
 import torch
 
 from reid_core.catalog import Catalog
-from reid_core.component import declared
-from reid_core.contracts import BatchSampler, SideValues
-from reid_core.data.loaders import EpochBatches, training_loader
+from reid_core.component import LossComponent, ObjectiveComponent, declared
+from reid_core.contracts import SideValues
+from reid_core.data.column_codes import ColumnCodes
+from reid_core.data.dataset_stores import Stores
+from reid_core.data.epoch_batches import EpochBatches, epoch_batches
 from reid_core.data.measured_preprocessing import MeasuredPreprocessing
+from reid_core.data.pipeline_checks import check_extras, check_training_size
+from reid_core.data.streams import Streams
 from reid_core.data.training_images import TrainingImages
+from reid_core.data.training_loader import training_loader
 from reid_core.data.transforms import Pipeline
 from reid_core.errors import ReidError, name_list
 from reid_core.network.side import side_columns, values_for_shapes
 from reid_core.network.trial_runs import run_on_shapes
+from reid_core.params.entries import Entry
 from reid_core.params.schema import RunParams
 from reid_core.training.build_module import ModuleBuilder
 from reid_core.training.freezing import Freezing
 from reid_core.training.parameter_groups import build_optimizer, group_table, parameter_groups
 from reid_core.training.state import Training, TrainState
-from reid_core.training.steps import (
-    NoImages,
-    StepsOfEpoch,
-    built_sampler,
-    check_first_batch,
-)
+from reid_core.training.steps import StepsOfEpoch, check_first_batch
 from reid_core.training.trials import try_losses, try_schedule
 
 
 def build_training(
-    params: RunParams, catalog: Catalog, images: TrainingImages, device: torch.device
+    params: RunParams,
+    catalog: Catalog,
+    images: TrainingImages,
+    stores: Stores,
+    device: torch.device,
 ) -> Training:
     """Build everything that a training needs; it stands before its first step.
 
+    Args:
+        params: Resolved params.
+        catalog: Offers the components of trained models that an objective opens.
+        images: What is trained on.
+        stores: Open the data of streams.
+        device: Where to train.
+
     Raises:
-        ReidError: The sampler cannot serve the identities, or parts do not fit together.
+        ReidError: The sampler cannot serve the identities, data lack what a part reads, or parts
+            do not fit together.
     """
-    labels, steps = images.labels, params.train.steps_per_epoch
-    kept = np.flatnonzero(labels >= 0)
-    batches = EpochBatches(_batches(params, images, kept, steps))
+    columns, extras = _read_of_images(params)
+    check_extras(params.augmentation, images.masks(extras))
+    codes = ColumnCodes.of(images, columns)
+    batches = _batches(params, images)
+    steps = params.train.steps_per_epoch
+    steps_of_epoch = StepsOfEpoch(batches, steps or len(batches or ()))
     preprocessing = MeasuredPreprocessing.of(params.augmentation)
-    builder = ModuleBuilder(params, catalog, preprocessing, _side_values(params, images))
+    builder = ModuleBuilder(params, catalog, preprocessing, _side_values(params, codes))
+    # Without identities there is nobody to classify; a callback makes them up in time.
     module = builder.module(max(2, len(images.classes)), images.classes)
-    images_per_step = check_first_batch(batches, labels, module.losses) if len(kept) else 0
+    images_per_step = check_first_batch(batches, images.labels, module.losses) if batches else 0
     module.to(device)
     groups = parameter_groups(params.optimizer, module.trained_parameters())
     freezing = Freezing(params.train.freeze, module)
@@ -59,46 +76,72 @@ def build_training(
         loader=training_loader(
             images,
             Pipeline(params.augmentation, training=True),
-            batches,
+            steps_of_epoch,
             seed=params.train.seed,
             workers=params.data.workers,
+            columns=codes.of_images(images),
+            extras=extras,
         ),
-        batches=batches,
+        streams=Streams.of(params, stores, codes, extras),
+        batches=steps_of_epoch,
         device=device,
         freezing=freezing,
         images=images,
         classes=images.classes,
-        labels=labels,
+        labels=images.labels,
         images_per_step=images_per_step,
         state=TrainState(),
         builder=builder,
     )
 
 
-def _batches(
-    params: RunParams, images: TrainingImages, kept: np.ndarray, steps: int | None
-) -> BatchSampler:
-    """Return the batches of the images that have an identity; none before a callback names them.
+def _read_of_images(params: RunParams) -> tuple[list[str], list[str]]:
+    """Return the columns and the extras that losses, objectives and the backbone read."""
+    columns, extras = list(side_columns(params.backbone)), list[str]()
+    readers: list[Entry[LossComponent] | Entry[ObjectiveComponent]] = [
+        *params.loss,
+        *params.objective,
+    ]
+    for entry in readers:
+        columns += declared(entry.component.columns, entry.params)
+        extras += declared(entry.component.extras, entry.params)
+    return list(dict.fromkeys(columns)), list(dict.fromkeys(extras))
+
+
+def _side_values(params: RunParams, codes: ColumnCodes) -> SideValues:
+    """Return the values that the training images have of the columns the backbone looks at.
+
+    Raises:
+        ReidError: None of them has a value.
+    """
+    found = {name: codes.values[name] for name in side_columns(params.backbone)}
+    for name, values in found.items():
+        if not values:
+            raise ReidError(
+                f"backbone: '{params.backbone.bare_name}' looks at '{name}', which is not known of "
+                "any training image; use data that have it, or another backbone"
+            )
+    return found
+
+
+def _batches(params: RunParams, images: TrainingImages) -> EpochBatches | None:
+    """Return the batches of the images that have an identity; None before a callback names them.
 
     Raises:
         ReidError: No image has an identity, and the length of an epoch or a callback is missing.
     """
     if len(images.classes) < 2:
         if not params.callback:
-            raise ReidError(
-                f"data.train: the images show {len(images.classes)} known identities, and a "
-                "training needs two; name data with identities, or a 'callback' that makes them up"
-            )
-        if steps is None:
+            images.check_identities()
+        if params.train.steps_per_epoch is None:
             raise ReidError(
                 "train.steps_per_epoch: needed where a callback names the identities, because "
                 "nothing else says how long an epoch is"
             )
-        return StepsOfEpoch(NoImages(), kept, steps)
-    sampler = built_sampler(params, images, images.labels, kept)
-    if steps is None and len(kept) == len(images):
-        return sampler
-    return StepsOfEpoch(sampler, kept, steps or len(sampler))
+        return None
+    known = np.flatnonzero(images.labels >= 0)
+    indices = None if len(known) == len(images) else known
+    return epoch_batches(params.sampler, images, seed=params.train.seed, indices=indices)
 
 
 def check_on_meta(params: RunParams, catalog: Catalog) -> None:
@@ -110,6 +153,7 @@ def check_on_meta(params: RunParams, catalog: Catalog) -> None:
             rule matches nothing, or the optimizer's options do not go together.
     """
     size = Pipeline(params.augmentation, training=False).input_size()
+    check_training_size(params.augmentation, size)
     side_values = values_for_shapes(params.backbone)
     with torch.device("meta"):
         builder = ModuleBuilder(params, catalog, None, side_values)
@@ -155,27 +199,3 @@ def describe(training: Training) -> list[str]:
         *group_table(training.groups),
         *training.freezing.lines(),
     ]
-
-
-def _side_values(params: RunParams, images: TrainingImages) -> SideValues:
-    """Return the values that the training images have of the columns the backbone looks at.
-
-    Raises:
-        ReidError: The training images have no such column, or none of them has a value.
-    """
-    found: dict[str, tuple[tuple[str, int | str], ...]] = {}
-    for name in side_columns(params.backbone):
-        if name != "camid":
-            raise ReidError(f"backbone: the training images have no column '{name}'")
-        found[name] = tuple(
-            (label, int(camid))
-            for source, (label, _) in enumerate(images.stores)
-            for camid in np.unique(images.camids[images.sources == source])
-            if camid >= 0
-        )
-        if not found[name]:
-            raise ReidError(
-                f"backbone: '{params.backbone.bare_name}' looks at '{name}', which is not known of "
-                "any training image; use data that have it, or another backbone"
-            )
-    return found

@@ -12,7 +12,7 @@ from torch import nn
 
 from reid_core.boundary import Origin
 from reid_core.console import say
-from reid_core.contracts import History, Progress, Schedule
+from reid_core.contracts import Batch, History, Progress, Schedule
 from reid_core.errors import ReidError, name_list
 from reid_core.training.module import StepResult
 from reid_core.training.parameter_groups import rates_by_role, set_rates
@@ -43,13 +43,14 @@ def train_one_epoch(
     training.batches.set(state.epoch, state.position)
     module.train()
     training.freezing.set_epoch(state.epoch)
-    for batch in training.loader:
+    training.streams.start(state.step)
+    for batch, streams in zip(training.loader, training.streams, strict=False):
         progress = training.progress()
         module.set_progress(progress)
         call_all(listeners, f"at step {state.step + 1}", progress)
         factor = rate_factor(training.schedule, schedule_origin, progress, state.history)
         set_rates(optimizer, factor)
-        result = module(training.labelled(batch), {})
+        result = module(batch.to(training.device), on_device(streams, training.device))
         check_trainable(progress, result)
         optimizer.zero_grad(set_to_none=True)
         (loss_weight(progress, training.params.train.loss_warmup) * result.total).backward()
@@ -72,6 +73,13 @@ def look_at_first_step(module: nn.Module, progress: Progress, result: StepResult
     check_finite(progress, result)
     if line := unused_parameters(module):
         say(line)
+
+
+def on_device(
+    streams: Mapping[str, tuple[Batch, ...]], device: torch.device
+) -> dict[str, tuple[Batch, ...]]:
+    """Return the batches of streams on a device."""
+    return {name: tuple(view.to(device) for view in views) for name, views in streams.items()}
 
 
 Method = tuple[Callable[..., object], Origin]

@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from reid_core.contracts import BatchSampler, Classes, Features, Relabelling
+from reid_core.contracts import Classes, Features, Relabelling
+from reid_core.data.epoch_batches import epoch_batches
 from reid_core.errors import ReidError
 from reid_core.training.freezing import Freezing
 from reid_core.training.parameter_groups import build_optimizer, parameter_groups
 from reid_core.training.state import Training
-from reid_core.training.steps import StepsOfEpoch, built_sampler, check_first_batch
+from reid_core.training.steps import check_first_batch
 
 PSEUDO = "pseudo"
 """Name of the data set that identities stand in which a callback has made up."""
@@ -34,8 +35,17 @@ def relabel(training: Training, labels: Any, features: Features | None = None) -
     training.builder.relabel(training.module, change, classes)
     training.module.to(training.device)
     training.labels, training.classes, training.is_relabelled = new, classes, True
-    training.batches.sampler = sampler_of(training, new)
-    training.images_per_step = check_first_batch(training.batches, new, training.module.losses)
+    training.loader.relabel(new)
+    params = training.params
+    batches = epoch_batches(
+        params.sampler,
+        training.images,
+        seed=params.train.seed,
+        labels=new,
+        indices=np.flatnonzero(new >= 0),
+    )
+    training.images_per_step = check_first_batch(batches, new, training.module.losses)
+    training.batches.batches = batches
     training.freezing = Freezing(training.params.train.freeze, training.module)
     _renew_optimizer(training)
 
@@ -66,13 +76,6 @@ def checked_labels(labels: Any, count: int) -> np.ndarray:
             "images left out; a training needs two. Make the clustering coarser or finer"
         )
     return new
-
-
-def sampler_of(training: Training, labels: np.ndarray) -> BatchSampler:
-    """Return the batches of the images that have a label, in epochs of as many steps as before."""
-    kept = np.flatnonzero(labels >= 0)
-    sampler = built_sampler(training.params, training.images, labels, kept)
-    return StepsOfEpoch(sampler, kept, len(training.batches))
 
 
 def _renew_optimizer(training: Training) -> None:

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from reid_core.contracts import Batch, Classes, Progress, Schedule
-from reid_core.data.loaders import EpochBatches
+from reid_core.contracts import Classes, Progress, Schedule
+from reid_core.data.streams import Streams
 from reid_core.data.training_images import TrainingImages
+from reid_core.data.training_loader import TrainingLoader
 from reid_core.params.schema import RunParams
 from reid_core.training.build_module import ModuleBuilder
 from reid_core.training.freezing import Freezing
 from reid_core.training.module import TrainingModule
 from reid_core.training.parameter_groups import GroupSettings, Named
+from reid_core.training.steps import StepsOfEpoch
 
 ACCURACY_MEMORY = 0.9
 """Weight of the past in the running mean of the identity accuracy."""
@@ -80,6 +82,7 @@ class Training:
         optimizer: Over all of them.
         schedule: ``(progress, history) -> factor``.
         loader: Yields ``Batch`` for the epoch set in ``batches``.
+        streams: Further batches of every step.
         batches: Order of the images.
         device: Where the module lives.
         freezing: What stands still in the first epochs.
@@ -97,8 +100,9 @@ class Training:
     groups: Mapping[GroupSettings, Sequence[Named]]
     optimizer: torch.optim.Optimizer
     schedule: Schedule
-    loader: Iterable[Batch]
-    batches: EpochBatches
+    loader: TrainingLoader
+    streams: Streams
+    batches: StepsOfEpoch
     device: torch.device
     freezing: Freezing
     images: TrainingImages
@@ -108,6 +112,10 @@ class Training:
     state: TrainState
     builder: ModuleBuilder
     is_relabelled: bool = False
+
+    def content_hashes(self) -> dict[str, str]:
+        """Return the content hash of everything that is trained on, by its name in the run."""
+        return self.images.content_hashes() | self.streams.content_hashes()
 
     def progress(self) -> Progress:
         """Return where the training stands, for the parts."""
@@ -120,9 +128,3 @@ class Training:
             accuracy=state.accuracy,
             seed=train.seed,
         )
-
-    def labelled(self, batch: Batch) -> Batch:
-        """Return a batch with the labels of now, on the device."""
-        if self.is_relabelled:
-            batch = replace(batch, pids=torch.from_numpy(self.labels[batch.index.numpy()]))
-        return batch.to(self.device)

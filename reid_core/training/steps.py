@@ -1,4 +1,4 @@
-"""The batches of an epoch: the sampler of the params over the images that have an identity."""
+"""The batches of an epoch, in as many steps as the epoch has."""
 
 from __future__ import annotations
 
@@ -6,11 +6,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from reid_core.contracts import BatchSampler
-from reid_core.data.loaders import EpochBatches
-from reid_core.data.training_images import TrainingImages
+from reid_core.data.epoch_batches import EpochBatches, Key
 from reid_core.errors import ReidError
-from reid_core.params.schema import RunParams
 from reid_core.training.weighted_losses import WeightedLosses
 
 ROUND = 1_000_000
@@ -18,92 +15,63 @@ ROUND = 1_000_000
 
 
 class StepsOfEpoch:
-    """A ``BatchSampler`` over some of the images, in epochs of a given number of steps.
+    """The batches of a sampler, whose epochs are joined or cut to a number of steps.
 
-    The epochs of the sampler that it stands on are joined or cut to that number.
+    Attributes:
+        batches: Of the sampler; None before any image has an identity. They may be replaced
+            between two epochs.
+        steps: Batches of an epoch.
     """
 
-    def __init__(self, sampler: BatchSampler, kept: np.ndarray, steps: int) -> None:
-        """Serve ``steps`` batches an epoch of the images at the positions ``kept (n,)``."""
-        self.sampler, self.kept, self.steps = sampler, kept, steps
-        self._epoch = 0
+    def __init__(self, batches: EpochBatches | None, steps: int) -> None:
+        """Serve ``steps`` batches an epoch."""
+        self.batches, self.steps = batches, steps
+        self._epoch = self._start = 0
 
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch, from 0, that the next iterator serves."""
-        self._epoch = epoch
+    def set(self, epoch: int, start: int) -> None:
+        """Choose the epoch and the first batch to yield."""
+        self._epoch, self._start = epoch, start
 
     def __len__(self) -> int:
-        """Return the steps of an epoch."""
+        """Return the number of batches of a whole epoch."""
         return self.steps
 
-    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        """Yield each batch as pairs (epoch of the sampler, position among all images)."""
-        left, epoch = self.steps, self._epoch
-        while left:
-            self.sampler.set_epoch(epoch)
-            if len(self.sampler) < 1:
-                raise ReidError(
-                    f"sampler: {len(self.kept)} images make no batch; lower the batch size or P "
-                    "and K"
-                )
-            for batch in self.sampler:
-                yield [(drawn_in, int(self.kept[index])) for drawn_in, index in batch]
-                left -= 1
-                if not left:
-                    return
-            epoch += ROUND
-
-
-class NoImages:
-    """A ``BatchSampler`` before any image has an identity."""
-
-    def set_epoch(self, epoch: int) -> None:
-        """Serve nothing in every epoch."""
-
-    def __len__(self) -> int:
-        """Return 0."""
-        return 0
-
-    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        """Refuse to serve anything.
+    def __iter__(self) -> Iterator[list[Key]]:
+        """Yield the keys of each batch, leaving out those before the start.
 
         Raises:
-            ReidError: Always.
+            ReidError: No image has an identity yet, or the sampler is at fault.
         """
-        raise ReidError(
-            "callback: no training image has an identity, and no callback has named any before "
-            "the first epoch; use one that calls relabel"
-        )
-
-
-def built_sampler(
-    params: RunParams, images: TrainingImages, labels: np.ndarray, kept: np.ndarray
-) -> BatchSampler:
-    """Build the sampler of the params over the images at some positions ``(n,)``."""
-    sampler: BatchSampler = params.sampler.build(
-        labels=labels[kept],
-        camids=images.camids[kept],
-        sources=images.sources[kept],
-        seed=params.train.seed,
-        rank=0,
-        world_size=1,
-    )
-    return sampler
+        if self.batches is None:
+            raise ReidError(
+                "callback: no training image has an identity, and no callback has named any before "
+                "the first epoch; use one that calls relabel"
+            )
+        done = self._start
+        while done < self.steps:
+            rounds, position = divmod(done, len(self.batches))
+            self.batches.set(self._epoch + ROUND * rounds, position)
+            for keys in self.batches:
+                yield keys
+                done += 1
+                if done == self.steps:
+                    return
 
 
 def check_first_batch(batches: EpochBatches, labels: np.ndarray, losses: WeightedLosses) -> int:
     """Look at the first batch: return its size, and refuse one that a loss can learn nothing from.
 
+    Args:
+        batches: Of the sampler.
+        labels: ``(N,)`` of all images.
+        losses: What is trained by.
+
     Raises:
-        ReidError: There is no batch, or a loss needs pairs and the batch has a single identity,
-            or none with two different images.
+        ReidError: A loss needs pairs, and the batch has a single identity or none with two
+            different images.
     """
     batches.set(0, 0)
-    first = next(iter(batches), None)
-    if first is None:
-        raise ReidError(
-            f"sampler: {len(labels)} images make no batch; lower the batch size or P and K"
-        )
+    first = next(iter(batches))
     # A sampler may repeat an image; with itself it makes no pair.
     seen = labels[np.unique([index for _, index in first])]
     identities = len(np.unique(seen))

@@ -7,8 +7,14 @@ import pytest
 import torch
 from PIL import Image
 
+from reid_core.contracts import Sample
+from reid_core.data.transforms import Operation
+
 SIZES = [(64, 32), (256, 128), (37, 21)]
 """(height, width) in pixels."""
+
+COUNT = 4
+"""Images of a batch."""
 
 pytestmark = pytest.mark.usefixtures("untouched_global_generators")
 
@@ -20,77 +26,121 @@ class Forbidden:
         raise AssertionError(f"rng.{name} is used")
 
 
-def picture(stage, size):
-    pixels = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
-    if stage == "pil":
-        return Image.fromarray(pixels)
-    return torch.from_numpy(pixels).permute(2, 0, 1).float().div(255)
+@pytest.fixture
+def make(augmentation):
+    """A function from a sample and randomness to the new sample, as the core calls it."""
+    component = augmentation.component
+
+    def build():
+        operation = Operation(
+            augmentation.offer.origin,
+            component.stage,
+            component.use,
+            component.extras == "moves",
+            augmentation.build(),
+        )
+        return lambda sample, rng: operation(sample, rng, "on an image")
+
+    return build
 
 
-def content(image):
+@pytest.fixture
+def sample(augmentation):
+    """A function from a size to an image, or a batch of them, with a mask beside it."""
+    stage = augmentation.component.stage
+
+    def make_sample(size, *, masked=True):
+        generator = np.random.default_rng(0)
+        pixels = generator.integers(0, 256, (COUNT, *size, 3), dtype=np.uint8)
+        masks = generator.integers(0, 256, (COUNT, *size), dtype=np.uint8)
+        if stage == "pil":
+            image, mask = Image.fromarray(pixels[0]), Image.fromarray(masks[0])
+        else:
+            image = torch.from_numpy(pixels).permute(0, 3, 1, 2).float().div(255).contiguous()
+            mask = torch.from_numpy(masks)
+            image, mask = (image, mask) if stage == "batch" else (image[0], mask[0])
+        return Sample(image, {"mask": mask} if masked else {})
+
+    return make_sample
+
+
+@pytest.fixture
+def randomness(augmentation):
+    """A function from a seed to a generator, or to those of the images of a batch."""
+
+    def generators(seed=0):
+        if augmentation.component.stage == "batch":
+            return [np.random.default_rng([seed, 1, place]) for place in range(COUNT)]
+        return np.random.default_rng([seed, 1, 2])
+
+    return generators
+
+
+def content(sample):
     """Size and values, to compare."""
+    return [_content(part) for part in (sample.image, *sample.masks.values())]
+
+
+def _content(image):
     if isinstance(image, Image.Image):
         return image.mode, image.size, image.tobytes()
     return tuple(image.shape), image.contiguous().numpy().tobytes()
 
 
-def rng(seed=0):
-    return np.random.default_rng([seed, 1, 2])
-
-
 def test_the_stage_is_known(augmentation):
-    assert augmentation.component.stage in ("pil", "tensor")
+    assert augmentation.component.stage in ("pil", "tensor", "batch")
     assert augmentation.component.use in ("train", "test", "both")
     assert augmentation.component.extras in ("keeps", "moves", None)
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_the_result_is_an_image_of_the_same_stage(augmentation, size):
-    stage = augmentation.component.stage
-    apply = augmentation.build()
+@pytest.mark.parametrize("masked", [False, True])
+def test_the_result_is_an_image_of_the_same_stage(
+    augmentation, make, sample, randomness, size, masked
+):
+    if masked and augmentation.component.extras is None:
+        masked = False  # a training that reads masks refuses it
+    apply = make()
     for seed in range(10):
-        result = apply(picture(stage, size), rng(seed))
-        if stage == "pil":
-            assert isinstance(result, Image.Image)
-            assert result.mode == "RGB"
-        else:
-            assert result.dtype == torch.float32
-            assert result.ndim == 3
-            assert result.shape[0] == 3
-            assert result.isfinite().all()
+        given = sample(size, masked=masked)
+        result = apply(given, randomness(seed))  # checks type, channels, sizes of masks
+        assert type(result.image) is type(given.image) or augmentation.component.stage == "pil"
+        assert np.isfinite(np.asarray(result.image)).all()
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_the_size_of_the_result_is_not_random(augmentation, size):
-    apply, image = augmentation.build(), picture(augmentation.component.stage, size)
-    results = [content(apply(image, rng(seed))) for seed in range(10)]
+def test_the_size_of_the_result_is_not_random(make, sample, randomness, size):
+    apply, given = make(), sample(size, masked=False)
+    results = [content(apply(given, randomness(seed)))[0] for seed in range(10)]
     assert len({result[:-1] for result in results}) == 1
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_the_same_rng_gives_the_same_image(augmentation, size):
-    image = picture(augmentation.component.stage, size)
-    apply = augmentation.build()
+def test_the_same_rng_gives_the_same_image(make, sample, randomness, size):
+    given, apply = sample(size, masked=False), make()
     for seed in range(10):
-        first, again = apply(image, rng(seed)), apply(image, rng(seed))
-        other = augmentation.build()(image, rng(seed))
+        first, again = apply(given, randomness(seed)), apply(given, randomness(seed))
+        other = make()(given, randomness(seed))
         assert content(first) == content(again) == content(other)
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_the_input_is_not_modified(augmentation, size):
-    image = picture(augmentation.component.stage, size)
-    before = content(image)
+def test_the_input_is_not_modified(make, sample, randomness, size):
+    given = sample(size, masked=False)
+    before = content(given)
     for seed in range(10):
-        augmentation.build()(image, rng(seed))
-    assert content(image) == before
+        make()(given, randomness(seed))
+    assert content(given) == before
 
 
-def test_preprocessing_draws_no_random_number_and_training_may(augmentation):
-    image = picture(augmentation.component.stage, (64, 32))
-    results = {content(augmentation.build()(image, rng(seed))) for seed in range(30)}
+def test_preprocessing_draws_no_random_number_and_training_may(
+    augmentation, make, sample, randomness
+):
+    given = sample((64, 32), masked=False)
+    results = {tuple(content(make()(given, randomness(seed)))) for seed in range(30)}
     if augmentation.component.use != "train":
-        assert content(augmentation.build()(image, Forbidden())) in results
+        nobody = [Forbidden()] * COUNT if augmentation.component.stage == "batch" else Forbidden()
+        assert tuple(content(make()(given, nobody))) in results
         assert len(results) == 1
     else:
         assert len(results) > 1, (
@@ -98,8 +148,25 @@ def test_preprocessing_draws_no_random_number_and_training_may(augmentation):
         )
 
 
-def test_the_operation_can_be_sent_to_loader_processes(augmentation):
+def test_an_image_of_a_batch_depends_on_its_own_generator(augmentation, make, sample, randomness):
+    given, several = sample((64, 32), masked=False), augmentation.component.stage == "batch"
+    together = make()(given, randomness(3)).image
+    alone = (
+        [make()(Sample(given.image[i : i + 1]), randomness(3)[i : i + 1]) for i in range(COUNT)]
+        if several
+        else [Sample(together)]
+    )
+    joined = torch.cat([s.image for s in alone]) if several else alone[0].image
+    assert content(Sample(joined)) == content(Sample(together))
+
+
+def test_the_operation_can_be_sent_to_loader_processes(augmentation, sample, randomness):
+    moves = augmentation.component.extras == "moves"
+    given = sample((64, 32), masked=False)
     apply = augmentation.build()
-    copied = pickle.loads(pickle.dumps(apply))
-    image = picture(augmentation.component.stage, (64, 32))
-    assert content(copied(image, rng())) == content(apply(image, rng()))
+    results = [
+        each(given if moves else given.image, randomness())
+        for each in (apply, pickle.loads(pickle.dumps(apply)))
+    ]
+    first, second = results if moves else [Sample(result) for result in results]
+    assert content(first) == content(second)

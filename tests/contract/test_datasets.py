@@ -8,7 +8,9 @@ import pytest
 from PIL import Image
 
 from reid_core.contracts import SPLITS, ImageRecord, Listing
-from reid_core.data.packing import check_listing, fingerprint, pack
+from reid_core.data.fingerprints import fingerprint
+from reid_core.data.listing_checks import check_listing
+from reid_core.data.packing import pack
 
 
 def draw(path, seed):

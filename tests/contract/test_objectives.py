@@ -56,7 +56,7 @@ def built(raw, catalog, seed=0):
 def save_trained(raw, catalog, path):
     """Write the weights of a network with the same parts and other weights."""
     dump = check_run_params(raw, catalog, "params.json").model_dump(mode="json")
-    preprocessing = {"operations": [dump["augmentation"][0], dump["augmentation"][2]]}
+    preprocessing = {"operations": dump["augmentation"][:2]}
     metadata = {"params": dump, "classes": [*CLASSES], "preprocessing": preprocessing}
     save_weights(Path(path), built(raw, catalog, seed=1).model, metadata)
 

@@ -10,7 +10,8 @@ from itertools import chain
 import numpy as np
 import pytest
 
-from reid_core.data.loaders import EpochBatches
+from reid_core.component import declared
+from reid_core.data.epoch_batches import EpochBatches
 
 COUNTS = [1, 2, 3, 4, 5, 8, 11, 30] * 5
 """Images of each of 40 identities: few, many, and those that K does not divide."""
@@ -26,11 +27,14 @@ pytestmark = pytest.mark.usefixtures("untouched_global_generators")
 def make(sampler):
     """Build the sampler with its default params."""
 
+    names = declared(sampler.component.columns, sampler.params())
+
     def build(seed=0, rank=0, world_size=1):
         return sampler.build(
             labels=LABELS.copy(),
             camids=CAMIDS.copy(),
             sources=SOURCES.copy(),
+            columns={name: CAMIDS.copy() for name in names},
             seed=seed,
             rank=rank,
             world_size=world_size,
@@ -81,9 +85,9 @@ def test_two_iterators_of_one_epoch_do_not_disturb_each_other(make):
     assert [next(first), next(first)] == [next(second), next(second)]
 
 
-def test_a_resumed_epoch_gives_the_rest_of_its_batches(make):
+def test_a_resumed_epoch_gives_the_rest_of_its_batches(sampler, make):
     whole = epoch_of(make(), 2)
-    batches = EpochBatches(make())
+    batches = EpochBatches(make(), sampler.offer.origin, len(LABELS))
     batches.set(2, 1)
     assert list(batches) == whole[1:]
 
@@ -104,7 +108,7 @@ def test_processes_share_the_batches_of_a_single_one(make, world_size):
 RANK = """
     import json, sys
     import numpy as np
-    from reid_core.component import call_build
+    from reid_core.component import call_build, declared
     from reid_core.discovery import load_catalog
 
     data = json.load(sys.stdin)
@@ -112,7 +116,9 @@ RANK = """
     catalog, served = load_catalog(), {}
     for name in data["samplers"]:
         component = catalog.component("sampler", name)
-        batches = call_build(component, component.params(), **arrays, **data["context"])
+        params = component.params()
+        columns = {name: arrays["camids"] for name in declared(component.columns, params)}
+        batches = call_build(component, params, **arrays, columns=columns, **data["context"])
         served[name] = []
         for epoch in data["epochs"]:
             batches.set_epoch(epoch)

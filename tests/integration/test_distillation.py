@@ -66,8 +66,8 @@ def raw_params(folder, **changes):
         "sampler": {"name": "class_balanced", "params": {"P": 8, "K": 3}},
         "augmentation": [
             {"name": "resize", "params": {"height": 32, "width": 16}},
-            {"name": "flip"},
             {"name": "normalize"},
+            {"name": "flip"},
         ],
         "optimizer": {"name": "adam", "lr": 0.02},
         "train": {"epochs": 2, "seed": 0, "device": "cpu", "log_every": 1},
@@ -111,7 +111,7 @@ def assemble(folder, tiny_catalog):
         stores = Stores(Path(params.working_dir))
         images = TrainingImages.of([(e.label, stores.open(e)) for e in params.data.train])
         torch.manual_seed(params.train.seed)
-        built = build_training(params, tiny_catalog, images, torch.device("cpu"))
+        built = build_training(params, tiny_catalog, images, None, torch.device("cpu"))
         return built, torch.get_rng_state()
 
     return training

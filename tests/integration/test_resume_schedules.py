@@ -131,8 +131,8 @@ def params_of(runs_catalog, tmp_path_factory):
             "sampler": {"name": "class_balanced", "params": {"P": 3, "K": 2}},
             "augmentation": [
                 {"name": "resize", "params": {"height": 32, "width": 16}},
-                {"name": "flip"},
                 {"name": "normalize"},
+                {"name": "flip"},
             ],
             "optimizer": {
                 "name": "sgd",

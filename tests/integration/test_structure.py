@@ -443,7 +443,7 @@ DEFAULTS = {
 """(module, name) where the core names a component because it is a documented default."""
 
 ADVICE = {
-    ("reid_core.data.loaders", "resize"): "advice in a message",
+    ("reid_core.data.transforms", "resize"): "advice in a message",
     ("reid_core.evaluation.rehearsal", "softmax"): "advice in a message",
     ("reid_core.features.extraction", "softmax"): "advice in a message",
     ("reid_core.params.cross_checks", "supervised"): "advice in a message",

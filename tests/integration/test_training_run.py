@@ -50,8 +50,8 @@ def people_params(folder, **train):
         "sampler": {"name": "class_balanced", "params": {"P": 8, "K": 4}},
         "augmentation": [
             {"name": "resize", "params": {"height": 32, "width": 16}},
-            {"name": "flip"},
             {"name": "normalize"},
+            {"name": "flip"},
         ],
         "optimizer": {"name": "adam", "lr": 0.001},
         "schedule": {"name": "cosine"},

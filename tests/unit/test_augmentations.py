@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from torchvision.transforms import functional as reference
 
 from reid_core.component import call_build
+from reid_core.contracts import Sample
 from reid_plugins.augmentation import (
     color_jitter,
     flip,
@@ -23,9 +24,17 @@ from reid_plugins.augmentation import (
 ALL = [color_jitter, flip, normalize, pad_crop, random_erasing, resize]
 
 
-def make(module, **params):
+def built(module, **params):
     (component,) = module.reid_augmentation()
     return call_build(component, component.params.model_validate(params))
+
+
+def make(module, **params):
+    """Return the operation on an image that nothing stands beside."""
+    apply = built(module, **params)
+    if module.reid_augmentation()[0].extras != "moves":
+        return apply
+    return lambda image, rng: apply(Sample(image), rng).image
 
 
 def noise(height=64, width=32, seed=0):
@@ -41,8 +50,19 @@ def rng(seed=0):
     return np.random.default_rng(seed)
 
 
+def stage(module):
+    return module.reid_augmentation()[0].stage
+
+
 def example(module):
-    return noise() if module.reid_augmentation()[0].stage == "pil" else tensor()
+    if stage(module) == "batch":
+        return torch.stack([tensor() + number for number in range(4)])
+    return noise() if stage(module) == "pil" else tensor()
+
+
+def randomness(module, seed):
+    """Return a generator, or those of the images of a batch."""
+    return [rng(seed + i) for i in range(4)] if stage(module) == "batch" else rng(seed)
 
 
 def array(image):
@@ -55,7 +75,7 @@ def array(image):
 @pytest.mark.parametrize("module", ALL)
 def test_the_same_generator_gives_the_same_image(module):
     apply = make(module)
-    results = [array(apply(example(module), rng(3))) for _ in range(2)]
+    results = [array(apply(example(module), randomness(module, 3))) for _ in range(2)]
 
     np.testing.assert_array_equal(*results)
 
@@ -66,19 +86,23 @@ def test_the_input_is_not_changed(module):
     before = array(image).copy()
     apply = make(module)
     for seed in range(5):
-        apply(image, rng(seed))
+        apply(image, randomness(module, seed))
 
     np.testing.assert_array_equal(array(image), before)
 
 
 @pytest.mark.parametrize("module", ALL)
 def test_worker_processes_can_receive_it(module):
-    apply = make(module)
+    apply = built(module)
     sent = pickle.loads(pickle.dumps(apply))
+    results = []
+    for each in (apply, sent):
+        moves = module.reid_augmentation()[0].extras == "moves"
+        image = Sample(example(module)) if moves else example(module)
+        result = each(image, randomness(module, 1))
+        results.append(array(result.image if moves else result))
 
-    np.testing.assert_array_equal(
-        array(sent(example(module), rng(1))), array(apply(example(module), rng(1)))
-    )
+    np.testing.assert_array_equal(*results)
 
 
 @pytest.mark.parametrize("module", [normalize, resize])
@@ -122,20 +146,83 @@ def test_resize_averages_when_it_shrinks():
 # ---- flip -------------------------------------------------------------------------------
 
 
-def test_flip_mirrors_left_to_right():
-    np.testing.assert_array_equal(array(make(flip, p=1)(noise(), rng())), array(noise())[:, ::-1])
+def batch_of(count, dtype=torch.float32):
+    """Return images that are no mirror images of themselves."""
+    pixels = torch.arange(count * 3 * 4 * 2).reshape(count, 3, 4, 2)
+    return (pixels % 251).to(dtype)
 
 
-def test_flip_with_probability_zero_does_nothing():
-    image = noise()
-    assert make(flip, p=0)(image, rng()) is image
+@pytest.mark.parametrize("dtype", [torch.float32, torch.uint8, torch.bfloat16])
+def test_flip_mirrors_left_to_right(dtype):
+    images = batch_of(5, dtype)
+    result = make(flip, p=1)(images, [rng()] * 5)
+
+    assert result.dtype == dtype
+    assert torch.equal(result, torch.stack([image[..., [1, 0]] for image in images]))
 
 
-def test_flip_happens_half_of_the_time():
-    apply, generator, image = make(flip), rng(), noise(2, 2)
-    flipped = sum(apply(image, generator) is not image for _ in range(2000))
+def test_flip_with_probability_zero_changes_nothing():
+    assert torch.equal(make(flip, p=0)(batch_of(5), [rng()] * 5), batch_of(5))
 
-    assert 900 < flipped < 1100
+
+def test_an_image_is_flipped_by_its_own_generator_and_half_of_the_time():
+    count = 2000
+    images, generators = batch_of(count), [rng(seed) for seed in range(count)]
+    result = make(flip)(images, generators)
+    was_flipped = [not torch.equal(*pair) for pair in zip(result, images, strict=True)]
+
+    assert 900 < sum(was_flipped) < 1100
+    assert was_flipped == [rng(seed).random() < 0.5 for seed in range(count)]
+    alone = [make(flip)(images[i : i + 1], [rng(i)])[0] for i in range(50)]
+    assert torch.equal(torch.stack(alone), result[:50])
+
+
+# ---- masks ------------------------------------------------------------------------------
+
+
+def coordinates(height=24, width=12):
+    """Return a picture and a mask that say in every pixel where it comes from, never 0."""
+    rows, columns = np.mgrid[1 : height + 1, 1 : width + 1]
+    place = (rows * 10 + columns).astype(np.uint8)
+    return Image.fromarray(np.stack([place] * 3, axis=-1)), Image.fromarray(place)
+
+
+def test_pad_crop_moves_masks_with_the_image():
+    picture, mask = coordinates()
+    apply, generator = built(pad_crop, padding=7), rng()
+    moved = [apply(Sample(picture, {"m": mask}), generator) for _ in range(30)]
+
+    for result in moved:
+        np.testing.assert_array_equal(array(result.image)[..., 0], array(result.masks["m"]))
+    assert len({result.image.tobytes() for result in moved}) > 20
+
+
+def test_resize_takes_the_nearest_pixel_of_a_mask():
+    picture, mask = coordinates()
+    result = built(resize, height=8, width=6)(Sample(picture, {"m": mask}), None)
+
+    np.testing.assert_array_equal(array(result.masks["m"]), array(mask)[1::3, 1::2])
+    assert result.masks["m"].mode == "L"
+
+
+def test_erasing_writes_zero_into_masks():
+    ones = torch.ones(64, 32, dtype=torch.uint8)
+    image = tensor() + 2
+    result = built(random_erasing, p=1)(Sample(image, {"m": ones}), rng(5))
+
+    erased_here = (result.image != image).any(0)
+    assert erased_here.any()
+    assert torch.equal(result.masks["m"], (~erased_here).to(torch.uint8))
+    assert ones.all(), "the mask that was given is not changed"
+
+
+def test_flip_mirrors_masks_with_their_images():
+    images = batch_of(200)
+    masks = images[:, 0].to(torch.uint8)
+    result = built(flip)(Sample(images, {"m": masks}), [rng(seed) for seed in range(200)])
+
+    assert torch.equal(result.masks["m"], result.image[:, 0].to(torch.uint8))
+    assert 0 < int((result.masks["m"] != masks).any(-1).any(-1).sum()) < 200
 
 
 # ---- pad_crop ---------------------------------------------------------------------------

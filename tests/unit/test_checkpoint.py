@@ -29,7 +29,7 @@ def make(tiny_catalog, tiny_params):
         params = check_run_params(raw, tiny_catalog, "test")
         stores = Stores(Path(params.working_dir))
         images = TrainingImages.of([(e.label, stores.open(e)) for e in params.data.train])
-        return build_training(params, tiny_catalog, images, torch.device("cpu"))
+        return build_training(params, tiny_catalog, images, None, torch.device("cpu"))
 
     return training
 

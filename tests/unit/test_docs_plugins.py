@@ -37,7 +37,7 @@ BUILT = {
     ("network/model.py", "params.backbone"): ["backbone"],
     ("network/model.py", "entry"): ["head"],
     ("training/weighted_losses.py", "entry"): ["loss"],
-    ("training/steps.py", "params.sampler"): ["sampler"],
+    ("data/epoch_batches.py", "entry"): ["sampler"],
     ("training/assembly.py", "params.schedule"): ["schedule"],
     ("training/build_module.py", "entry"): ["objective"],
     ("training/trials.py", "params.schedule"): ["schedule"],

@@ -79,7 +79,7 @@ def test_the_record_names_the_data_that_are_trained_and_scored_and_no_other(para
     params, there = params_of(data=data, evaluation=[{"name": "classes", "target": "scored"}])
     stores = Stores(user_path(params.working_dir))
     images = TrainingImages.of([(entry.label, stores.open(entry)) for entry in params.data.train])
-    training = build_training(params, there, images, torch.device("cpu"))
+    training = build_training(params, there, images, None, torch.device("cpu"))
     assert Scorer(training, stores).data_hashes() == {
         "synthetic_market": stores.open(params.data.train[0]).content_hash,
         "scored": stores.open(params.data.targets["scored"]).content_hash,

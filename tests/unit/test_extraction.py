@@ -20,7 +20,6 @@ from reid_core.contracts import FeatureMap, ImageRecord, Listing, ModelOutput, S
 from reid_core.data.dataset_stores import Stores
 from reid_core.data.loaders import evaluation_loader
 from reid_core.data.packing import pack
-from reid_core.data.store import Index
 from reid_core.data.training_images import TrainingImages
 from reid_core.data.transforms import Pipeline
 from reid_core.errors import ParamsError
@@ -29,7 +28,6 @@ from reid_core.evaluation.evaluate_command import run_evaluation
 from reid_core.features.averaging import check_scales
 from reid_core.features.extraction import ModelUnderTest, extract
 from reid_core.features.feature_files import load_features
-from reid_core.features.side_codes import side_codes
 from reid_core.files import user_path
 from reid_core.network.weights import save_weights, weights_metadata
 from reid_core.params.entries import AugmentationEntry
@@ -221,38 +219,6 @@ def test_a_value_whose_shape_depends_on_the_scale_has_no_mean(store, pipeline):
 
 
 # ---- columns ----------------------------------------------------------------------------
-
-
-def index_of(camids, **columns):
-    count = len(camids)
-    nothing = np.zeros(count, bool)
-    names = np.array([str(i) for i in range(count)])
-    index = Index(names, np.full(count, "query"), names, np.array(camids), nothing, nothing)
-    object.__setattr__(index, "columns", {n: np.array(v) for n, v in columns.items()})
-    return index
-
-
-VALUES = {
-    "camid": (("here", 2), ("there", 5), ("here", 0)),
-    "view": (("there", "front"), ("here", "front"), ("here", "back")),
-}
-
-
-def test_the_numbers_of_a_column_are_those_of_the_training_for_the_same_dataset():
-    index = index_of([0, 2, 5, -1, 2], view=["back", "front", "side", "", "front"])
-    codes = side_codes(VALUES, "here", index, np.array([0, 1, 2, 3]))
-    assert {name: code.tolist() for name, code in codes.items()} == {
-        "camid": [2, 0, -1, -1],
-        "view": [2, 1, -1, -1],
-    }
-    assert all(code.dtype == np.int64 for code in codes.values())
-    codes = side_codes(VALUES, "there", index, np.array([4, 2]))
-    assert {n: c.tolist() for n, c in codes.items()} == {"camid": [-1, 1], "view": [0, -1]}
-    codes = side_codes(VALUES, "elsewhere", index_of([2, 0]), np.array([0, 1]))
-    assert {n: c.tolist() for n, c in codes.items()} == {"camid": [-1, -1], "view": [-1, -1]}
-    assert side_codes({}, "here", index, np.array([0])) == {}
-    sources = {"source": (("there", "there"), ("here", "here"))}
-    assert side_codes(sources, "here", index, np.array([0, 3]))["source"].tolist() == [1, 1]
 
 
 class Cameras(Network):
@@ -447,7 +413,7 @@ def training_of(counting_catalog, tiny_params):
         images = TrainingImages.of([(e.label, stores.open(e)) for e in params.data.train])
         cpu = torch.device("cpu")
         torch.manual_seed(0)
-        training = build_training(params, counting_catalog, images, cpu)
+        training = build_training(params, counting_catalog, images, None, cpu)
         return training, stores
 
     return make
@@ -472,7 +438,7 @@ def camera_training(catalog_with, tiny_params):
     params = check_run_params(raw, catalog, "p")
     stores = Stores(user_path(params.working_dir))
     images = TrainingImages.of([(e.label, stores.open(e)) for e in params.data.train])
-    training = build_training(params, catalog, images, torch.device("cpu"))
+    training = build_training(params, catalog, images, None, torch.device("cpu"))
     return training, stores, catalog
 
 

@@ -1,6 +1,7 @@
 """From bytes to batches: the same batches however they are loaded, and nothing random in tests."""
 
 import io
+import operator
 import random
 from itertools import islice
 
@@ -9,11 +10,14 @@ import pytest
 import torch
 from PIL import Image
 
-from reid_core import ReidError
+from reid_core import AugmentationComponent, ReidError, hookimpl
 from reid_core.contracts import ImageRecord, Listing
-from reid_core.data.loaders import EpochBatches, evaluation_loader, training_loader
+from reid_core.data.column_codes import ColumnCodes
+from reid_core.data.epoch_batches import epoch_batches
+from reid_core.data.loaders import evaluation_loader
 from reid_core.data.packing import pack
 from reid_core.data.training_images import TrainingImages
+from reid_core.data.training_loader import training_loader
 from reid_core.data.transforms import Pipeline
 from reid_core.params.entries import AugmentationEntry, SamplerEntry
 from reid_core.params.messages import read_params
@@ -21,10 +25,10 @@ from reid_core.params.messages import read_params
 AUGMENTATION = [
     {"name": "resize", "params": {"height": 24, "width": 12}},
     {"name": "color_jitter"},
-    {"name": "flip"},
     {"name": "pad_crop", "params": {"padding": 3}},
     {"name": "normalize"},
     {"name": "random_erasing", "params": {"p": 0.8, "fill": "noise"}},
+    {"name": "flip"},
 ]
 
 
@@ -67,16 +71,7 @@ def batches_of(catalog, images, seed=5):
     sampler = read_params(
         SamplerEntry, {"name": "class_balanced", "params": {"P": 3, "K": 2}}, catalog
     )
-    return EpochBatches(
-        sampler.build(
-            labels=images.labels,
-            camids=images.camids,
-            sources=images.sources,
-            seed=seed,
-            rank=0,
-            world_size=1,
-        )
-    )
+    return epoch_batches(sampler, images, seed=seed)
 
 
 def loaded(catalog, store, *, epochs=(0,), start=0, workers=0, seed=5):
@@ -165,6 +160,121 @@ def test_images_of_different_size_in_a_batch_are_an_error(catalog, tmp_path):
         list(training_loader(images, without_resize, keys, seed=0, workers=0))
 
 
+# ---- what stands beside the images ------------------------------------------------------
+
+
+def facing(seed):
+    """Return a mask of the images' size that is no mirror image of itself."""
+    buffer = io.BytesIO()
+    Image.fromarray(np.tile(np.arange(12, dtype=np.uint8) + seed, (24, 1))).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def rich(tmp_path):
+    """Images with columns, a mask and a text."""
+    records = [
+        record(
+            i,
+            str(i % 3),
+            columns={"shirt": "red" if i % 2 else "blue"},
+            extras={"note": f"note {i}".encode, "body": lambda i=i: facing(i)},
+        )
+        for i in range(12)
+    ]
+    listing = Listing(records, extras={"note": "text", "body": "mask"})
+    return pack(listing, tmp_path / "rich", {"name": "test", "params": {}})
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_batches_carry_columns_and_extras_that_were_asked_for(catalog, rich, workers):
+    images = TrainingImages.of([("rich", rich)])
+    codes = ColumnCodes.of(images, ["shirt", "camid"])
+    augmentation = [AUGMENTATION[0], {"name": "normalize"}, {"name": "flip"}]
+    loader = training_loader(
+        images,
+        pipeline_of(catalog, augmentation=augmentation),
+        batches_of(catalog, images),
+        seed=0,
+        workers=workers,
+        columns=codes.of_images(images),
+        extras=["note", "body"],
+    )
+    mirrored = 0
+    for batch in loader:
+        index = batch.index.tolist()
+        assert batch.columns.keys() == {"shirt", "camid"}
+        assert batch.columns["shirt"].tolist() == [i % 2 for i in index]
+        assert batch.extras["note"] == [f"note {i}" for i in index]
+        for i, mask in zip(index, batch.extras["body"], strict=True):
+            row = (torch.arange(12) + i).to(torch.uint8)
+            expected = [row.expand(24, 12), row.flip(0).expand(24, 12)]
+            assert any(torch.equal(mask, each) for each in expected)
+            mirrored += torch.equal(mask, expected[1])
+        moved = batch.to(torch.device("cpu"))
+        assert moved.extras.keys() == {"note", "body"}
+    assert 0 < mirrored < 12
+
+
+def test_a_mask_is_read_for_every_image_or_for_none(catalog, rich, store):
+    images = TrainingImages.of([("rich", rich), ("plain", store)])
+    with pytest.raises(
+        ReidError,
+        match=r"'body' is read beside every image, and 24 of 24 images of dataset 'plain' have "
+        r"none \(such as '0\.png'; its extras: none\)",
+    ):
+        training_loader(images, pipeline_of(catalog), [], seed=0, workers=0, extras=["body"])
+
+
+def test_one_name_is_a_mask_or_a_text(catalog, rich, tmp_path):
+    other = [record(0, extras={"body": b"words".strip})]
+    texts = pack(Listing(other, extras={"body": "text"}), tmp_path / "texts", {"name": "t"})
+    images = TrainingImages.of([("rich", rich), ("texts", texts)])
+    with pytest.raises(ReidError, match=r"'body' is a mask in one dataset and a text in another"):
+        training_loader(images, pipeline_of(catalog), [], seed=0, workers=0, extras=["body"])
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_new_labels_reach_processes_that_live_on(catalog, store, workers):
+    images = TrainingImages.of([("test", store)])
+    batches = batches_of(catalog, images)
+    loader = training_loader(images, pipeline_of(catalog), batches, seed=5, workers=workers)
+    batches.set(0, 0)
+    before = list(loader)
+    labels = np.arange(24) // 5 - 1
+    loader.relabel(labels)
+    assert loader.labels.tolist() == labels.tolist()
+    again = list(loader)
+    for old, new in zip(before, again, strict=True):
+        assert torch.equal(old.images, new.images)
+        assert new.pids.tolist() == [i // 5 - 1 for i in new.index.tolist()]
+    assert images.labels.tolist() == [i % 6 for i in range(24)], "the images are as they were"
+
+
+def test_an_operation_that_fails_in_a_process_is_named(catalog_with, store, monkeypatch):
+    catalog = catalog_with(Failing())
+    pipeline = pipeline_of(catalog, augmentation=[AUGMENTATION[0], {"name": "failing"}])
+    images = TrainingImages.of([("test", store)])
+    loader = training_loader(images, pipeline, [[(0, 3)]], seed=0, workers=1)
+    with pytest.raises(ReidError, match=r"'failing' .* on image '3\.png': IndexError") as error:
+        list(loader)
+    assert "Traceback" not in str(error.value)
+    monkeypatch.setenv("REID_CORE_TRACEBACK", "1")
+    loader = training_loader(images, pipeline, [[(0, 3)]], seed=0, workers=1)
+    with pytest.raises(ReidError, match=r"on image '3\.png'(.|\n)*Traceback(.|\n)*transforms\.py"):
+        list(loader)
+
+
+class Failing:
+    @hookimpl
+    def reid_augmentation(self):
+        # Any function that can be sent to another process.
+        component = AugmentationComponent(
+            name="failing", build=lambda params: operator.getitem, stage="tensor", summary="-"
+        )
+        return [component]
+
+
 # ---- evaluation -------------------------------------------------------------------------
 
 
@@ -202,7 +312,7 @@ def test_evaluation_sees_each_image_once_in_the_order_of_the_positions(catalog, 
 
 
 def test_evaluation_keeps_only_the_preprocessing(catalog):
-    names = [c.name for c, _ in pipeline_of(catalog, training=False).operations]
+    names = [o.origin.name for o in pipeline_of(catalog, training=False).operations]
     assert names == ["resize", "normalize"]
     assert pipeline_of(catalog, training=False).input_size() == (24, 12)
 
@@ -258,9 +368,29 @@ def test_junk_and_distractors_never_train(tmp_path):
 
 
 def test_one_identity_alone_is_an_error(tmp_path):
-    store = packed(tmp_path / "store", [record(0, "anna"), record(1, "anna")])
+    store = packed(tmp_path / "store", [record(0, "anna"), record(1, "anna"), record(2, None)])
+    images = TrainingImages.of([("test", store)])
     with pytest.raises(ReidError, match=r"only one identity to train on \(anna of test\); a netwo"):
-        TrainingImages.of([("test", store)])
+        images.check_identities()
+
+
+def test_images_without_identity_have_no_label(tmp_path):
+    people = [record(0, None), record(1, "b"), record(2, "a"), record(3, None), record(4, "b")]
+    one = packed(tmp_path / "one", people)
+    two = packed(tmp_path / "two", [record(5, None), record(6, "a")])
+    images = TrainingImages.of([("one", one), ("two", two)])
+    assert images.classes == (("one", "a"), ("one", "b"), ("two", "a"))
+    assert images.labels.tolist() == [-1, 1, 0, -1, 1, -1, 2]
+    images.check_identities()
+
+
+def test_no_identity_at_all_is_an_error_only_where_people_are_told_apart(catalog, tmp_path):
+    store = packed(tmp_path / "store", [record(i, None) for i in range(3)])
+    images = TrainingImages.of([("test", store)])
+    (batch,) = training_loader(images, pipeline_of(catalog), [[(0, 1), (0, 2)]], seed=0, workers=0)
+    assert batch.pids.tolist() == [-1, -1]
+    with pytest.raises(ReidError, match=r"no identity to train on: none of the 3 training images"):
+        images.check_identities()
 
 
 @pytest.mark.parametrize("records", [[record(0, split="query")], [record(0, junk=True)]])

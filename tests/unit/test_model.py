@@ -211,7 +211,7 @@ def test_the_model_of_a_training_knows_its_cameras_in_their_order(catalog_with, 
     params = check_run_params({**raw, "augmentation": stride_of_one}, catalog, "test")
     stores = Stores(Path(params.working_dir))
     images_of = TrainingImages.of([(e.label, stores.open(e)) for e in params.data.train])
-    model = build_training(params, catalog, images_of, torch.device("cpu")).module.model
+    model = build_training(params, catalog, images_of, None, torch.device("cpu")).module.model
     (label,) = {label for label, _ in images_of.stores}
     known = sorted(set(images_of.camids.tolist()))
     assert model.side_values == {"camid": tuple((label, camid) for camid in known)}
@@ -219,7 +219,7 @@ def test_the_model_of_a_training_knows_its_cameras_in_their_order(catalog_with, 
     with pytest.raises(
         ReidError, match=r"'test' looks at 'camid', which is not known of any train"
     ):
-        build_training(params, catalog, nobody, torch.device("cpu"))
+        build_training(params, catalog, nobody, None, torch.device("cpu"))
 
 
 # ---- classifiers ------------------------------------------------------------------------

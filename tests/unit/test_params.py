@@ -284,8 +284,8 @@ def test_a_mistake_in_an_override_is_found_by_the_check(problems):
         ("data.train.0=5", "data.train.0: expected an object, got 5"),
         ('plugins={"x": 1}', "plugins.x: expected a string, got 1"),
         (
-            'augmentation.2.params={"std": [1, 1, "a"]}',
-            'augmentation.2.params.std.2: expected a number, got "a"',
+            'augmentation.1.params={"std": [1, 1, "a"]}',
+            'augmentation.1.params.std.2: expected a number, got "a"',
         ),
         # out of range
         ("train.epochs=0", "train.epochs: must be >= 1, got 0"),
@@ -300,12 +300,12 @@ def test_a_mistake_in_an_override_is_found_by_the_check(problems):
         ("head=[]", "head: needs 1 or more, got []"),
         ("data.train=[]", "data.train: needs 1 or more, got []"),
         (
-            'augmentation.2.params={"mean": [0, 0]}',
-            "augmentation.2.params.mean: needs 3 or more, got [0, 0]",
+            'augmentation.1.params={"mean": [0, 0]}',
+            "augmentation.1.params.mean: needs 3 or more, got [0, 0]",
         ),
         (
-            'augmentation.2.params={"mean": [0, 0, 0, 0]}',
-            "augmentation.2.params.mean: takes 3 or fewer, got [0, 0, 0, 0]",
+            'augmentation.1.params={"mean": [0, 0, 0, 0]}',
+            "augmentation.1.params.mean: takes 3 or fewer, got [0, 0, 0, 0]",
         ),
         ('head.0.alias="a b"', 'head.0.alias: must match ^[A-Za-z0-9_]+$, got "a b"'),
         # one of several words
@@ -377,7 +377,7 @@ def test_a_missing_key_is_reported(problems, path):
         ("loss.0.name=sofmax", "loss.0.name", "loss", "sofmax", "softmax"),
         ("sampler.name=randm", "sampler.name", "sampler", "randm", "random"),
         ("schedule.name=cosin", "schedule.name", "schedule", "cosin", "cosine"),
-        ("augmentation.1.name=flop", "augmentation.1.name", "augmentation", "flop", "flip"),
+        ("augmentation.2.name=flop", "augmentation.2.name", "augmentation", "flop", "flip"),
         (
             'objective=[{"name": "superwised"}]',
             "objective.0.name",
@@ -456,7 +456,7 @@ def test_all_mistakes_of_a_file_are_found_in_one_run(problems):
 MISTAKES_BETWEEN = {
     "evaluation.0.target": ["evaluation.0.target=nobody"],
     "data.train": ['data.train.1={"name": "synthetic_market"}'],
-    "augmentation.3.name": ['augmentation.3={"name": "flip"}'],
+    "augmentation.3.name": ['augmentation.3={"name": "resize"}'],
 }
 
 
@@ -598,14 +598,28 @@ def test_the_label_of_a_dataset_has_no_distribution(catalog):
     assert entry.label == "synthetic_market"
 
 
-def test_operations_on_pictures_come_before_those_on_tensors(problems):
-    found = problems(
-        'augmentation=[{"name": "normalize"}, {"name": "resize"}, {"name": "flip"}]',
-    )
+STAGES = [("resize", "pictures"), ("normalize", "tensors"), ("flip", "batches")]
+
+
+@pytest.mark.parametrize("first", [1, 2])
+@pytest.mark.parametrize("place", ["augmentation", "data.streams.more.augmentation"])
+def test_operations_on_pictures_come_before_those_on_tensors_and_on_batches(problems, place, first):
+    (name, stage), earlier = STAGES[first], STAGES[:first]
+    entries = [{"name": name}, *({"name": other} for other, _ in earlier), {"name": name}]
+    stream = {"sources": [{"name": "synthetic_market"}], "sampler": {"name": "random"}}
+    found = problems(f"data.streams.more={json.dumps(stream)}", f"{place}={json.dumps(entries)}")
     assert found == [
-        f"augmentation.{i}.name: '{name}' works on pictures and must come before 'normalize', "
-        "which works on tensors"
-        for i, name in ((1, "resize"), (2, "flip"))
+        f"{place}.{i}.name: '{other}' works on {what} and must come before '{name}', which works "
+        f"on {stage}"
+        for i, (other, what) in enumerate(earlier, 1)
+    ]
+
+
+def test_the_datasets_of_a_stream_have_names_of_their_own(problems):
+    stream = {"sources": [{"name": "synthetic_market"}] * 2, "sampler": {"name": "random"}}
+    assert problems(f"data.streams.more={json.dumps(stream)}") == [
+        "data.streams.more.sources: two datasets are called 'synthetic_market'; give each its own "
+        "'alias'"
     ]
 
 
@@ -683,7 +697,7 @@ def test_a_file_written_with_another_version_is_loaded_and_said(file, catalog, t
 
 def test_every_entry_is_checked_params_that_build_accepts(catalog, tiny_params):
     params = check_run_params(tiny_params, catalog, "p")
-    flip = params.augmentation[1].build()
+    flip = params.augmentation[2].build()
     assert callable(flip)
 
 

@@ -191,13 +191,13 @@ def test_the_shipped_data_lie_beside_each_other():
 def test_the_shipped_pictures():
     operations = {entry["name"]: entry["params"] for entry in run().params["augmentation"]}
 
-    assert list(operations) == ["resize", "pad_crop", "flip", "random_erasing", "normalize"]
+    assert list(operations) == ["resize", "pad_crop", "random_erasing", "normalize", "flip"]
     assert operations == {
         "resize": {"height": 384, "width": 128, "interpolation": "bilinear"},
         "pad_crop": {"padding": 10},
-        "flip": {"p": 0.5},
         "random_erasing": {"p": 0.6, "area": [0.02, 0.1], "aspect": [0.3, 3.33], "fill": "zero"},
         "normalize": {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]},
+        "flip": {"p": 0.5},
     }
 
 

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import textwrap
 import time
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 
 import lmdb
@@ -26,11 +26,14 @@ from reid_core.catalog import Catalog
 from reid_core.contracts import SPLITS, ImageRecord, Listing
 from reid_core.data import packing
 from reid_core.data.dataset_stores import Stores
-from reid_core.data.packing import check_listing, fingerprint, pack, published_differences, verify
-from reid_core.data.store import Index, Store
+from reid_core.data.fingerprints import fingerprint
+from reid_core.data.listing_checks import check_listing, published_differences
+from reid_core.data.packing import pack, verify
+from reid_core.data.store import Store
 from reid_core.discovery import load_catalog
 from reid_core.params.field_facts import path_names
 from reid_core.params.validation import check_dataset_entry
+from stores import overwrite
 
 SOURCE = {"name": "test", "params": {}}
 fork_is_fine_here = pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
@@ -71,7 +74,7 @@ texts = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]
 facts = st.fixed_dictionaries(
     {
         "split": st.sampled_from(SPLITS),
-        "pid": texts,
+        "pid": st.none() | texts.filter(bool),
         "camid": st.integers(-1, 2**40),
         "junk": st.booleans(),
         "distractor": st.booleans(),
@@ -94,7 +97,8 @@ def test_bytes_and_index_come_back_as_they_came(tmp_path_factory, content):
     index = store.index
     assert index.name.tolist() == [name for name, _, _ in content]
     for field in ("split", "pid", "camid", "junk", "distractor"):
-        assert getattr(index, field).tolist() == [f[field] for _, _, f in content]
+        given = [f[field] for _, _, f in content]
+        assert getattr(index, field).tolist() == ["" if fact is None else fact for fact in given]
     for split in SPLITS:
         expected = [i for i, (_, _, f) in enumerate(content) if f["split"] == split]
         assert index.positions(split).tolist() == expected
@@ -129,11 +133,27 @@ def test_statistics_count_identities_without_junk_and_distractors(tmp_path):
         record("c.jpg", split="gallery", pid="3", junk=True),
         record("d.jpg", split="gallery", pid="4", distractor=True),
         record("e.jpg", split="query", pid="1"),
+        record("f.jpg", split="query", pid=None),
+        record("g.jpg", split="query", pid=None, junk=True),
     ]
     store = packed(tmp_path, records)
     assert store.index.statistics() == {
-        "gallery": {"images": 4, "identities": 2, "cameras": 2, "junk": 1, "distractors": 1},
-        "query": {"images": 1, "identities": 1, "cameras": 1, "junk": 0, "distractors": 0},
+        "gallery": {
+            "images": 4,
+            "identities": 2,
+            "unidentified": 0,
+            "cameras": 2,
+            "junk": 1,
+            "distractors": 1,
+        },
+        "query": {
+            "images": 3,
+            "identities": 1,
+            "unidentified": 1,
+            "cameras": 1,
+            "junk": 1,
+            "distractors": 0,
+        },
     }
     assert store.manifest["statistics"] == store.index.statistics()
     assert store.manifest["source"] == SOURCE
@@ -363,11 +383,11 @@ def test_opening_what_is_not_there_names_the_command(tmp_path):
 def test_a_store_of_another_format_is_refused(tmp_path):
     path = packed(tmp_path).path / "manifest.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "format": 99}))
-    with pytest.raises(ReidError, match=r"store of format 99, this version reads format 1; pack"):
+    with pytest.raises(ReidError, match=r"store of format 99, this version reads format 2; pack"):
         Store(path.parent)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "{}", "null", '{"format": 1}', None])
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", "null", '{"format": 2}', None])
 def test_a_broken_manifest_is_refused(tmp_path, text):
     path = packed(tmp_path).path / "manifest.json"
     path.unlink() if text is None else path.write_text(text)
@@ -399,7 +419,7 @@ def test_a_damaged_index_is_refused(tmp_path, damage):
 
 def test_an_index_of_objects_is_refused_and_not_unpickled(tmp_path):
     store = packed(tmp_path)
-    arrays = {f.name: getattr(store.index, f.name) for f in fields(Index)}
+    arrays = store.index.arrays()
     np.savez(store.path / "index.npz", **{**arrays, "pid": arrays["pid"].astype(object)})
     with pytest.raises(ReidError, match=r"index\.npz is missing or damaged .*allow_pickle"):
         Store(store.path)
@@ -440,18 +460,6 @@ def test_a_record_that_is_not_there_is_an_error(tmp_path):
         packed(tmp_path).read(5)
 
 
-def overwrite(store, position, data):
-    """Put other bytes into a packed store, keeping the file's size as the manifest has it."""
-    store.close()
-    path = str(store.path / "images.lmdb")
-    with lmdb.open(path, lock=False) as environment, environment.begin(write=True) as transaction:
-        transaction.put(position.to_bytes(8, "big"), data)
-    manifest = store.path / "manifest.json"
-    size = (store.path / "images.lmdb" / "data.mdb").stat().st_size
-    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "lmdb_bytes": size}))
-    return Store(store.path)
-
-
 def test_verify_finds_an_image_that_cannot_be_decoded(tmp_path):
     store = overwrite(packed(tmp_path), 2, encoded()[:50])
     with pytest.raises(ReidError, match=r"1 images of .* are damaged; pack(.|\n)*train/2\.png"):
@@ -472,7 +480,7 @@ def test_verify_finds_a_changed_byte_that_still_decodes(tmp_path):
 
 def test_verify_finds_a_changed_identity(tmp_path):
     store = packed(tmp_path)
-    arrays = {f.name: getattr(store.index, f.name) for f in fields(Index)}
+    arrays = store.index.arrays()
     np.savez(store.path / "index.npz", **{**arrays, "pid": np.roll(arrays["pid"], 1)})
     with pytest.raises(ReidError, match="the content differs from what was packed"):
         verify(Store(store.path))

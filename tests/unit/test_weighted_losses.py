@@ -290,9 +290,12 @@ def test_a_first_batch_without_the_pairs_that_a_loss_compares_is_refused(
     images = TrainingImages.of([("people", store)])
     if lacks:
         with pytest.raises(ReidError, match=PAIR_ERRORS[lacks]):
-            build_training(params, catalog, images, torch.device("cpu"))
+            build_training(params, catalog, images, None, torch.device("cpu"))
     else:
-        assert build_training(params, catalog, images, torch.device("cpu")).images_per_step == 2 * p
+        assert (
+            build_training(params, catalog, images, None, torch.device("cpu")).images_per_step
+            == 2 * p
+        )
 
 
 # ---- joined -----------------------------------------------------------------------------

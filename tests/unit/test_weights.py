@@ -62,7 +62,7 @@ def metadata(tiny_catalog, raw):
     return {
         "params": dump,
         "classes": [list(c) for c in CLASSES],
-        "preprocessing": {"operations": [dump["augmentation"][0], dump["augmentation"][2]]},
+        "preprocessing": {"operations": dump["augmentation"][:2]},
     }
 
 

@@ -100,6 +100,7 @@ def reid_augmentation() -> list[AugmentationComponent]:
             params=ColorJitterParams,
             build=build,
             stage="pil",
+            extras="keeps",
             summary="Random brightness, contrast, saturation and hue",
             reference="Krizhevsky et al., NIPS 2012",
         )

@@ -72,6 +72,7 @@ def reid_augmentation() -> list[AugmentationComponent]:
             build=build,
             stage="tensor",
             use="both",
+            extras="keeps",
             summary="(image - mean) / std per colour channel",
             reference="arXiv:1512.03385",
         )

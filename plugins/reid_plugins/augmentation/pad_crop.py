@@ -2,6 +2,7 @@
 
 It makes up for detectors that do not centre the person. The size stays as it was, so the
 operation can stand before or after ``resize``; usually it stands after, in pixels of the input.
+Masks are shifted too, and 0 comes in.
 
 Reference: Luo et al., "Bag of Tricks and A Strong Baseline for Deep Person
 Re-identification", arXiv:1903.07071, section 2 (10 pixels).
@@ -15,13 +16,10 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field
 
 from reid_core import AugmentationComponent, Params, hookimpl
+from reid_core.contracts import Augmentation, Sample
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import numpy as np
-    from PIL.Image import Image
-
 
 Pixels = Annotated[int, Field(ge=0)]
 
@@ -36,17 +34,19 @@ class PadCropParams(Params):
     )
 
 
-def pad_crop(image: Image, rng: np.random.Generator, *, padding: tuple[int, int]) -> Image:
+def pad_crop(sample: Sample, rng: np.random.Generator, *, padding: tuple[int, int]) -> Sample:
     """Return the image shifted by up to ``padding`` (vertical, horizontal) pixels, uniformly."""
     vertical, horizontal = padding
     top = int(rng.integers(-vertical, vertical, endpoint=True))
     left = int(rng.integers(-horizontal, horizontal, endpoint=True))
     # Pillow fills what lies outside the image with 0, so the padded image is never made.
-    return image.crop((left, top, left + image.width, top + image.height))
+    box = (left, top, left + sample.image.width, top + sample.image.height)
+    masks = {name: mask.crop(box) for name, mask in sample.masks.items()}
+    return Sample(sample.image.crop(box), masks)
 
 
-def build(params: PadCropParams) -> Callable[[Image, np.random.Generator], Image]:
-    """Return ``callable(image, rng)``."""
+def build(params: PadCropParams) -> Augmentation:
+    """Return ``callable(sample, rng)``."""
     both = params.padding
     padding = (both, both) if isinstance(both, int) else (both[0], both[1])
     return partial(pad_crop, padding=padding)
@@ -61,6 +61,7 @@ def reid_augmentation() -> list[AugmentationComponent]:
             params=PadCropParams,
             build=build,
             stage="pil",
+            extras="moves",
             summary="Pad with black, crop the old size at a random place",
             reference="arXiv:1903.07071",
         )

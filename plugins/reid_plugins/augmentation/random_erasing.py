@@ -4,6 +4,7 @@ It works on the tensor and stands where the list puts it. Before ``normalize`` (
 fits this) the fill is a colour: ``mean`` is ImageNet's mean colour, ``zero`` is black. After
 ``normalize`` the fill is in units of the standard deviation: there ``zero`` is the mean colour,
 ``noise`` looks like any image, and ``mean`` gives the value that reid-strong-baseline writes.
+Masks become 0 where the image is erased.
 
 Reference: Zhong et al., "Random Erasing Data Augmentation", arXiv:1708.04896, algorithm 1.
 """
@@ -17,10 +18,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field, field_validator
 
 from reid_core import AugmentationComponent, Params, hookimpl
+from reid_core.contracts import Augmentation, Sample
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import numpy as np
     from torch import Tensor
 
@@ -84,18 +84,18 @@ def erased_box(
 
 
 def random_erasing(
-    image: Tensor,
+    sample: Sample,
     rng: np.random.Generator,
     *,
     p: float,
     area: tuple[float, float],
     aspect: tuple[float, float],
     fill: Tensor | None,
-) -> Tensor:
+) -> Sample:
     """Return the image ``(3, H, W)`` with a rectangle overwritten, as a new tensor.
 
     Args:
-        image: ``(3, H, W)``, not changed.
+        sample: Image and masks ``(H, W)``, not changed.
         rng: Source of randomness.
         p: Probability.
         area: Range of the rectangle's share of the area.
@@ -103,23 +103,27 @@ def random_erasing(
         fill: ``(3, 1, 1)`` values to write; None writes standard normal noise.
     """
     if rng.random() >= p:
-        return image
-    box = erased_box(rng, image.shape[1], image.shape[2], area, aspect)
+        return sample
+    box = erased_box(rng, sample.image.shape[1], sample.image.shape[2], area, aspect)
     if box is None:
-        return image
+        return sample
     import numpy as np
     import torch
 
     top, left, h, w = box
     if fill is None:
         fill = torch.from_numpy(rng.standard_normal((3, h, w), dtype=np.float32))
-    erased = image.clone()
-    erased[:, top : top + h, left : left + w] = fill
-    return erased
+    inside = (..., slice(top, top + h), slice(left, left + w))
+    image = sample.image.clone()
+    image[inside] = fill
+    masks = {name: mask.clone() for name, mask in sample.masks.items()}
+    for mask in masks.values():
+        mask[inside] = 0
+    return Sample(image, masks)
 
 
-def build(params: RandomErasingParams) -> Callable[[Tensor, np.random.Generator], Tensor]:
-    """Return ``callable(image, rng)``."""
+def build(params: RandomErasingParams) -> Augmentation:
+    """Return ``callable(sample, rng)``."""
     import torch
 
     values = {"mean": params.mean, "zero": [0.0, 0.0, 0.0], "noise": None}[params.fill]
@@ -137,6 +141,7 @@ def reid_augmentation() -> list[AugmentationComponent]:
             params=RandomErasingParams,
             build=build,
             stage="tensor",
+            extras="moves",
             summary="Overwrite a random rectangle with the mean colour, zero or noise",
             reference="arXiv:1708.04896",
         )

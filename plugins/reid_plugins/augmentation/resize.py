@@ -2,7 +2,7 @@
 
 The whole image is stretched; people are cropped to their box already, so the aspect ratio
 changes little. Pillow averages over all source pixels when it shrinks (antialiasing), with
-either interpolation; there is no way to switch that off.
+either interpolation; there is no way to switch that off. Masks take the nearest pixel.
 
 Reference: Luo et al., "Bag of Tricks and A Strong Baseline for Deep Person
 Re-identification", arXiv:1903.07071, section 2 (256 x 128 pixels).
@@ -16,12 +16,10 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from reid_core import AugmentationComponent, Params, hookimpl
+from reid_core.contracts import Augmentation, Sample
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import numpy as np
-    from PIL.Image import Image
 
 
 class ResizeParams(Params):
@@ -35,16 +33,19 @@ class ResizeParams(Params):
 
 
 def resize(
-    image: Image, rng: np.random.Generator | None, *, size: tuple[int, int], interpolation: str
-) -> Image:
-    """Return the image in ``size`` (width, height), in pixels; ``rng`` is not used."""
+    sample: Sample, rng: np.random.Generator | None, *, size: tuple[int, int], interpolation: str
+) -> Sample:
+    """Return image and masks in ``size`` (width, height), in pixels; ``rng`` is not used."""
     from PIL.Image import Resampling
 
-    return image.resize(size, Resampling[interpolation.upper()])
+    return Sample(
+        sample.image.resize(size, Resampling[interpolation.upper()]),
+        {name: mask.resize(size, Resampling.NEAREST) for name, mask in sample.masks.items()},
+    )
 
 
-def build(params: ResizeParams) -> Callable[[Image, np.random.Generator | None], Image]:
-    """Return ``callable(image, rng)``; a partial, so that it can be sent to other processes."""
+def build(params: ResizeParams) -> Augmentation:
+    """Return ``callable(sample, rng)``; a partial, so that it can be sent to other processes."""
     size = (params.width, params.height)
     return partial(resize, size=size, interpolation=params.interpolation)
 
@@ -59,6 +60,7 @@ def reid_augmentation() -> list[AugmentationComponent]:
             build=build,
             stage="pil",
             use="both",
+            extras="moves",
             summary="Resize to height x width, antialiased",
             reference="arXiv:1903.07071",
         )

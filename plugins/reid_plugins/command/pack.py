@@ -67,7 +67,8 @@ class PackCommand:
         from reid_core.data.dataset_stores import Stores
 
         stores = Stores(user_path(params.working_dir))
-        for entry in [*params.data.train, *params.data.targets.values()]:
+        streams = [entry for s in params.data.streams.values() for entry in s.sources]
+        for entry in [*params.data.train, *params.data.targets.values(), *streams]:
             print(f"{entry.label}: {stores.open(entry).path}")
 
     def _pack_one(

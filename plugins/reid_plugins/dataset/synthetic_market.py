@@ -3,13 +3,15 @@
 Every identity has body, clothes, hair and bags of its own; every camera has its own light,
 view and background. Colours come from small palettes that people share, so that a colour
 histogram confuses them, while who wears what where decides. Everything follows from the seed;
-identities of the test splits are never seen in training.
+identities of the test splits are never seen in training. The columns hat, bag and lower say what an
+identity wears.
 """
 
 from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -67,6 +69,7 @@ def encode_background(params: SyntheticMarketParams, camid: int, shot: int) -> b
 def list_images(params: SyntheticMarketParams) -> Iterator[ImageRecord]:
     """Yield the records of all splits; the pictures are drawn when they are read."""
     for number in range(params.train_identities + params.test_identities):
+        columns = worn_by(params.seed, number)
         test = number >= params.train_identities
         for camid in range(1, params.cameras + 1):
             for shot in range(params.test_images if test else params.train_images):
@@ -77,7 +80,8 @@ def list_images(params: SyntheticMarketParams) -> Iterator[ImageRecord]:
                         (QUERY_FOLDER, "query") if query else (GALLERY_FOLDER, "gallery")
                     )
                 draw = partial(encode_person, params, number, camid, shot)
-                yield _record(folder, split, f"{number + 1:04d}", camid, shot, draw)
+                record = _record(folder, split, f"{number + 1:04d}", camid, shot, draw)
+                yield replace(record, columns=columns)
     for shot in range(params.distractors):
         camid = shot % params.cameras + 1
         draw = partial(encode_background, params, camid, shot)
@@ -86,6 +90,14 @@ def list_images(params: SyntheticMarketParams) -> Iterator[ImageRecord]:
         camid = shot % params.cameras + 1
         draw = partial(encode_person, params, BACKGROUND_PID + shot, camid, shot)
         yield _record(GALLERY_FOLDER, "gallery", JUNK_PID, camid, shot, draw)
+
+
+def worn_by(seed: int, number: int) -> dict[str, str]:
+    """Return what an identity wears, as columns of its images."""
+    from reid_plugins.dataset._attributes import make_person
+
+    person = make_person(seed, number)
+    return {"hat": person.hat, "bag": person.bag, "lower": person.lower}
 
 
 def build(params: SyntheticMarketParams) -> Listing:

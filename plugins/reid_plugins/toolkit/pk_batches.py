@@ -38,8 +38,12 @@ class PKParams(Params):
 
 
 def group_by_identity(labels: np.ndarray) -> list[np.ndarray]:
-    """Return the positions ``(n_i,)`` of each identity's images, by rising label."""
+    """Return the positions ``(n_i,)`` of each identity's images, by rising label.
+
+    Images without identity, whose label is -1, are left out.
+    """
     order = np.argsort(labels, kind="stable")
+    order = order[labels[order] >= 0]
     starts = np.flatnonzero(np.diff(labels[order])) + 1
     return np.split(order, starts) if len(order) else []
 

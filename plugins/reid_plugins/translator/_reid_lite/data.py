@@ -61,7 +61,7 @@ def sampler(r: Reading) -> Json:
 
 
 def augmentation(r: Reading) -> list[Json]:
-    """Return the operations in the predecessor's order."""
+    """Return the operations in the predecessor's order, but for mirroring, which comes last."""
     height, width = r["img_h"], r["img_w"]
     r.note(
         "img_h, img_w",
@@ -70,10 +70,11 @@ def augmentation(r: Reading) -> list[Json]:
     entries: list[tuple[bool, str, Json]] = [
         (True, "resize", {"height": height, "width": width, "interpolation": "bilinear"}),
         (_has_crop(r), "pad_crop", {"padding": r["data_augmentation.padding_h"]}),
-        (r["data_augmentation.mirror"], "flip", {"p": 0.5}),
         (_has_jitter(r), "color_jitter", JITTER),
         (_has_erasing(r), "random_erasing", ERASING),
         (True, "normalize", _normalization(r)),
+        # Last, because it works on batches; a crop or a hole is as likely as its mirror image.
+        (r["data_augmentation.mirror"], "flip", {"p": 0.5}),
     ]
     return [{"name": name, "params": params} for wanted, name, params in entries if wanted]
 

@@ -1,0 +1,154 @@
+"""What can be said of a dataset's listing before its images are read."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+from reid_core.contracts import SPLITS, ImageRecord, Listing
+from reid_core.data.extras import KINDS
+from reid_core.data.store import FACTS
+from reid_core.errors import ReidError, shortened
+
+SHOWN_PROBLEMS = 20
+
+LONGEST_VALUE = 200
+"""Characters of a text in a column."""
+
+NAME = re.compile("[A-Za-z_][A-Za-z0-9_]{0,63}")
+"""What a column or an extra may be called."""
+
+TAKEN = {*FACTS, "source", "columns", "extras"}
+"""What no column may be called, because there is another thing of that name."""
+
+
+def check_listing(listing: Listing) -> None:
+    """Check what can be checked without reading an image.
+
+    Raises:
+        ReidError: With all problems: no images, an unknown split, a repeated name, an empty
+            identity, a negative camera other than -1, a column that cannot be kept, an extra
+            that is not declared, or a file outside the root.
+    """
+    if not listing.records:
+        raise ReidError("the dataset has no images")
+    problems = [*_name_problems(listing)]
+    seen: set[tuple[str, str]] = set()
+    types: dict[str, tuple[type, str]] = {}
+    root = listing.root.resolve() if listing.root else None
+    for record in listing.records:
+        found = [*_fact_problems(record), *_column_problems(record.columns, record.name, types)]
+        if (record.split, record.name) in seen:
+            found.append(f"twice in split '{record.split}'")
+        seen.add((record.split, record.name))
+        found += _file_problems(record, listing, root)
+        problems += [f"{record.name}: {text}" for text in found]
+    raise_problems(problems, "images cannot be used")
+
+
+def published_differences(listing: Listing) -> list[str]:
+    """Compare the listing with the dataset's published numbers; one line per difference."""
+    differences = []
+    for split, expected in listing.published.items():
+        records = [r for r in listing.records if r.split == split]
+        real = {r.pid for r in records if not (r.junk or r.distractor or r.pid is None)}
+        if (len(real), len(records)) != tuple(expected):
+            differences.append(
+                f"{split}: {len(real)} identities in {len(records)} images; "
+                f"published are {expected[0]} in {expected[1]}"
+            )
+    return differences
+
+
+def raise_problems(problems: Iterable[str], what: str) -> None:
+    """Raise a ReidError that lists the problems, if there are any."""
+    lines = list(problems)
+    if lines:
+        more = (
+            f"\n  ... and {len(lines) - SHOWN_PROBLEMS} more" if len(lines) > SHOWN_PROBLEMS else ""
+        )
+        listed = "".join(f"\n  {line}" for line in lines[:SHOWN_PROBLEMS])
+        raise ReidError(f"{len(lines)} {what}:{listed}{more}")
+
+
+def _name_problems(listing: Listing) -> Iterator[str]:
+    """Yield what is wrong with the names of columns and extras, each once."""
+    columns = dict.fromkeys(name for record in listing.records for name in record.columns)
+    for what, names in (("column", columns), ("extra", listing.extras)):
+        for name in names:
+            if not isinstance(name, str) or not NAME.fullmatch(name):
+                yield (
+                    f"{what} {shortened(repr(name))}: a name has letters, digits and '_', no digit "
+                    "first, at most 64 in all"
+                )
+    for name in sorted(TAKEN & columns.keys()):
+        yield f"column '{name}': there is another thing of that name; call it otherwise"
+    for name, kind in listing.extras.items():
+        if kind not in KINDS:
+            yield f"extra '{name}': {kind!r} is none of {', '.join(KINDS)}"
+
+
+def _fact_problems(record: ImageRecord) -> Iterator[str]:
+    if record.split not in SPLITS:
+        yield f"unknown split '{record.split}' (known: {', '.join(SPLITS)})"
+    if record.pid == "":
+        yield "pid is empty; write None for an image whose identity is not known"
+    elif record.pid is not None and not isinstance(record.pid, str):
+        yield f"pid is {shortened(repr(record.pid))}; expected a string or None"
+    elif record.pid is not None and "\0" in record.pid:
+        yield "pid has a character of number 0"
+    if type(record.camid) is not int:
+        yield f"camid is {shortened(repr(record.camid))}; expected a whole number (int)"
+    elif record.camid < -1:
+        yield f"camid {record.camid}; cameras count from 0, -1 is unknown"
+
+
+def _column_problems(
+    columns: Mapping[str, object], image: str, types: dict[str, tuple[type, str]]
+) -> Iterator[str]:
+    """Yield what is wrong with an image's values.
+
+    Args:
+        columns: By name.
+        image: Its name.
+        types: Of the columns so far, with the image that had the first value; it is added to.
+    """
+    for name, value in columns.items():
+        given = type(value)
+        if given not in (int, str):
+            yield (
+                f"column '{name}' is {shortened(repr(value))}, a {given.__name__}; expected a "
+                "whole number (int) or a str"
+            )
+            continue
+        expected, first = types.setdefault(name, (given, image))
+        if given is not expected:
+            yield (
+                f"column '{name}' is {shortened(repr(value))}, and that of '{first}' is of type "
+                f"{expected.__name__}; a column has one type in a dataset"
+            )
+        elif isinstance(value, int) and not -(2**63) <= value < 2**63:
+            yield f"column '{name}' is {shortened(str(value))}; it must fit into 64 bits"
+        elif isinstance(value, str) and len(value) > LONGEST_VALUE:
+            yield (
+                f"column '{name}' has {len(value)} characters; at most {LONGEST_VALUE} are kept "
+                "(longer texts are extras)"
+            )
+        elif isinstance(value, str) and "\0" in value:
+            yield f"column '{name}' has a character of number 0"
+
+
+def _file_problems(record: ImageRecord, listing: Listing, root: Path | None) -> Iterator[str]:
+    if isinstance(record.source, Path) and not _inside(record.source, root):
+        yield f"lies outside the data folder {listing.root}"
+    for name, source in record.extras.items():
+        if name not in listing.extras:
+            yield f"its '{name}' is not among the listing's extras; say there what it is"
+        if isinstance(source, Path) and not _inside(source, root):
+            yield f"its '{name}' lies outside the data folder {listing.root}"
+
+
+def _inside(path: Path, root: Path | None) -> bool:
+    """Return whether a file, links followed, lies in the data folder."""
+    return root is None or path.resolve().is_relative_to(root)
