@@ -10,7 +10,8 @@ from pydantic import ValidationError
 from reid_core import ReidError
 from reid_core.component import call_build
 from reid_core.contracts import UNKNOWN_CAMERA
-from reid_plugins.dataset import image_folder, manifest, market1501
+from reid_plugins.dataset import image_folder, manifest, market1501, synthetic_market
+from reid_plugins.dataset._attributes import make_person
 
 OMNIGLOT = Path(
     os.environ.get("REID_CORE_OMNIGLOT")
@@ -398,6 +399,19 @@ def write(folder, *lines, encoding="utf-8"):
 def images(tmp_path):
     touch(tmp_path, "a/1.jpg", "a/2.jpg", "b/3, ü.jpg")
     return tmp_path
+
+
+def test_drawn_people_wear_what_their_columns_say():
+    found = listing(synthetic_market, seed=3, train_identities=9, test_identities=9)
+    worn = {}
+    for record in found.records:
+        if record.columns:
+            worn.setdefault(record.pid, set()).add(tuple(sorted(record.columns.items())))
+    for pid, columns in worn.items():
+        person = make_person(3, int(pid) - 1)  # the one that the images are drawn of
+        assert columns == {(("bag", person.bag), ("hat", person.hat), ("lower", person.lower))}
+    assert len(worn) == 18
+    assert all(r.junk or r.distractor for r in found.records if not r.columns)
 
 
 def test_further_columns_of_a_manifest_become_columns(images):
