@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
@@ -41,6 +41,7 @@ class Index:
         camid: int64, -1 unknown.
         junk: bool, never counted.
         distractor: bool, never a right answer.
+        columns: Further facts by name, int64 or strings; -1 and ``""`` unknown.
     """
 
     name: np.ndarray
@@ -49,6 +50,7 @@ class Index:
     camid: np.ndarray
     junk: np.ndarray
     distractor: np.ndarray
+    columns: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def __len__(self) -> int:
         """Return N."""
@@ -199,7 +201,7 @@ def _read_manifest(path: Path) -> dict[str, Any]:
 def _read_index(path: Path, manifest: dict[str, Any]) -> Index:
     try:
         with (path / "index.npz").open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            index = Index(**{f.name: arrays[f.name] for f in fields(Index)})
+            index = Index(**{f.name: arrays[f.name] for f in fields(Index) if f.name != "columns"})
     except DAMAGED as error:
         raise ReidError(
             f"{path}: index.npz is missing or damaged ({error}); pack the dataset again"

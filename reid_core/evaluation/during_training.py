@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 from reid_core.data.dataset_stores import Stores
 from reid_core.data.transforms import Pipeline
@@ -11,7 +12,7 @@ from reid_core.evaluation.rehearsal import check_targets
 from reid_core.evaluation.run_evaluators import Evaluated, Extract, evaluate
 from reid_core.evaluation.targets import Targets, target_entries
 from reid_core.features.averaging import check_scales
-from reid_core.features.extraction import ModelUnderTest
+from reid_core.features.extraction import ModelUnderTest, blank_values
 from reid_core.params.schema import EvaluationEntry
 from reid_core.training.loop import Training
 
@@ -28,6 +29,7 @@ class Scorer:
             self.params.evaluation,
             self.targets,
             training.classes,
+            partial(blank_values, self.model),
             has_classifier=len(training.module.model.classifier) > 0,
         )
         if self.params.evaluation:
