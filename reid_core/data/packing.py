@@ -174,7 +174,7 @@ def _write(listing: Listing, folder: Path, source: dict[str, Any], report: Repor
     _raise_problems(problems, "images cannot be read; nothing was packed")
     index = _index(listing.records)
     _update_index(digest, index)
-    arrays = {name: getattr(index, name) for name in index.__dataclass_fields__}
+    arrays = {n: getattr(index, n) for n in index.__dataclass_fields__ if n != "columns"}
     with atomic_path(folder / "index.npz") as temporary, temporary.open("wb") as file:
         np.savez(file, **arrays)
     write_json(
@@ -272,7 +272,8 @@ def _update(digest: Any, name: str, data: bytes) -> None:
 
 def _update_index(digest: Any, index: Index) -> None:
     """Add what the index says of every image to a content hash."""
-    columns = (getattr(index, name).tolist() for name in index.__dataclass_fields__)
+    names = [name for name in index.__dataclass_fields__ if name != "columns"]
+    columns = (getattr(index, name).tolist() for name in names)
     for row in zip(*columns, strict=True):
         digest.update(repr(row).encode())
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -56,7 +57,27 @@ def check_targets(
             )
         # Steps work on what the vectors say; those of a rehearsal say nothing.
         plain = build_evaluator(entry.model_copy(update={"postprocess": []}))
-        _rehearse(plain, targets, name, classes, blank(sorted(plain.outputs)))
+        with _said_of(f"evaluation.{place}: '{plain.name}'"):
+            row = blank(sorted(plain.outputs))
+            _check_columns(plain, targets, name)
+        _rehearse(plain, targets, name, classes, row)
+
+
+@contextmanager
+def _said_of(who: str) -> Iterator[None]:
+    """Put before a message whom it is about."""
+    try:
+        yield
+    except ReidError as error:
+        raise ReidError(f"{who}: {error}") from None
+
+
+def _check_columns(evaluator: BuiltEvaluator, targets: Targets, name: str) -> None:
+    """Raise ``ReidError`` if the images lack a column that is read."""
+    for split in evaluator.splits:
+        first = targets.store(name).index.positions(split)[:1]
+        meta, columns = targets.meta(name), evaluator.columns
+        labelled(targets.store(name), split, {}, meta=meta, at=first, columns=columns)
 
 
 def _rehearse(
