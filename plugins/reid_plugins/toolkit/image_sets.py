@@ -95,7 +95,7 @@ def image_set(
         names=features.names,
         junk=features.junk,
         distractor=features.distractor,
-        aux=aux,
+        aux={name: aux[name] for name in distance.aux},
         columns={name: there[name] for name in (*distance.columns, *columns)},
     )
 

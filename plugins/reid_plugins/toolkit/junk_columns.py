@@ -30,9 +30,9 @@ class JunkColumns(Params):
     def _each_once(self) -> JunkColumns:
         """Refuse a rule without columns, and one that no image can pass."""
         if not (self.same or self.different):
-            raise ValueError("names no column; name one, or use the rule 'none'")
+            raise ValueError("expected a column in 'same' or in 'different'")
         if both := sorted({*self.same} & {*self.different}):
-            raise ValueError(f"column '{both[0]}' is in 'same' and in 'different'; name it once")
+            raise ValueError(f"expected column '{both[0]}' in one of 'same' and 'different' alone")
         return self
 
     @property
