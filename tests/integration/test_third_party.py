@@ -1,4 +1,4 @@
-"""Wheels of the core, of the example plugin and of a broken plugin, in an environment of their own.
+"""Wheels of the core, of the example plugins and of a broken one, in an environment of their own.
 
 Nothing here sees the clone: the commands run in a fresh virtual environment, from a folder
 outside the clone, with the wheels alone. The environment reaches the packages that reid-core
@@ -21,8 +21,11 @@ from pathlib import Path
 import pytest
 
 CLONE = Path(__file__).resolve().parents[2]
-EXAMPLE = CLONE / "examples" / "reid-supcon-loss"
-OURS = ("reid_core", "reid_plugins", "reid_evaluate", "reid_supcon_loss", "reid_broken")
+EXAMPLES = CLONE / "examples"
+EXAMPLE = EXAMPLES / "reid-supcon-loss"
+NAMES = ("reid-cross-modality", "reid-pair-list", "reid-supcon-loss")
+"""The example packages."""
+OURS = ("reid_core", "reid_plugins", "reid_evaluate", "reid_broken", *NAMES)
 
 BROKEN_SETUP = """\
 [metadata]
@@ -39,7 +42,7 @@ BROKEN_MODULE = "raise OSError('libmagic.so is missing')\n"
 
 @dataclass(frozen=True)
 class Environment:
-    """A virtual environment with the three wheels."""
+    """A virtual environment with the wheels."""
 
     path: Path
     wheels: dict[str, Path]
@@ -111,7 +114,7 @@ def environment(tmp_path_factory):
     (broken / "reid_broken.py").write_text(BROKEN_MODULE)
     sources = {
         "reid-core": copied(CLONE, root / "core"),
-        "reid-supcon-loss": copied(EXAMPLE, root / "supcon"),
+        **{name: copied(EXAMPLES / name, root / name) for name in NAMES},
         "reid-broken": broken,
     }
     files = {name: built(source, root / "dist" / name) for name, source in sources.items()}
@@ -175,7 +178,7 @@ def test_the_wheel_holds_every_module_of_the_clone(environment):
         assert clone == {name for name in wheel.namelist() if name.endswith(".py")}
 
 
-@pytest.mark.parametrize("name", ["reid-core", "reid-supcon-loss"])
+@pytest.mark.parametrize("name", ["reid-core", *NAMES])
 def test_the_sdist_holds_what_the_wheel_is_built_from(environment, name):
     with tarfile.open(environment.sdists[name]) as sdist:
         files = {member.name.partition("/")[2] for member in sdist.getmembers()}
@@ -199,7 +202,7 @@ def test_the_environment_knows_one_reid_core_alone(environment, tmp_path):
         "print(*sorted(d.name for d in distributions() if d.name.startswith('reid')))"
     )
     output = succeeded(environment.run("python", "-c", code, cwd=tmp_path))
-    assert output.split() == ["reid-broken", "reid-core", "reid-supcon-loss"]
+    assert output.split() == sorted(["reid-broken", "reid-core", *NAMES])
 
 
 # ---- the third-party plugin -------------------------------------------------------------
@@ -263,12 +266,25 @@ def test_switched_off_third_party_plugins_are_unknown(environment, supcon_params
     assert "failed" not in process.stderr
 
 
-def test_the_tests_of_the_example_package_pass_with_the_wheel(environment, tmp_path):
-    tests = shutil.copytree(EXAMPLE / "tests", tmp_path / "tests")
+def test_the_examples_are_the_packages_that_are_installed_here():
+    assert sorted(path.name for path in EXAMPLES.iterdir() if path.is_dir()) == sorted(NAMES)
+
+
+def test_the_tests_of_the_example_packages_pass_with_the_wheels(environment, tmp_path):
+    for name in NAMES:
+        shutil.copytree(EXAMPLES / name / "tests", tmp_path / name)
     options = ("-q", "--import-mode=importlib", "-p", "no:cacheprovider", "-W", "error")
-    output = succeeded(environment.run("python", "-m", "pytest", *options, tests, cwd=tmp_path))
+    output = succeeded(environment.run("python", "-m", "pytest", *options, *NAMES, cwd=tmp_path))
     assert " passed" in output
     assert "skipped" not in output
+
+
+def test_the_components_of_the_example_packages_are_listed(environment, tmp_path):
+    output = succeeded(environment.run("reid", "plugins", cwd=tmp_path))
+    for words in ("evaluator cross_modality", "distance modality_cosine", "evaluator pair_list"):
+        assert re.search(rf"^\s*{words.replace(' ', chr(92) + 's+')}\b", output, re.MULTILINE), (
+            words
+        )
 
 
 def test_the_third_party_loss_passes_the_contract_tests_of_every_loss(environment, tmp_path):
