@@ -116,24 +116,24 @@ def build_evaluator(entry: EvaluationEntry, device: str = "cpu") -> BuiltEvaluat
     )
 
 
-def _built_distance(entry: DistanceEntry) -> NamedPart[Distance]:
+def _built_distance(distance: DistanceEntry) -> NamedPart[Distance]:
     """Build a distance."""
     return NamedPart(
-        entry.bare_name,
-        entry.params.model_dump(mode="json"),
-        CheckedDistance(entry.build(), entry.origin),
-        aux=_names(entry, "aux", entry.component.aux),
-        columns=_names(entry, "columns", entry.component.columns),
+        distance.bare_name,
+        distance.params.model_dump(mode="json"),
+        CheckedDistance(distance.build(), distance.origin),
+        aux=_names(distance, "aux", distance.component.aux),
+        columns=_names(distance, "columns", distance.component.columns),
     )
 
 
-def _built_step(entry: PostprocessEntry) -> NamedPart[Postprocess]:
+def _built_step(step: PostprocessEntry) -> NamedPart[Postprocess]:
     """Build a step of post-processing."""
-    component = entry.component
+    component = step.component
     return NamedPart(
-        entry.bare_name,
-        entry.params.model_dump(mode="json"),
-        checked_step(entry.build(), entry.origin, component.stage),
+        step.bare_name,
+        step.params.model_dump(mode="json"),
+        checked_step(step.build(), step.origin, component.stage),
         splits=component.splits,
     )
 

@@ -25,7 +25,8 @@ EXAMPLES = CLONE / "examples"
 EXAMPLE = EXAMPLES / "reid-supcon-loss"
 NAMES = ("reid-cross-modality", "reid-pair-list", "reid-supcon-loss")
 """The example packages."""
-OURS = ("reid_core", "reid_plugins", "reid_evaluate", "reid_broken", *NAMES)
+MODULES = tuple(name.replace("-", "_") for name in NAMES)
+OURS = ("reid_core", "reid_plugins", "reid_evaluate", "reid_broken", *MODULES)
 
 BROKEN_SETUP = """\
 [metadata]

@@ -1,6 +1,8 @@
 """Ranking by a matrix of distances: the same as by the vectors that it was made of."""
 
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -112,3 +114,11 @@ def test_labels_are_checked():
         ValueError, match="gallery column 'weight' must be whole numbers or strings"
     ):
         keyed_by(distances(), QUERY, odd)
+
+
+def test_the_example_of_the_guide_ranks(tmp_path, monkeypatch, capsys):
+    guide = Path(__file__).resolve().parents[2] / "docs" / "evaluation.md"
+    (example,) = re.findall(r"```python\n(.*?)```", guide.read_text(encoding="utf-8"), re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    exec(compile(example, str(guide), "exec"), {})
+    assert capsys.readouterr().out == "1.0 1.0\n"
