@@ -6,6 +6,7 @@ where they shrink, from Pillow's antialiased resize; the mean is made in float64
 
 import io
 import json
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -25,7 +26,7 @@ from reid_core.errors import ParamsError
 from reid_core.evaluation.during_training import Scorer
 from reid_core.evaluation.evaluate_command import run_evaluation
 from reid_core.features.averaging import check_scales
-from reid_core.features.extraction import ModelUnderTest, extract
+from reid_core.features.extraction import ModelUnderTest, blank_values, extract
 from reid_core.features.feature_files import load_features
 from reid_core.files import user_path
 from reid_core.network.weights import save_weights, weights_metadata
@@ -93,7 +94,12 @@ class Network(nn.Module):
 
 
 def features(network, store, pipeline, outputs=("embedding",), **extraction):
-    model = ModelUnderTest(
+    model = under_test(network, pipeline, **extraction)
+    return extract(model, store, "query", outputs, classes=("x", "y", "z"), meta={})
+
+
+def under_test(network, pipeline, **extraction):
+    return ModelUnderTest(
         module=network,
         pipeline=pipeline,
         extraction=ExtractionParams(**extraction),
@@ -103,13 +109,54 @@ def features(network, store, pipeline, outputs=("embedding",), **extraction):
         workers=0,
         name="looks",
     )
-    return extract(model, store, "query", outputs, classes=("x", "y", "z"), meta={})
 
 
 def images_of(store, pipeline):
     positions = store.index.positions("query")
     loader = evaluation_loader(store, positions, pipeline, batch_size=9, workers=0)
     return next(iter(loader)).double().numpy()
+
+
+# ---- what is asked for ------------------------------------------------------------------
+
+
+def test_only_what_is_asked_for_is_kept(store, pipeline):
+    asked = {"embedding", "aux.spot"}
+    assert features(Network(), store, pipeline, sorted(asked)).values.keys() == asked
+    with pytest.raises(ReidError, match=r"needs the value 'uc' of a head; .* give spot$"):
+        features(Network(), store, pipeline, ("aux.uc",))
+
+
+def test_columns_come_with_the_images(store, pipeline):
+    store.index = replace(
+        store.index, columns={"time": np.arange(3), "place": np.array(["", "a", "b"])}
+    )
+    model, at = under_test(Network(), pipeline), np.array([2, 0])
+    named = {"classes": (), "meta": {"dataset": "noise"}, "at": at}
+    found = extract(model, store, "query", ("feature",), columns=("place", "camid"), **named)
+    assert {name: column.tolist() for name, column in found.columns.items()} == {
+        "place": ["b", ""],
+        "camid": [2, 0],
+    }
+    with pytest.raises(ReidError) as caught:
+        extract(model, store, "query", ("feature",), columns=("clothes",), **named)
+    assert str(caught.value) == (
+        "the images of split 'query' of 'noise' have no column 'clothes' (columns: camid, place, "
+        "time)"
+    )
+
+
+def test_a_blank_image_gives_the_shapes_and_types_of_every_image(store, pipeline):
+    outputs = ("embedding", "feature", "logits", "aux.spot")
+    network = Network().train()
+    row = blank_values(under_test(network, pipeline), outputs)
+    whole = features(Network(), store, pipeline, outputs).values
+    assert row.keys() == whole.keys()
+    for name, array in whole.items():
+        assert (row[name].shape[1:], row[name].dtype) == (array.shape[1:], array.dtype)
+        assert len(row[name]) == 1
+    assert network.training
+    assert network.sizes == [SIZE]
 
 
 # ---- the definition ---------------------------------------------------------------------
@@ -155,7 +202,7 @@ def version(image, scale, mirrored):
 @pytest.mark.parametrize("flip", [False, True])
 @pytest.mark.parametrize("scales", [(1.0,), (1.25,), (0.6,), (1.0, 1.1, 1.3, 0.7)])
 def test_every_output_is_the_mean_over_the_versions(store, pipeline, flip, scales):
-    outputs = ("embedding", "feature", "logits", "aux")
+    outputs = ("embedding", "feature", "logits", "aux.spot")
     found = features(Network(), store, pipeline, outputs, flip=flip, scales=scales)
     for row, image in enumerate(images_of(store, pipeline)):
         versions = [version(image, s, mirrored) for mirrored in range(1 + flip) for s in scales]
@@ -208,13 +255,13 @@ def test_the_card_is_told(store, pipeline, extraction, facts):
 
 def test_a_value_whose_shape_depends_on_the_scale_has_no_mean(store, pipeline):
     network = Network(aux=lambda images: images[:, 0])
-    mirrored = features(network, store, pipeline, ("aux",), flip=True)
+    mirrored = features(network, store, pipeline, ("aux.spot",), flip=True)
     assert mirrored.values["aux.spot"].shape == (3, *SIZE)
     with pytest.raises(
         ReidError,
         match=r"extraction\.scales: 'aux\.spot' has shape \(16, 8\) at one scale and \(32, 16\) at",
     ):
-        features(network, store, pipeline, ("aux",), scales=(1.0, 2.0))
+        features(network, store, pipeline, ("aux.spot",), scales=(1.0, 2.0))
 
 
 # ---- scales that a network cannot take --------------------------------------------------
