@@ -67,8 +67,9 @@ def _interval_faults(scores: Scores) -> Iterator[str]:
     if not isinstance(scores.intervals, Mapping):
         yield f"intervals {_spelt(scores.intervals)}; expected (low, high) by metric"
         return
+    metrics = scores.metrics if isinstance(scores.metrics, Mapping) else {}
     for name, ends in scores.intervals.items():
-        if name not in scores.metrics:
+        if name not in metrics:
             yield f"an interval of {_spelt(name)}, which is no metric"
         elif not isinstance(ends, tuple | list) or len(ends) != 2 or not all(map(_is_number, ends)):
             yield f"interval '{name}' {_spelt(ends)}; expected (low, high)"
@@ -80,6 +81,8 @@ def _protocol_faults(scores: Scores) -> Iterator[str]:
     """Yield what is wrong with protocol and card."""
     if not isinstance(scores.protocol, Mapping) or not scores.protocol:
         yield f"protocol {_spelt(scores.protocol)}; expected every choice behind the numbers"
+    if not isinstance(scores.card, Mapping):
+        yield f"card {_spelt(scores.card)}; expected the protocol in words, by name"
     for name in ("protocol", "card"):
         fault = next(_json_faults(getattr(scores, name), name), None)
         if fault is not None:

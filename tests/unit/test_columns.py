@@ -404,6 +404,27 @@ def test_what_an_evaluator_declares_is_checked(catalog_with, tmp_path, splits, c
         scored(catalog_with(Offer()), saved(tmp_path, splits), {"name": "odd"})
 
 
+def test_what_an_evaluator_raises_names_it_with_its_line(catalog_with, tmp_path, splits):
+    class Offer:
+        @hookimpl
+        def reid_evaluator(self):
+            def failing(splits):
+                return splits["gallery"]
+
+            return [
+                EvaluatorComponent(
+                    name="failing", build=lambda params: failing, summary="-", splits=("query",)
+                )
+            ]
+
+    with pytest.raises(ReidError) as caught:
+        scored(catalog_with(Offer()), saved(tmp_path, splits), {"name": "failing"})
+    text = (
+        "evaluator 'failing' of local 0 failed on target 'features': KeyError: 'gallery' (test_col"
+    )
+    assert str(caught.value).startswith(text)
+
+
 # ---- for evaluators of one's own --------------------------------------------------------
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reid_evaluate.protocols.junk_rules import JUNK, MATCH, WRONG, Pairing
@@ -70,6 +70,7 @@ def flags(rule, query, gallery):
     return pairing.flags(*at)
 
 
+@settings(deadline=None)
 @given(ROWS, ROWS, NAMES, NAMES)
 def test_a_rule_by_columns_is_what_its_definition_says(query, gallery, same, different):
     rule = ColumnRule(same, tuple(name for name in different if name not in same))
@@ -77,12 +78,14 @@ def test_a_rule_by_columns_is_what_its_definition_says(query, gallery, same, dif
     assert flags(rule, query, gallery).tolist() == expected
 
 
+@settings(deadline=None)
 @given(ROWS, ROWS)
 def test_cross_camera_is_the_rule_of_the_same_camera(query, gallery):
     by_column = flags(ColumnRule(same=("camid",)), query, gallery)
     np.testing.assert_array_equal(by_column, flags("cross_camera", query, gallery))
 
 
+@settings(deadline=None)
 @given(ROWS, ROWS)
 def test_no_columns_are_the_rule_none(query, gallery):
     by_column = flags(ColumnRule(), query, gallery)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reid_core.boundary import Origin, PluginError
@@ -89,6 +89,8 @@ def test_anything_but_scores_is_refused(found):
         ({"protocol": {"k": [1, float("nan")]}}, "protocol.k.1 nan (float); expected a finite"),
         ({"protocol": {"k": {"l": {1, 2}}}}, "protocol.k.l {1, 2} (set); expected JSON values"),
         ({"protocol": {3: 1}}, "key 3 (int) in protocol; expected a string"),
+        ({"card": "in words"}, "card 'in words' (str); expected the protocol in words, by name"),
+        ({"metrics": None}, "metrics None (NoneType); expected numbers by name"),
         ({"card": {"k": float("inf")}}, "card.k inf (float); expected a finite number"),
         ({"per_query": {"ap": [0.5, 0.5]}}, "per_query['ap'] [0.5, 0.5] (list); expected an array"),
         (
@@ -135,6 +137,7 @@ JSON = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.text(), JSON, min_size=1, max_size=4))
 def test_whatever_json_has_may_stand_in_a_protocol(protocol):
     assert check(scores(protocol=protocol)).protocol == protocol
