@@ -9,6 +9,7 @@ import pytest
 import torch
 from numpy.lib.format import open_memmap
 
+from reid_evaluate.protocols.rule_data import ColumnRule
 from reid_evaluate.ranking.given_distances import keyed_by
 from reid_evaluate.ranking.images import ImageSet
 from reid_evaluate.ranking.keys import compare
@@ -80,6 +81,30 @@ def test_only_the_rows_of_a_block_are_read():
     rows = Rows()
     rank_queries(keyed_by(rows, QUERY, OTHERS), block_size=4)
     assert rows.taken == [(0, 4), (4, 8), (8, 11)]
+
+
+def test_junk_rules_by_columns_hold_for_a_matrix_too():
+    rng = np.random.default_rng(3)
+    sides = [
+        replace(s, columns={"clothes": rng.choice(["red", "blue"], len(s.pids))})
+        for s in (QUERY, OTHERS)
+    ]
+    rule = ColumnRule(same=("camid", "clothes"))
+    found = rank_queries(keyed_by(distances(), *sides), junk_rule=rule)
+    expected = rank_queries(compare(*sides), junk_rule=rule)
+    np.testing.assert_array_equal(found.first_rank, expected.first_rank)
+    assert 0 < expected.num_matches.sum() < rank_queries(compare(*sides)).num_matches.sum()
+
+
+def test_a_column_of_one_side_alone_is_refused_by_name():
+    clothes = replace(
+        OTHERS, columns={"clothes": np.zeros(GALLERY, int), "time": np.zeros(GALLERY, int)}
+    )
+    one = replace(QUERY, columns={"time": np.zeros(QUERIES, int)})
+    with pytest.raises(ValueError, match=r"^query has no column 'clothes', which gallery has \(it"):
+        compare(one, clothes)
+    with pytest.raises(ValueError, match=r"^gallery has no column 'time', .* \(it has: none\)$"):
+        compare(one, OTHERS)
 
 
 @pytest.mark.parametrize(
