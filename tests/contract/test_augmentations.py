@@ -93,9 +93,7 @@ def test_preprocessing_draws_no_random_number_and_training_may(augmentation):
         assert content(augmentation.build()(image, Forbidden())) in results
         assert len(results) == 1
     else:
-        assert len(results) > 1, (
-            "an operation without randomness is preprocessing: its use is 'both'"
-        )
+        assert len(results) > 1, "an operation without randomness is preprocessing: its use is 'both'"
 
 
 def test_the_operation_can_be_sent_to_loader_processes(augmentation):
