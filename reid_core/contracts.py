@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar
 
 if TYPE_CHECKING:
     import argparse
@@ -23,8 +23,17 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
+    from reid_evaluate.distances.comparison import Comparison as Comparison
+    from reid_evaluate.distances.comparison import Distance as Distance
+    from reid_evaluate.distances.comparison import Keys as Keys
+    from reid_evaluate.distances.comparison import Postprocess as Postprocess
+    from reid_evaluate.distances.comparison import Vectors as Vectors
+
 UNKNOWN_CAMERA = -1
 """The camid of an image whose camera is not known."""
+
+CAMID = "camid"
+"""The column that all images have."""
 
 SPLITS = ("train", "val", "query", "gallery", "multi_query", "extra")
 """The splits that a dataset may fill."""
@@ -777,21 +786,28 @@ class Evaluator(Protocol):
         """
 
 
+PartT = TypeVar("PartT", covariant=True)
+
+
 @dataclass(frozen=True)
-class NamedPart:
-    """A distance or post-processing step as an evaluator receives it.
+class NamedPart(Generic[PartT]):
+    """A distance (``NamedPart[Distance]``) or a step (``NamedPart[Postprocess]``) of an evaluator.
 
     Attributes:
         name: The word in params.
-        params: Its checked params, for the protocol card.
+        params: Its checked params as JSON values, for the protocol card.
         part: What the component built, a ``Distance`` or a ``Postprocess`` of ``reid_evaluate``.
-        splits: Splits that it reads beside those of the evaluator.
+        splits: Splits that a step reads beside those of the evaluator.
+        aux: Names of values of the heads that a distance reads.
+        columns: Columns of the images that a distance reads.
     """
 
     name: str
     params: Mapping[str, Any]
-    part: Any
+    part: PartT
     splits: tuple[str, ...] = ()
+    aux: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
 
 
 # ---- program ----------------------------------------------------------------------------

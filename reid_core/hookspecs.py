@@ -86,9 +86,11 @@ def reid_evaluator() -> list[EvaluatorComponent]:  # type: ignore[empty-body]
 
     ``build(params, *, distance, postprocess, device) -> Evaluator``, called with ``Features`` by
     split for ``Scores``. ``distance`` and ``postprocess`` are what the entry in params names,
-    built: see those kinds; only an entry whose evaluator asks for them may name them. Features
-    arrive raw; the evaluator normalises and says so in the protocol card. One that reads no
-    ``aux`` is rehearsed before the training, on the real labels with vectors of zeros.
+    built: see those kinds; only an entry whose evaluator asks for them may name them. A component
+    whose ``build`` asks for a distance names in ``distance`` the one of entries that name none.
+    Features arrive raw; the evaluator normalises and says so in the protocol card. Every evaluator
+    is rehearsed before the training, on the real labels with what the network says of a blank
+    image, and its ``Scores`` are checked then and whenever it scores.
     """
 
 
@@ -96,7 +98,9 @@ def reid_evaluator() -> list[EvaluatorComponent]:  # type: ignore[empty-body]
 def reid_distance() -> list[DistanceComponent]:  # type: ignore[empty-body]
     """Ways to compare two images.
 
-    ``build(params) -> Distance``, of ``reid_evaluate.distances.comparison``.
+    ``build(params) -> Distance``, of ``reid_evaluate.distances.comparison``. ``prepare`` raises
+    ValueError for images that it cannot compare; ``fill`` writes every key. What the component
+    names in ``aux`` and ``columns`` is among the ``Vectors`` that it gets.
     """
 
 

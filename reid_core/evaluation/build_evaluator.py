@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from reid_core.component import declared
-from reid_core.contracts import Features, NamedPart, Scores
-from reid_core.params.entries import Entry
+from reid_core.boundary import Origin
+from reid_core.component import Names, declared
+from reid_core.contracts import SPLITS, Evaluator, Features, NamedPart, Scores
+from reid_core.errors import ReidError, name_list
+from reid_core.evaluation.checked_parts import CheckedDistance, checked_step
+from reid_core.evaluation.score_checks import checked_scores
+from reid_core.params.entries import DistanceEntry, Entry, PostprocessEntry
 from reid_core.params.schema import EvaluationEntry
+
+if TYPE_CHECKING:
+    from reid_core.contracts import Distance, Postprocess
+
+OUTPUTS = ("embedding", "feature", "logits")
+"""Arrays per image that every model may give."""
+
+AUX = "aux."
+"""Beginning of the names of the heads' values among the outputs."""
 
 
 @dataclass(frozen=True)
@@ -18,15 +31,53 @@ class BuiltEvaluator:
 
     Attributes:
         name: Name of its component.
-        splits: Splits of the target that it reads.
-        outputs: Arrays per image that it reads.
-        score: The evaluation.
+        origin: Where that comes from.
+        splits: Splits of the target that it reads, those of its steps included.
+        outputs: Arrays per image that it and its distance read: ``"embedding"``, ``"feature"``,
+            ``"logits"``, ``"aux.<name>"``.
+        columns: Columns of the images that they read.
+        distance: What it compares images by; None if it compares none.
+        evaluator: What the component has built.
     """
 
     name: str
+    origin: Origin
     splits: tuple[str, ...]
     outputs: frozenset[str]
-    score: Callable[[Mapping[str, Features]], Scores]
+    columns: frozenset[str]
+    distance: NamedPart[Distance] | None
+    evaluator: Evaluator
+
+    def score(self, splits: Mapping[str, Features], target: str) -> Scores:
+        """Score the splits of a target; see ``Evaluator``.
+
+        Raises:
+            ReidError: They lack what the evaluator reads or cannot be scored, or the evaluator
+                failed or returned what cannot be used.
+        """
+        for split, features in splits.items():
+            self._check(split, features)
+        place = f"on target '{target}'"
+        with self.origin.calling(place):
+            found = self.evaluator(splits)
+        return checked_scores(found, splits, self.origin, place)
+
+    def _check(self, split: str, features: Features) -> None:
+        """Refuse features without an array that is read.
+
+        Raises:
+            ReidError: One is missing; the message names split and data set and what there is.
+        """
+        for kind, wanted, there in (
+            ("output", self.outputs, features.values),
+            ("column", self.columns, features.columns),
+        ):
+            if missing := sorted(wanted - there.keys()):
+                source = features.meta.get("dataset", features.meta.get("file"))
+                raise ReidError(
+                    f"{self.name}: the {split} split{f' of {source}' if source else ''} has no "
+                    f"{kind} '{missing[0]}'; it has {name_list(there)}"
+                )
 
 
 def build_evaluator(entry: EvaluationEntry, device: str = "cpu") -> BuiltEvaluator:
@@ -38,24 +89,67 @@ def build_evaluator(entry: EvaluationEntry, device: str = "cpu") -> BuiltEvaluat
 
     Returns:
         The evaluator, and all that it and its parts read.
+
+    Raises:
+        ReidError: A part cannot be built or declares what it must not.
     """
-    component = entry.component
-    distance = entry.distance and _built(entry.distance)
-    steps = tuple(_built(step, step.component.splits) for step in entry.postprocess)
-    own_splits = declared(component.splits, entry.params)
-    splits = dict.fromkeys((*own_splits, *(s for step in steps for s in step.splits)))
-    aux = set(declared(component.aux, entry.params))
-    if entry.distance:
-        aux.update(declared(entry.distance.component.aux, entry.distance.params))
-    outputs = {*declared(component.outputs, entry.params), *(f"aux.{name}" for name in aux)}
+    component, origin = entry.component, entry.origin
+    distance = _built_distance(entry.distance) if entry.distance else None
+    if distance is None and component.takes("distance"):
+        raise origin.fault("asks for a distance, and its component names none that is its default")
+    steps = tuple(_built_step(step) for step in entry.postprocess)
+    splits = _names(entry, "splits", component.splits, SPLITS)
+    outputs = _names(entry, "outputs", component.outputs, OUTPUTS)
+    aux = _names(entry, "aux", component.aux) + (distance.aux if distance else ())
+    columns = _names(entry, "columns", component.columns) + (distance.columns if distance else ())
+    evaluator = entry.build(distance=distance, postprocess=steps, device=device)
+    if not callable(evaluator):
+        raise origin.fault(f"built a {type(evaluator).__name__}; expected an Evaluator")
     return BuiltEvaluator(
         name=component.name,
-        splits=tuple(splits),
-        outputs=frozenset(outputs),
-        score=entry.build(distance=distance, postprocess=steps, device=device),
+        origin=origin,
+        splits=tuple(dict.fromkeys((*splits, *(s for step in steps for s in step.splits)))),
+        outputs=frozenset({*outputs, *(f"{AUX}{name}" for name in aux)}),
+        columns=frozenset(columns),
+        distance=distance,
+        evaluator=evaluator,
     )
 
 
-def _built(part: Entry[Any], splits: tuple[str, ...] = ()) -> NamedPart:
-    """Build a distance or a step."""
-    return NamedPart(part.bare_name, part.params.model_dump(mode="json"), part.build(), splits)
+def _built_distance(distance: DistanceEntry) -> NamedPart[Distance]:
+    """Build a distance."""
+    return NamedPart(
+        distance.bare_name,
+        distance.params.model_dump(mode="json"),
+        CheckedDistance(distance.build(), distance.origin),
+        aux=_names(distance, "aux", distance.component.aux),
+        columns=_names(distance, "columns", distance.component.columns),
+    )
+
+
+def _built_step(step: PostprocessEntry) -> NamedPart[Postprocess]:
+    """Build a step of post-processing."""
+    component = step.component
+    return NamedPart(
+        step.bare_name,
+        step.params.model_dump(mode="json"),
+        checked_step(step.build(), step.origin, component.stage),
+        splits=component.splits,
+    )
+
+
+def _names(
+    entry: Entry[Any], what: str, names: Names, known: tuple[str, ...] | None = None
+) -> tuple[str, ...]:
+    """Return the names that a component declares for its params.
+
+    Raises:
+        PluginError: It declares something else than known names.
+    """
+    with entry.origin.calling(f"when it was asked for its {what}"):
+        found = declared(names, entry.params)
+    strange = not isinstance(found, tuple) or not all(isinstance(name, str) for name in found)
+    if strange or (known is not None and not set(found) <= set(known)):
+        of = f" out of {', '.join(known)}" if known else ""
+        raise entry.origin.fault(f"declares {what} {found!r}; expected a tuple of names{of}")
+    return found

@@ -15,7 +15,7 @@ from reid_core.evaluation.run_evaluators import Evaluated, Extract, evaluate
 from reid_core.evaluation.targets import Targets, class_names, target_entries
 from reid_core.evaluation.unknown_side import unknown_side_lines
 from reid_core.features.averaging import check_scales
-from reid_core.features.extraction import ModelUnderTest, extract
+from reid_core.features.extraction import ModelUnderTest, blank_values, extract
 from reid_core.features.joining import joined
 from reid_core.network.trial_runs import not_finite
 from reid_core.params.schema import EvaluationEntry
@@ -33,6 +33,7 @@ class Scorer:
             self.params.evaluation,
             self.targets,
             training.classes,
+            partial(blank_values, self.model),
             has_classifier=len(training.module.model.classifier) > 0,
         )
         for line in unknown_side_lines(self.params.evaluation, self.targets, self.model):

@@ -29,7 +29,7 @@ from reid_core.evaluation.saved_scores import save_scores
 from reid_core.evaluation.targets import Targets, target_entries
 from reid_core.evaluation.unknown_side import unknown_side_lines
 from reid_core.features.averaging import check_scales
-from reid_core.features.extraction import ModelUnderTest
+from reid_core.features.extraction import ModelUnderTest, blank_values
 from reid_core.features.feature_files import load_features, save_features
 from reid_core.files import user_path
 from reid_core.network.trained_model import weights_of
@@ -121,7 +121,8 @@ def source_of_model(params: EvalParams, catalog: Catalog) -> Source:
     targets, entries, weights, extraction = what_to_score(params, catalog)
     model = model_under_test(weights, params, extraction, catalog)
     has_classifier = any(name.startswith("classifier.") for name in weights.tensors)
-    check_targets(entries, targets, model.classes, has_classifier=has_classifier)
+    blank = partial(blank_values, model)
+    check_targets(entries, targets, model.classes, blank, has_classifier=has_classifier)
     for line in unknown_side_lines(entries, targets, model):
         say(line)
     check_scales(model.module, model.pipeline.input_size(), extraction, model.device)
@@ -182,8 +183,8 @@ def model_under_test(
 def _saving(extract: Extract, folder: Path, ending: str) -> Extract:
     """Wrap an ``extract`` so that the features of every split are also written to a file."""
 
-    def run(target: str, split: str, outputs: frozenset[str]) -> Features:
-        features = extract(target, split, outputs)
+    def run(target: str, split: str, outputs: frozenset[str], columns: frozenset[str]) -> Features:
+        features = extract(target, split, outputs, columns)
         path = folder / f"{target}-{split}.{ending}"
         save_features(path, features)
         say(f"features: {path}")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 
+from reid_core.boundary import PluginError
 from reid_core.contracts import Classes, Features
 from reid_core.errors import ReidError
 from reid_core.evaluation.build_evaluator import BuiltEvaluator, build_evaluator
@@ -16,22 +18,27 @@ from reid_core.params.schema import EvaluationEntry
 REHEARSED = 200
 """Queries of a rehearsal: enough to know whether a protocol suits the data."""
 
+Blank = Callable[[Iterable[str]], Mapping[str, np.ndarray]]
+"""``blank(outputs)`` gives what the model says of one blank image, ``(1, ...)`` by name."""
+
 
 def check_targets(
     entries: Sequence[EvaluationEntry],
     targets: Targets,
     classes: Classes,
+    blank: Blank,
     *,
     has_classifier: bool,
 ) -> None:
     """Find before the training what would make an evaluation fail after it.
 
-    Every evaluator is rehearsed on the real identities and cameras with vectors of zeros; not
-    one that reads ``aux``, whose shapes only the heads know.
+    Every evaluator is rehearsed on the real identities, cameras and columns with what the model
+    says of a blank image; steps of post-processing are left out.
 
     Raises:
-        ReidError: A split is empty, the model gives no logits where an evaluator needs them,
-            or the evaluator refuses these images, e.g. because no query has a match.
+        ReidError: A split is empty, the model or the images lack what an evaluator reads, the
+            evaluator refuses these images, e.g. because no query has a match, or what it or its
+            distance returns cannot be used.
     """
     for place, entry in enumerate(entries):
         evaluator = build_evaluator(entry)
@@ -48,45 +55,78 @@ def check_targets(
                 f"evaluation.{place}: '{evaluator.name}' needs logits, and this model has no "
                 "classifier; add an ID loss such as 'softmax'"
             )
-        if not any(name.startswith("aux.") for name in evaluator.outputs):
-            # Steps work on what the vectors say; those of a rehearsal say nothing.
-            plain = entry.model_copy(update={"postprocess": []})
-            _rehearse(build_evaluator(plain), targets, name, classes)
+        # Steps work on what the vectors say; those of a rehearsal say nothing.
+        plain = build_evaluator(entry.model_copy(update={"postprocess": []}))
+        with _said_of(f"evaluation.{place}: '{plain.name}'"):
+            row = blank(sorted(plain.outputs))
+            _check_columns(plain, targets, name)
+        _rehearse(plain, targets, name, classes, row)
 
 
-def _rehearse(evaluator: BuiltEvaluator, targets: Targets, name: str, classes: Classes) -> None:
-    """Run an evaluator on real labels with vectors of zeros.
+@contextmanager
+def _said_of(who: str) -> Iterator[None]:
+    """Put before a message whom it is about."""
+    try:
+        yield
+    except ReidError as error:
+        raise ReidError(f"{who}: {error}") from None
+
+
+def _check_columns(evaluator: BuiltEvaluator, targets: Targets, name: str) -> None:
+    """Raise ``ReidError`` if the images lack a column that is read."""
+    for split in evaluator.splits:
+        first = targets.store(name).index.positions(split)[:1]
+        meta, columns = targets.meta(name), evaluator.columns
+        labelled(targets.store(name), split, {}, meta=meta, at=first, columns=columns)
+
+
+def _rehearse(
+    evaluator: BuiltEvaluator,
+    targets: Targets,
+    name: str,
+    classes: Classes,
+    row: Mapping[str, np.ndarray],
+) -> None:
+    """Run an evaluator on real labels, all with the values of one row.
 
     Raises:
-        ReidError: The evaluator refuses these images.
+        ReidError: The evaluator refuses these images, or a plugin is wrong.
     """
 
     def splits(most: int | None) -> dict[str, Features]:
-        outputs = sorted(evaluator.outputs)
-        return {s: _blank(targets, name, s, outputs, classes, most) for s in evaluator.splits}
+        columns = evaluator.columns
+        return {s: _alike(targets, name, s, row, columns, classes, most) for s in evaluator.splits}
 
     try:
-        evaluator.score(splits(REHEARSED))
+        evaluator.score(splits(REHEARSED), name)
+    except PluginError:
+        raise
     except ReidError:
         # A few images may by chance have no match; only all of them are a reason to stop.
-        evaluator.score(splits(None))
+        evaluator.score(splits(None), name)
 
 
-def _blank(
+def _alike(
     targets: Targets,
     name: str,
     split: str,
-    outputs: Sequence[str],
+    row: Mapping[str, np.ndarray],
+    columns: Iterable[str],
     classes: Classes,
     most: int | None,
 ) -> Features:
-    """Return a split's real labels with vectors of zeros; of queries at most ``most``."""
+    """Return a split's real labels with the values of one row; of queries at most ``most``."""
     store = targets.store(name)
-    count = len(store.index.positions(split))
-    width = {"logits": max(1, len(classes))}
-    values = {key: np.zeros((count, width.get(key, 1)), np.float32) for key in outputs}
-    names = class_names(classes, targets.entries[name].label)
-    features = labelled(store, split, values, classes=names, meta=targets.meta(name))
-    if most is None or split != "query" or count <= most:
-        return features
-    return features.rows(np.linspace(0, count - 1, most).astype(np.int64))
+    at = store.index.positions(split)
+    if most is not None and split == "query" and len(at) > most:
+        at = at[np.linspace(0, len(at) - 1, most).astype(np.int64)]
+    values = {key: np.repeat(array, len(at), axis=0) for key, array in row.items()}
+    return labelled(
+        store,
+        split,
+        values,
+        classes=class_names(classes, targets.entries[name].label),
+        meta=targets.meta(name),
+        at=at,
+        columns=columns,
+    )

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from reid_core.console import say
-from reid_core.contracts import Features, Scores
+from reid_core.contracts import CAMID, Features, Scores
 from reid_core.errors import ReidError
 from reid_core.evaluation.build_evaluator import build_evaluator
 from reid_core.params.entries import numbered_names
 from reid_core.params.schema import EvaluationEntry
 
-Extract = Callable[[str, str, frozenset[str]], Features]
-"""``extract(target, split, outputs)`` gives the features of one split of a target."""
+Extract = Callable[[str, str, frozenset[str], frozenset[str]], Features]
+"""``extract(target, split, outputs, columns)`` gives the features of one split of a target, with
+the arrays and the columns of these names."""
 
 
 @dataclass(frozen=True)
@@ -52,29 +53,35 @@ def evaluate(
 
     Returns:
         Scores in the order of the entries.
+
+    Raises:
+        ReidError: A split lacks what an evaluator reads or cannot be scored, or a plugin failed.
     """
     evaluators = [build_evaluator(entry, device) for entry in entries]
     chosen = [entry.target or targets[0] for entry in entries]
-    wanted: dict[tuple[str, str], frozenset[str]] = {}
+    wanted: dict[tuple[str, str], tuple[frozenset[str], frozenset[str]]] = {}
     for target, evaluator in zip(chosen, evaluators, strict=True):
         for split in evaluator.splits:
-            outputs = wanted.get((target, split), frozenset())
-            wanted[target, split] = outputs | evaluator.outputs
-    features = {place: extract(*place, outputs) for place, outputs in wanted.items()}
+            outputs, columns = wanted.get((target, split), (frozenset(), frozenset()))
+            wanted[target, split] = outputs | evaluator.outputs, columns | evaluator.columns
+    features = {place: extract(*place, *names) for place, names in wanted.items()}
     results = []
     for name, evaluator, target in zip(numbered_names(entries), evaluators, chosen, strict=True):
         splits = {split: features[target, split] for split in evaluator.splits}
-        results.append(Evaluated(name, target, evaluator.score(splits)))
+        results.append(Evaluated(name, target, evaluator.score(splits, target)))
     return results
 
 
 def features_from_files(files: Mapping[str, Features]) -> Extract:
     """Return an ``extract`` that takes saved features instead of running a model."""
 
-    def extract(target: str, split: str, outputs: frozenset[str]) -> Features:
+    def extract(
+        target: str, split: str, outputs: frozenset[str], columns: frozenset[str]
+    ) -> Features:
         if split not in files:
             raise ReidError(f"features: no file is given for split '{split}'")
-        return files[split]
+        features = files[split]
+        return replace(features, columns={**features.columns, CAMID: features.camids})
 
     return extract
 

@@ -42,6 +42,7 @@ class Targets:
         target: str,
         split: str,
         outputs: frozenset[str],
+        columns: frozenset[str] = frozenset(),
         at: np.ndarray | None = None,
     ) -> Features:
         """Return what a model says of a split, or of its images at some positions."""
@@ -54,6 +55,7 @@ class Targets:
             meta=self.meta(target),
             at=at,
             label=self.entries[target].label,
+            columns=columns,
         )
 
     def extractor(self, model: ModelUnderTest) -> Extract:
@@ -63,13 +65,15 @@ class Targets:
     def histogram_extractor(self) -> Extract:
         """Return an extractor of colour histograms, the baseline without a network."""
 
-        def run(target: str, split: str, outputs: frozenset[str]) -> Features:
+        def run(
+            target: str, split: str, outputs: frozenset[str], columns: frozenset[str]
+        ) -> Features:
             store = self.store(target)
             values = dict.fromkeys(
                 ("embedding", "feature"), color_histogram.histogram_features(store, split)
             )
             meta = {**self.meta(target), "model": "colour histogram"}
-            return labelled(store, split, values, meta=meta)
+            return labelled(store, split, values, meta=meta, columns=columns)
 
         return run
 

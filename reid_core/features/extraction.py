@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from reid_core.console import progress_bar
-from reid_core.contracts import Classes, Features, ModelOutput, SideValues
+from reid_core.contracts import CAMID, Classes, Features, ModelOutput, SideValues
 from reid_core.data.column_codes import ColumnCodes
 from reid_core.data.loaders import evaluation_loader
 from reid_core.data.store import Store
@@ -67,6 +67,7 @@ def extract(
     meta: Mapping[str, Any],
     at: np.ndarray | None = None,
     label: str = "",
+    columns: Iterable[str] = (),
 ) -> Features:
     """Run the model in evaluation mode over one split of a store.
 
@@ -79,13 +80,14 @@ def extract(
         meta: Facts for the protocol card.
         at: Positions in the store, for some images of the split; default: all.
         label: The dataset's name in the run, by which the model knows its cameras.
+        columns: Names of the columns that come with the images.
 
     Returns:
         Features of the N images, in the order of the store.
 
     Raises:
         ReidError: The split is empty, an output that is asked for is not there or has no mean
-            over the scales, or the first vectors are NaN or infinite.
+            over the scales, the store lacks a column, or the first vectors are NaN or infinite.
     """
     positions = store.index.positions(split) if at is None else at
     if len(positions) == 0:
@@ -94,7 +96,25 @@ def extract(
     side = ColumnCodes(model.side_values).of_store(label, store, positions)
     values = _values(model, store, positions, side, set(outputs), f"features of {split}")
     facts = {**meta, "model": model.name, **averaging_facts(model.extraction)}
-    return labelled(store, split, values, classes=classes, meta=facts, at=positions)
+    return labelled(
+        store, split, values, classes=classes, meta=facts, at=positions, columns=columns
+    )
+
+
+def blank_values(model: ModelUnderTest, outputs: Iterable[str]) -> dict[str, np.ndarray]:
+    """Return what the model says of one blank image, ``(1, ...)`` by name; see ``extract``.
+
+    Raises:
+        ReidError: An output that is asked for is not there.
+    """
+    height, width = model.pipeline.input_size()
+    was_training = model.module.training
+    model.module.eval()
+    with torch.inference_mode():
+        output = model.module(torch.zeros(1, 3, height, width, device=model.device))
+        found = _wanted(output, set(outputs))
+    model.module.train(was_training)
+    return {name: tensor.float().cpu().numpy() for name, tensor in found.items()}
 
 
 def _values(
@@ -149,10 +169,22 @@ def labelled(
     classes: tuple[str, ...] = (),
     meta: Mapping[str, Any],
     at: np.ndarray | None = None,
+    columns: Iterable[str] = (),
 ) -> Features:
-    """Join values ``(N, D)`` of a split with what the store's index knows of its images."""
+    """Join values ``(N, D)`` of a split with what the store's index knows of its images.
+
+    Raises:
+        ReidError: The store has not one of the columns asked for.
+    """
     index = store.index
     at = index.positions(split) if at is None else at
+    there = {**index.columns, CAMID: index.camid}
+    if missing := sorted(set(columns) - there.keys()):
+        name = meta.get("dataset", store.path)
+        raise ReidError(
+            f"the images of split '{split}' of '{name}' have no column '{missing[0]}' (columns: "
+            f"{name_list(there)})"
+        )
     return Features(
         values=values,
         pids=index.pid[at],
@@ -162,6 +194,7 @@ def labelled(
         distractor=index.distractor[at],
         classes=classes,
         meta={**meta, "split": split, "images": len(at)},
+        columns={name: there[name][at] for name in columns},
     )
 
 

@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from reid_core.contracts import UNKNOWN_CAMERA, Features
+from reid_core.contracts import CAMID, UNKNOWN_CAMERA, Features
 from reid_core.errors import ReidError, did_you_mean, name_list
 from reid_core.features.formats import Arrays, format_of, read_arrays, write_arrays
 
 MADE_UP = {"names": "row numbers"}
 """What ``meta`` says in a file whose names are made up."""
 
-VALUES = "values."
+VALUES, COLUMNS = "values.", "columns."
 MATRICES = ("embedding", "feature", "logits")
 """Values that are ``(N, D)``; the others have N rows of any shape."""
 
@@ -28,6 +28,7 @@ def save_features(path: Path, features: Features) -> None:
         ReidError: The ending is neither npz nor safetensors, or the disk is full.
     """
     arrays = {f"{VALUES}{name}": array for name, array in features.values.items()}
+    arrays |= {f"{COLUMNS}{n}": array for n, array in features.columns.items() if n != CAMID}
     arrays |= {
         "pids": features.pids.astype(np.str_),
         "camids": features.camids,
@@ -47,8 +48,9 @@ def load_features(path: Path, split: str) -> Features:
 
     ``pids`` and one of ``values.embedding``, ``values.feature``, ``values.logits`` and
     ``values.aux.<name>`` are required; what else is missing takes its neutral value (cameras
-    unknown, nothing junk). Missing names are made of the file's path and the row, and
-    ``names_are_made_up`` says so; in a file that these are saved to, ``names`` of ``meta`` does.
+    unknown, nothing junk, no ``columns.<name>``). Missing names are made of the file's path and the
+    row, and ``names_are_made_up`` says so; in a file that these are saved to, ``names`` of ``meta``
+    does.
 
     Args:
         path: The file; its ending says the format.
@@ -97,7 +99,11 @@ def _features(arrays: Arrays, meta: dict[str, Any], place: str) -> Features:
     }
     values = {
         name: _column(f"{VALUES}{name}", array, _matrix if name in MATRICES else _floats, len(pids))
-        for name, array in _values_of(arrays).items()
+        for name, array in _named(arrays, VALUES).items()
+    }
+    facts = {
+        name: _column(f"{COLUMNS}{name}", array, _integers_or_strings, len(pids))
+        for name, array in _named(arrays, COLUMNS).items()
     }
     if not values:
         raise ValueError(f"'{VALUES}embedding' is missing (found: {name_list(arrays)})")
@@ -110,6 +116,7 @@ def _features(arrays: Arrays, meta: dict[str, Any], place: str) -> Features:
         classes=tuple(map(str, classes)),
         meta={name: fact for name, fact in meta.items() if not (made_up and name in MADE_UP)},
         names_are_made_up=made_up,
+        columns=facts,
         **columns,  # type: ignore[arg-type]
     )
 
@@ -118,17 +125,20 @@ def _check_names(arrays: Arrays) -> None:
     """Refuse arrays without labels, and a name that would silently be left unread."""
     known = ["pids", *_CONVERTED, "classes", "meta", *(f"{VALUES}{name}" for name in MATRICES)]
     for name in arrays:
-        if name not in known and not name.startswith(f"{VALUES}aux."):
+        if name == f"{COLUMNS}{CAMID}":
+            raise ValueError(f"'{name}' is no array of a features file: save it as 'camids'")
+        if name not in known and not name.startswith((f"{VALUES}aux.", COLUMNS)):
             raise ValueError(
                 f"'{name}' is no array of a features file{did_you_mean(name, known)} (known: "
-                f"{', '.join(known)}, {VALUES}aux.<name>)"
+                f"{', '.join(known)}, {VALUES}aux.<name>, {COLUMNS}<name>)"
             )
     if "pids" not in arrays:
         raise ValueError(f"'pids' is missing (found: {name_list(arrays)})")
 
 
-def _values_of(arrays: Arrays) -> Arrays:
-    return {n.removeprefix(VALUES): a for n, a in arrays.items() if n.startswith(VALUES)}
+def _named(arrays: Arrays, prefix: str) -> Arrays:
+    """Return the arrays whose names begin with a prefix, without it."""
+    return {n.removeprefix(prefix): a for n, a in arrays.items() if n.startswith(prefix)}
 
 
 def _meta(array: np.ndarray) -> dict[str, Any]:
@@ -182,6 +192,15 @@ def _integers(array: np.ndarray) -> np.ndarray:
     if array.ndim != 1 or whole is None or not np.array_equal(whole, array):
         raise ValueError(f"must be (N,) whole numbers ({UNKNOWN_CAMERA}: not known)")
     return whole
+
+
+def _integers_or_strings(array: np.ndarray) -> np.ndarray:
+    if array.dtype.kind in "US":
+        return _strings(array)
+    try:
+        return _integers(array)
+    except ValueError:
+        raise ValueError("must be (N,) whole numbers or strings") from None
 
 
 def _flags(array: np.ndarray) -> np.ndarray:

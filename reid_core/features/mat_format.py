@@ -2,11 +2,13 @@
 
 ``pytorch_result.mat`` holds ``query_f (N, D)``, ``query_label (1, N)``, ``query_cam (1, N)`` and
 the same of the gallery; ``multi_query.mat`` holds ``mquery_f``, ``mquery_label``, ``mquery_cam``.
+Whatever else a split has of whole numbers, ``query_clothes (1, N)``, is a column.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 
 import numpy as np
 
@@ -29,7 +31,7 @@ def arrays_of_split(variables: Mapping[str, Variable], split: str) -> dict[str, 
     if split not in PREFIX:
         raise ValueError(f"a MATLAB file has the splits {', '.join(PREFIX)}, not '{split}'")
     found = {}
-    for part, convert in (("f", _vectors), ("label", _whole_numbers), ("cam", _whole_numbers)):
+    for part, convert in PARTS.items():
         name = f"{PREFIX[split]}_{part}"
         if name not in variables:
             raise ValueError(f"'{name}' is missing (found: {name_list(variables)})")
@@ -42,13 +44,26 @@ def arrays_of_split(variables: Mapping[str, Variable], split: str) -> dict[str, 
                 f"'{name}' has {len(found[part])} values for {len(found['f'])} rows of vectors"
             )
     labels = found["label"]
-    return {
+    return _columns(variables, split, len(found["f"])) | {
         "values.embedding": found["f"],
         "pids": labels.astype(np.str_),
         "camids": found["cam"],
         "junk": labels == -1,
         "distractor": labels == 0,
     }
+
+
+def _columns(variables: Mapping[str, Variable], split: str, count: int) -> dict[str, np.ndarray]:
+    """Return the further whole numbers of a split's images; other variables are none of ours."""
+    prefix, found = f"{PREFIX[split]}_", {}
+    for name in variables:
+        column = name.removeprefix(prefix)
+        if name.startswith(prefix) and column not in PARTS:
+            with suppress(ValueError):
+                numbers = _whole_numbers(variables[name].array())
+                if len(numbers) == count:
+                    found[f"columns.{column}"] = numbers
+    return found
 
 
 def _vectors(array: np.ndarray) -> np.ndarray:
@@ -76,3 +91,7 @@ def _whole_numbers(array: np.ndarray) -> np.ndarray:
     if not np.array_equal(whole, row) or (whole < -1).any():
         raise ValueError("must be whole numbers, -1 or larger")
     return whole
+
+
+PARTS = {"f": _vectors, "label": _whole_numbers, "cam": _whole_numbers}
+"""What every split has, and what makes it the type that it must have."""

@@ -23,10 +23,14 @@ from safetensors import safe_open
 
 CLONE = Path(__file__).resolve().parents[2]
 EXAMPLES = {
-    "reid-supcon-loss": "supcon",
-    "reid-camera-embedding": "camera_vit",
+    "reid-supcon-loss": ("loss supcon",),
+    "reid-camera-embedding": ("backbone camera_vit",),
+    "reid-cluster-contrast": ("callback cluster_labels", "loss cluster_memory"),
+    "reid-cross-modality": ("evaluator cross_modality", "distance modality_cosine"),
+    "reid-file-logger": ("logger csv",),
+    "reid-pair-list": ("evaluator pair_list",),
 }
-"""The example packages, each with the component that it offers."""
+"""The example packages, each with the components that it offers."""
 OURS = (
     "reid_core",
     "reid_plugins",
@@ -278,20 +282,31 @@ def test_switched_off_third_party_plugins_are_unknown(environment, supcon_params
     assert "failed" not in process.stderr
 
 
-@pytest.mark.parametrize("name", EXAMPLES)
-def test_the_tests_of_an_example_package_pass_with_the_wheel(environment, tmp_path, name):
-    tests = shutil.copytree(example(name) / "tests", tmp_path / "tests")
+def test_the_examples_are_the_packages_that_are_installed_here():
+    folders = [path.name for path in (CLONE / "examples").iterdir() if path.is_dir()]
+    assert sorted(folders) == sorted(EXAMPLES)
+
+
+def test_the_tests_of_the_example_packages_pass_with_the_wheels(environment, tmp_path):
+    for name in EXAMPLES:
+        shutil.copytree(example(name) / "tests", tmp_path / name)
     options = ("-q", "--import-mode=importlib", "-p", "no:cacheprovider", "-W", "error")
-    output = succeeded(environment.run("python", "-m", "pytest", *options, tests, cwd=tmp_path))
+    output = succeeded(environment.run("python", "-m", "pytest", *options, *EXAMPLES, cwd=tmp_path))
     assert " passed" in output
     assert "skipped" not in output
+
+
+def test_the_components_of_the_example_packages_are_listed(environment, tmp_path):
+    output = succeeded(environment.run("reid", "plugins", cwd=tmp_path))
+    for word in (word for words in EXAMPLES.values() for word in words):
+        kind, name = word.split()
+        assert re.search(rf"^\s*{kind}\s+{name}\b", output, re.MULTILINE), word
 
 
 @pytest.mark.parametrize(("component", "least"), [("supcon", 30), ("camera_vit", 10)])
 def test_a_third_party_component_passes_the_contract_tests_of_its_kind(
     environment, tmp_path, component, least
 ):
-    assert component in EXAMPLES.values()
     for name in ("conftest.py", "contract", "support"):
         copy = shutil.copytree if (CLONE / "tests" / name).is_dir() else shutil.copy
         copy(CLONE / "tests" / name, tmp_path / name)

@@ -19,7 +19,7 @@ from PIL import Image
 
 from reid_core import EvaluatorComponent, ObjectiveComponent, ReidError, hookimpl
 from reid_core.cli import main
-from reid_core.contracts import Term
+from reid_core.contracts import Scores, Term
 from reid_core.evaluation.evaluate_command import run_evaluation
 from reid_core.params.validation import check_eval_params, check_run_params
 from reid_core.run_directory import RunDirectory
@@ -574,19 +574,39 @@ def test_a_run_is_found_by_its_name_and_scored_with_changed_params(
     assert "looked for params.json in nowhere and runs/nowhere" in capsys.readouterr().err
 
 
-def test_an_evaluator_of_extra_values_is_not_rehearsed(start, catalog_with):
-    class Plugin:
-        @hookimpl
-        def reid_evaluator(self):
-            def build(params):
-                return lambda splits: splits["query"].values["aux.nothing"]
+class ValuesPlugin:
+    """Offers ``extra``, which remembers the values of heads that it has seen."""
 
-            return [
-                EvaluatorComponent(
-                    name="extra", build=build, summary="-", splits=("query",), outputs=("aux",)
-                )
-            ]
+    def __init__(self, name):
+        self.name, self.seen = name, []
 
-    evaluation = [{"name": "extra"}]
-    with pytest.raises(KeyError, match=r"aux\.nothing"):  # by the real evaluation, at the end
-        start(catalog=catalog_with(Plugin()), evaluation=evaluation)
+    @hookimpl
+    def reid_evaluator(self):
+        def extra(splits):
+            values = splits["query"].values[f"aux.{self.name}"]
+            self.seen.append((values.shape[1:], values.dtype))
+            return Scores({"std": float(values.std())}, "std", {"evaluator": "extra"})
+
+        return [
+            EvaluatorComponent(
+                name="extra",
+                build=lambda params: extra,
+                summary="-",
+                splits=("query",),
+                aux=(self.name,),
+            )
+        ]
+
+
+def test_an_evaluator_of_extra_values_is_rehearsed_with_those_of_the_network(start, catalog_with):
+    plugin = ValuesPlugin("uc")
+    catalog, evaluation = catalog_with(plugin), [{"name": "extra"}]
+    start(catalog=catalog, evaluation=evaluation, head=[{"name": "uncertain"}])
+    rehearsed, *real = plugin.seen
+    assert real
+    assert set(real) == {rehearsed}
+    missing = catalog_with(ValuesPlugin("nothing"))
+    with pytest.raises(
+        ReidError, match=r"^evaluation\.0: 'extra': .* the value 'nothing' of a head"
+    ):
+        start("other", missing, evaluation=evaluation)

@@ -49,7 +49,8 @@ BUILT = {
     ("runs/callbacks.py", "entry"): ["callback"],
     ("runs/loggers.py", "entry"): ["logger"],
     ("cli.py", "offer"): ["command"],
-    ("evaluation/build_evaluator.py", "part"): ["distance", "postprocess"],
+    ("evaluation/build_evaluator.py", "distance"): ["distance"],
+    ("evaluation/build_evaluator.py", "step"): ["postprocess"],
 }
 """Kinds of what the core builds, by file and receiver of ``build``."""
 
@@ -110,6 +111,27 @@ def test_what_build_returns_is_named_and_documented_in_the_contracts(refresh_doc
     assert name == "Postprocess" or (members and contract.__doc__)
     documented = [m for m in members if inspect.isroutine(m) or isinstance(m, property)]
     assert all(inspect.getdoc(member) for member in documented)
+
+
+def test_the_evaluator_in_the_guide_scores_what_it_says():
+    import numpy as np
+
+    from parts import cosine
+    from reid_core.contracts import Features
+
+    blocks = re.findall(r"```python\n(.*?)```", GUIDE.read_text(encoding="utf-8"), re.DOTALL)
+    (example,) = [block for block in blocks if "vectors(" in block]
+    names = {}
+    exec(compile(example, str(GUIDE), "exec"), names)
+    flags, pids = np.zeros(4, dtype=bool), np.array(["a", "b", "a", "b"])
+    rows = {"embedding": np.eye(4, 2, dtype=np.float32)[[0, 1, 0, 0]]}
+    both = {
+        split: Features(rows, pids, np.arange(4), np.array(list("1234")), flags, flags)
+        for split in ("query", "gallery")
+    }
+    scores = names["build"](None, distance=cosine(), device="cpu")(both)
+    assert scores.metrics == {"nearest": 0.75}
+    assert scores.protocol["distance"] == "cosine"
 
 
 def test_the_example_in_the_guide_builds_the_loss_of_an_isolated_catalog(monkeypatch):

@@ -27,7 +27,7 @@ class LogitsPlugin:
         def evaluate(splits):
             query = splits["query"]
             self.rehearsed.append((len(query), query.values["logits"].shape[1], query.classes))
-            return Scores(metrics={"count": 1.0}, primary="count", protocol={})
+            return Scores(metrics={"count": 1.0}, primary="count", protocol={"split": "query"})
 
         return [
             EvaluatorComponent(
@@ -61,10 +61,15 @@ def test_an_evaluator_of_logits_needs_a_classifier_and_is_rehearsed_with_one(par
     params, _ = params_of(evaluation=[{"name": "classes"}])
     targets = Targets(target_entries(params), Stores(user_path(params.working_dir)))
     classes = (("synthetic_market", "0001"), ("synthetic_market", "0002"))
+
+    def blank(outputs):
+        assert list(outputs) == ["logits"]
+        return {"logits": np.zeros((1, 2), np.float32)}
+
     with pytest.raises(ReidError, match=r"^evaluation\.0: 'classes' needs logits, and this model"):
-        check_targets(params.evaluation, targets, classes, has_classifier=False)
+        check_targets(params.evaluation, targets, classes, blank, has_classifier=False)
     assert plugin.rehearsed == []
-    check_targets(params.evaluation, targets, classes, has_classifier=True)
+    check_targets(params.evaluation, targets, classes, blank, has_classifier=True)
     queries = len(targets.store("synthetic_market").index.positions("query"))
     assert queries <= REHEARSED
     assert plugin.rehearsed == [(queries, 2, ("0001", "0002"))]

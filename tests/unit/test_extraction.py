@@ -26,7 +26,7 @@ from reid_core.errors import ParamsError
 from reid_core.evaluation.during_training import Scorer
 from reid_core.evaluation.evaluate_command import run_evaluation
 from reid_core.features.averaging import check_scales
-from reid_core.features.extraction import ModelUnderTest, extract
+from reid_core.features.extraction import ModelUnderTest, blank_values, extract
 from reid_core.features.feature_files import load_features
 from reid_core.files import user_path
 from reid_core.network.weights import save_weights, weights_metadata
@@ -94,7 +94,12 @@ class Network(nn.Module):
 
 
 def features(network, store, pipeline, outputs=("embedding",), **extraction):
-    model = ModelUnderTest(
+    model = under_test(network, pipeline, **extraction)
+    return extract(model, store, "query", outputs, classes=("x", "y", "z"), meta={})
+
+
+def under_test(network, pipeline, **extraction):
+    return ModelUnderTest(
         module=network,
         pipeline=pipeline,
         extraction=ExtractionParams(**extraction),
@@ -104,13 +109,54 @@ def features(network, store, pipeline, outputs=("embedding",), **extraction):
         workers=0,
         name="looks",
     )
-    return extract(model, store, "query", outputs, classes=("x", "y", "z"), meta={})
 
 
 def images_of(store, pipeline):
     positions = store.index.positions("query")
     loader = evaluation_loader(store, positions, pipeline, batch_size=9, workers=0)
     return next(iter(loader)).double().numpy()
+
+
+# ---- what is asked for ------------------------------------------------------------------
+
+
+def test_only_what_is_asked_for_is_kept(store, pipeline):
+    asked = {"embedding", "aux.spot"}
+    assert features(Network(), store, pipeline, sorted(asked)).values.keys() == asked
+    with pytest.raises(ReidError, match=r"needs the value 'uc' of a head; .* give spot$"):
+        features(Network(), store, pipeline, ("aux.uc",))
+
+
+def test_columns_come_with_the_images(store, pipeline):
+    store.index = replace(
+        store.index, columns={"time": np.arange(3), "place": np.array(["", "a", "b"])}
+    )
+    model, at = under_test(Network(), pipeline), np.array([2, 0])
+    named = {"classes": (), "meta": {"dataset": "noise"}, "at": at}
+    found = extract(model, store, "query", ("feature",), columns=("place", "camid"), **named)
+    assert {name: column.tolist() for name, column in found.columns.items()} == {
+        "place": ["b", ""],
+        "camid": [2, 0],
+    }
+    with pytest.raises(ReidError) as caught:
+        extract(model, store, "query", ("feature",), columns=("clothes",), **named)
+    assert str(caught.value) == (
+        "the images of split 'query' of 'noise' have no column 'clothes' (columns: camid, place, "
+        "time)"
+    )
+
+
+def test_a_blank_image_gives_the_shapes_and_types_of_every_image(store, pipeline):
+    outputs = ("embedding", "feature", "logits", "aux.spot")
+    network = Network().train()
+    row = blank_values(under_test(network, pipeline), outputs)
+    whole = features(Network(), store, pipeline, outputs).values
+    assert row.keys() == whole.keys()
+    for name, array in whole.items():
+        assert (row[name].shape[1:], row[name].dtype) == (array.shape[1:], array.dtype)
+        assert len(row[name]) == 1
+    assert network.training
+    assert network.sizes == [SIZE]
 
 
 # ---- the definition ---------------------------------------------------------------------

@@ -57,9 +57,19 @@ def test_what_is_saved_is_loaded(tmp_path, ending):
         distractor=np.array([True, False]),
         classes=("a", "b", "ü"),
         meta={"dataset": "toy", "images": 2},
+        columns={
+            "camid": np.array([3, -1]),
+            "time": np.array([-1, 7]),
+            "cloth": np.array(["", "ü"]),
+        },
     )
     save_features(path, features)
     found = load_features(path, "query")
+    assert found.columns.keys() == {"time", "cloth"}, "cameras are saved once"
+    for name, array in found.columns.items():
+        np.testing.assert_array_equal(array, features.columns[name])
+        assert array.dtype.kind == features.columns[name].dtype.kind
+    assert found.columns["time"].dtype == np.int64
     for name in COLUMNS:
         np.testing.assert_array_equal(getattr(found, name), getattr(features, name))
         assert getattr(found, name).dtype == getattr(features, name).dtype
@@ -179,7 +189,15 @@ def test_types_of_other_programs_are_converted(path):
             {"camid": [1, 2]},
             "'camid' is no array of a features file; did you mean 'camids'? (known: pids, camids, "
             "names, junk, distractor, classes, meta, values.embedding, values.feature, "
-            "values.logits, values.aux.<name>)",
+            "values.logits, values.aux.<name>, columns.<name>)",
+        ),
+        ({"columns.camid": [1, 2]}, "'columns.camid' is no array of a features file: save it as"),
+        ({"columns.clothes": [0.5, 1]}, "'columns.clothes' must be (N,) whole numbers or strings"),
+        ({"columns.clothes": [[1], [2]]}, "'columns.clothes' must be (N,) whole numbers or string"),
+        ({"columns.clothes": ["red"]}, "'columns.clothes' has 1 rows, 'pids' has 2"),
+        (
+            {"columns.on": [True, False]},
+            "'columns.on' must be (N,) whole numbers or strings, got b",
         ),
         ({"values_aux": np.ones(2)}, "'values.aux' is no array of a features file"),
         ({"meta": np.array("[1]")}, "'meta' must be the text of a JSON object; use json.dumps"),

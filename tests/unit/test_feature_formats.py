@@ -222,6 +222,14 @@ def test_one_image_and_a_column_of_labels(result):
     assert load_features(path, "gallery").pids.tolist() == ["-1", "0", "2", "9"]
 
 
+def test_further_whole_numbers_of_a_split_are_columns(result):
+    path = result(query_clothes=[4, -1], gallery_clothes=[1, 2, 3, 4], query_score=[0.5, 1])
+    query, gallery = (load_features(path, split) for split in ("query", "gallery"))
+    assert query.columns.keys() == {"clothes"}
+    assert query.columns["clothes"].tolist() == [4, -1]
+    assert gallery.columns["clothes"].tolist() == [1, 2, 3, 4]
+
+
 def test_other_variables_may_be_anything(result):
     path = result(note="text", cells=np.array([1, "a"], dtype=object), more={"a": 1})
     assert len(load_features(path, "gallery")) == 4

@@ -10,7 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from reid_core import ReidError
-from reid_core.component import call_build
+from reid_core.component import call_build, declared
 from reid_core.contracts import Features, NamedPart
 from reid_core.discovery import isolated_catalog
 from reid_core.evaluation.run_evaluators import card_line
@@ -75,7 +75,19 @@ def evaluate(splits=SPLITS, distance="squared_euclidean", postprocess=(), **para
 def test_the_component_declares_what_it_reads():
     component = isolated_catalog(plugin).component("evaluator", "market_evaluate")
     assert component.splits == ("query", "gallery")
-    assert component.outputs == ("embedding", "feature")
+    for given, outputs, columns in (
+        ({}, ("embedding",), ()),
+        ({"output": "feature", "junk_rule": "none"}, ("feature",), ()),
+        (
+            {"junk_rule": {"same": ["camid", "clothes"], "different": ["time"]}},
+            ("embedding",),
+            ("clothes", "time"),
+        ),
+    ):
+        params = component.params.model_validate(given)
+        assert declared(component.outputs, params) == outputs
+        assert declared(component.columns, params) == columns
+    assert component.distance == "cosine"
     assert component.summary
     assert component.reference
     fields = component.params.model_json_schema()["properties"].values()
@@ -415,9 +427,8 @@ def test_missing_split():
 
 
 def test_missing_output():
-    assert message(SPLITS, output="feature") == (
-        "market_evaluate: the query split has no output 'feature'; it has embedding"
-    )
+    text = "the query split has no output 'feature'; it has embedding"
+    assert message(SPLITS, output="feature") == text
 
 
 def test_features_that_cannot_be_ranked():

@@ -215,7 +215,9 @@ def test_the_model_of_a_training_knows_its_cameras_in_their_order(catalog_with, 
     (label,) = {label for label, _ in images_of.stores}
     known = sorted(set(images_of.camids.tolist()))
     assert model.side_values == {"camid": tuple((label, camid) for camid in known)}
-    nobody = replace(images_of, camids=np.full(len(images_of), -1))
+    ((_, store),) = images_of.stores
+    store.index = replace(store.index, camid=np.full(len(store), -1))
+    nobody = TrainingImages.of([(label, store)])
     with pytest.raises(
         ReidError, match=r"'test' looks at 'camid', which is not known of any train"
     ):

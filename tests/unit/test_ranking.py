@@ -65,8 +65,14 @@ def image_sets(draw, size=3, max_count=12):
 
 
 def subset(images, index):
-    columns = {name: values[index] for name, values in vars(images).items() if name != "aux"}
-    return ImageSet(**columns)
+    return ImageSet(
+        **{
+            name: {key: array[index] for key, array in values.items()}
+            if isinstance(values, dict)
+            else values[index]
+            for name, values in vars(images).items()
+        }
+    )
 
 
 def rank(query, gallery, distance="cosine", **options):

@@ -224,6 +224,6 @@ def test_a_model_without_uncertainties_cannot_be_scored_by_them(tiny_catalog, ra
     changes = {"head": [{"name": "global"}], "loss": [{"name": "softmax"}], "evaluation": []}
     run = start({**raw, **changes, "optimizer": {"name": "adam", "lr": 0.001}}, tiny_catalog)
     with pytest.raises(
-        ReidError, match=r"market_evaluate: the distance 'uncertain' needs the value 'uc' .* none"
+        ReidError, match=r"^evaluation\.0: 'market_evaluate': .* the value 'uc' of a head; .* none$"
     ):
         run_evaluation(evaluation_of(run, raw, tiny_catalog), tiny_catalog)

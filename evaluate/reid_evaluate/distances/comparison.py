@@ -31,12 +31,15 @@ class Vectors:
         pids: ``(N,)`` strings.
         camids: ``(N,)`` integers, negative for an unknown camera.
         aux: Further float32 values of each image, ``(N, ...)``, by name, on the same device.
+        columns: Further facts of each image by name, ``(N,)`` int64 or strings; -1 and ``""``
+            unknown.
     """
 
     features: Tensor
     pids: npt.NDArray[Any]
     camids: npt.NDArray[Any]
     aux: Mapping[str, Tensor] = field(default_factory=dict)
+    columns: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         """Return N."""
@@ -55,6 +58,18 @@ class Vectors:
             pids=self.pids[start:stop],
             camids=self.camids[start:stop],
             aux={name: values[start:stop] for name, values in self.aux.items()},
+            columns={name: values[start:stop] for name, values in self.columns.items()},
+        )
+
+    def at(self, positions: npt.NDArray[np.int64]) -> Vectors:
+        """Return the images at some positions, in their order; all of them are copied."""
+        on_device = torch.from_numpy(positions).to(self.features.device)
+        return Vectors(
+            features=self.features[on_device],
+            pids=self.pids[positions],
+            camids=self.camids[positions],
+            aux={name: values[on_device] for name, values in self.aux.items()},
+            columns={name: values[positions] for name, values in self.columns.items()},
         )
 
     def and_(self, other: Vectors) -> Vectors:
@@ -64,6 +79,10 @@ class Vectors:
             pids=np.concatenate([self.pids, other.pids]),
             camids=np.concatenate([self.camids, other.camids]),
             aux={name: torch.cat([v, other.aux[name]]) for name, v in self.aux.items()},
+            columns={
+                name: np.concatenate([values, other.columns[name]])
+                for name, values in self.columns.items()
+            },
         )
 
 
@@ -145,7 +164,7 @@ Postprocess = Callable[[Comparison], Comparison]
 
 
 class DistanceKeys:
-    """The keys of a distance; gallery images with equal vectors have equal keys, bit by bit.
+    """The keys of a distance; equal gallery images (``repeated_rows``) have equal keys, bit by bit.
 
     BLAS adds the products of a column in an order that depends on where the column stands, so
     that copies of one image would differ in the last bit, and would not tie.
@@ -172,10 +191,11 @@ class DistanceKeys:
 
 
 def repeated_rows(vectors: Vectors) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Return the positions of vectors that came before, and of their first appearance.
+    """Return the positions of images that came before, and of their first appearance.
 
-    Rows that share a few of their numbers are looked at as a whole; all others are not, so
-    that a gallery without copies costs next to nothing.
+    Images are equal that have the same features, aux values and columns: all that a distance may
+    look at but pid and camera. Rows that share a few of their numbers are looked at as a whole;
+    all others are not, so that a gallery without copies costs next to nothing.
     """
     features = vectors.features
     some = features[:, :: max(1, features.shape[1] // 4)][:, :4] + 0.0  # -0 becomes 0
@@ -190,6 +210,7 @@ def repeated_rows(vectors: Vectors) -> tuple[npt.NDArray[np.int64], npt.NDArray[
     for at in np.flatnonzero(size[group] > 1).tolist():
         parts = (features[at], *(values[at] for values in vectors.aux.values()))
         row = b"".join((part + 0.0).cpu().numpy().tobytes() for part in parts)
+        row += repr([values[at] for values in vectors.columns.values()]).encode()
         original = first.setdefault(hashlib.blake2b(row, digest_size=16).digest(), at)
         if original != at:
             copies.append(at)

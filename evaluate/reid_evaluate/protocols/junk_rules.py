@@ -8,31 +8,19 @@ Shapes: Q queries, G gallery images, N images of a set, n pairs.
 
 from __future__ import annotations
 
-from typing import Any, Literal, Protocol, get_args
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-JunkRule = Literal["cross_camera", "exclude_self", "none"]
-
-JUNK_RULES: dict[str, JunkRule] = {
-    "market1501": "cross_camera",
-    "cuhk03": "cross_camera",
-    "no_camera": "exclude_self",
-}
-"""The junk rule of each protocol."""
-
-WORDS: dict[JunkRule, str] = {
-    "cross_camera": "images of the query's pid are removed unless both cameras are known and "
-    "differ; images flagged junk are removed",
-    "exclude_self": "the image with the query's name is removed, a copy under another name is "
-    "not; images flagged junk are removed",
-    "none": "only images flagged junk are removed",
-}
-"""What each rule does, for people."""
+from reid_evaluate.protocols.rule_data import CAMID, ColumnRule, JunkRule, rule_of
 
 WRONG, MATCH, JUNK = 0, 1, 2
 """Flags of a gallery image with respect to one query."""
+
+_BY_COLUMNS = {"cross_camera": ColumnRule(same=(CAMID,))}
+"""What rules with a name are as rules by columns."""
 
 Flags = npt.NDArray[np.int8]
 Integers = npt.NDArray[np.int64]
@@ -61,6 +49,10 @@ class Labelled(Protocol):
     def distractor(self) -> npt.NDArray[Any]:
         """``(N,)`` bool; in the gallery: wrong for every query."""
 
+    @property
+    def columns(self) -> Mapping[str, npt.NDArray[Any]]:
+        """``(N,)`` whole numbers or strings by name; -1 and ``""`` unknown."""
+
 
 class Pairing:
     """Says which gallery images are wrong, matches or junk for which query.
@@ -69,20 +61,23 @@ class Pairing:
     ``"cross_camera"``: images of the query's pid unless both cameras are known and differ;
     ``"exclude_self"``: images with the query's name, which may be of any pid; a copy under
     another name stays;
-    ``"none"``: nothing. Under every rule, gallery images flagged junk are removed, and
-    those flagged distractor are wrong even if their pid is the query's.
+    ``"none"``: nothing; a ``ColumnRule``: as it says. Under every rule, gallery images flagged
+    junk are removed, and those flagged distractor are wrong even if their pid is the query's.
     """
 
     def __init__(self, query: Labelled, gallery: Labelled, rule: JunkRule) -> None:
         """Find who is like whom.
 
         Raises:
-            ValueError: The rule is unknown.
+            ValueError: The rule is unknown, or looks at a column that is not there or has not
+                one type.
         """
-        if rule not in get_args(JunkRule):
-            raise ValueError(f"unknown junk rule '{rule}' (known: {', '.join(get_args(JunkRule))})")
-        self._rule = rule
-        self._camids = query.camids, gallery.camids
+        if not isinstance(rule, ColumnRule):
+            rule = rule_of(rule)
+        columns = _BY_COLUMNS.get(rule) if isinstance(rule, str) else rule
+        same, different = (columns.same, columns.different) if columns else ((), ())
+        self._same = [_Column(name, query, gallery) for name in same]
+        self._different = [_Column(name, query, gallery) for name in different]
         self._distractor, self._junk = gallery.distractor, gallery.junk
         self._pids = _SameString(query.pids, gallery.pids)
         self._names = _SameString(query.names, gallery.names) if rule == "exclude_self" else None
@@ -91,10 +86,13 @@ class Pairing:
         """Return the flag of each pair; the two arrays broadcast."""
         same = self._pids.equal(query, image) & ~self._distractor[image]
         junk = self._junk[image] | np.zeros_like(same)
-        if self._rule == "cross_camera":
-            first, second = self._camids[0][query], self._camids[1][image]
-            junk = junk | (same & ((first < 0) | (second < 0) | (first == second)))
-        elif self._names is not None:
+        for column in self._same:
+            unknown, equal = column.compared(query, image)
+            junk = junk | (same & (unknown | equal))
+        for column in self._different:
+            unknown, equal = column.compared(query, image)
+            junk = junk | (same & (unknown | ~equal))
+        if self._names is not None:
             junk = junk | self._names.equal(query, image)
         return np.where(junk, JUNK, np.where(same, MATCH, WRONG)).astype(np.int8)
 
@@ -114,6 +112,40 @@ class Pairing:
         flags = self.flags(query, image)
         kept = flags != WRONG
         return query[kept], image[kept], flags[kept]
+
+
+class _Column:
+    """A column of queries and gallery, as numbers that are negative where it is unknown."""
+
+    def __init__(self, name: str, query: Labelled, gallery: Labelled) -> None:
+        if name == CAMID:
+            self._of_query, self._of_gallery = query.camids, gallery.camids
+            return
+        sides = {"query": query.columns, "gallery": gallery.columns}
+        for split, columns in sides.items():
+            if name not in columns:
+                raise ValueError(
+                    f"the junk rule looks at the column '{name}', which the {split} has not (it "
+                    f"has: {', '.join(sorted((CAMID, *columns)))})"
+                )
+        values = np.asarray(query.columns[name]), np.asarray(gallery.columns[name])
+        kinds = ["strings" if side.dtype.kind == "U" else "whole numbers" for side in values]
+        if kinds[0] != kinds[1]:
+            raise ValueError(
+                f"the column '{name}' has {kinds[0]} in the query and {kinds[1]} in the gallery"
+            )
+        found, codes = np.unique(np.concatenate(values), return_inverse=True)
+        codes = np.where(found == ("" if kinds[0] == "strings" else -1), -1, np.arange(len(found)))[
+            codes
+        ]
+        self._of_query, self._of_gallery = codes[: len(values[0])], codes[len(values[0]) :]
+
+    def compared(
+        self, query: Integers, image: Integers
+    ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+        """Return for each pair whether a value is unknown, and whether both are equal."""
+        first, second = self._of_query[query], self._of_gallery[image]
+        return (first < 0) | (second < 0), first == second
 
 
 class _SameString:

@@ -6,7 +6,7 @@ Shapes: N images of a set, D size of a feature.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -16,6 +16,10 @@ import torch
 from torch import Tensor
 
 from reid_evaluate.distances.comparison import Vectors
+from reid_evaluate.protocols.junk_rules import Labelled
+
+LABELS = ("pids", "camids", "names", "junk", "distractor")
+"""The arrays that say what an image is."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,8 @@ class ImageSet:
         junk: ``(N,)`` bool; in the gallery: removed for every query.
         distractor: ``(N,)`` bool; in the gallery: wrong for every query.
         aux: Further values of each image by name, ``(N, ...)``, for distances that read them.
+        columns: Further facts of each image by name, ``(N,)`` whole numbers or strings; -1 and
+            ``""`` unknown. Distances and junk rules read them.
     """
 
     features: Any
@@ -39,11 +45,12 @@ class ImageSet:
     junk: npt.NDArray[Any]
     distractor: npt.NDArray[Any]
     aux: Mapping[str, Any] = field(default_factory=dict)
+    columns: Mapping[str, Any] = field(default_factory=dict)
 
     @cached_property
     def vectors(self) -> Vectors:
         """Return what a distance compares; only of images from ``checked``."""
-        return Vectors(self.features, self.pids, self.camids, self.aux)
+        return Vectors(self.features, self.pids, self.camids, self.aux, self.columns)
 
 
 def checked(split: str, images: ImageSet, device: torch.device | None = None) -> ImageSet:
@@ -55,27 +62,55 @@ def checked(split: str, images: ImageSet, device: torch.device | None = None) ->
         device: Where the features go; default: where they are.
 
     Raises:
-        ValueError: There is no image, the features are no ``(N, D)`` finite numbers, or
-            another array has another length.
+        ValueError: There is no image, the features are no ``(N, D)`` finite numbers, another
+            array has another length, or a column holds neither whole numbers nor strings.
     """
     features = _matrix(split, images.features, device)
-    for column in fields(ImageSet):
-        if column.name != "aux" and len(getattr(images, column.name)) != len(features):
-            raise ValueError(
-                f"{split} {column.name} has {len(getattr(images, column.name))} entries "
-                f"for {len(features)} images"
-            )
-    found = ImageSet(
+    _check_lengths(split, {f"aux '{name}'": v for name, v in images.aux.items()}, len(features))
+    aux = {name: torch.as_tensor(values).to(features) for name, values in images.aux.items()}
+    found = replace(checked_labels(split, images, features), aux=aux)
+    _check_finite(split, found.vectors)
+    return found
+
+
+def checked_labels(split: str, images: Labelled, features: Tensor) -> ImageSet:
+    """Return what is known of images beside their vectors, as arrays of the declared types.
+
+    Args:
+        split: Name for messages.
+        images: What to check.
+        features: ``(N, D)``, checked.
+
+    Raises:
+        ValueError: An array has another length than the features, or a column holds neither
+            whole numbers nor strings.
+    """
+    labels = {name: getattr(images, name) for name in LABELS}
+    labels |= {f"column '{name}'": values for name, values in images.columns.items()}
+    _check_lengths(split, labels, len(features))
+    return ImageSet(
         features=features,
         pids=np.asarray(images.pids, dtype=np.str_),
         camids=np.asarray(images.camids, dtype=np.int64),
         names=np.asarray(images.names, dtype=np.str_),
         junk=np.asarray(images.junk, dtype=np.bool_),
         distractor=np.asarray(images.distractor, dtype=np.bool_),
-        aux={k: torch.as_tensor(v).to(features) for k, v in images.aux.items()},
+        columns={k: _column(f"{split} column '{k}'", v) for k, v in images.columns.items()},
     )
-    _check_finite(split, found.vectors)
-    return found
+
+
+def _check_lengths(split: str, arrays: Mapping[str, Any], count: int) -> None:
+    for name, values in arrays.items():
+        if len(values) != count:
+            raise ValueError(f"{split} {name} has {len(values)} entries for {count} images")
+
+
+def _column(what: str, values: Any) -> npt.NDArray[Any]:
+    """Return a column as int64 or as strings."""
+    found = np.asarray(values)
+    if found.dtype.kind not in "iuU":
+        raise ValueError(f"{what} must be whole numbers or strings, got {found.dtype}")
+    return found if found.dtype.kind == "U" else found.astype(np.int64, copy=False)
 
 
 def _matrix(what: str, values: Any, device: torch.device | None) -> Tensor:

@@ -46,19 +46,15 @@ def compare(
 
     Raises:
         ValueError: A split is empty, has rows that are not finite or too large, arrays of
-            different lengths or features of another size than the gallery's; or a step
-            cannot work on them.
+            different lengths, other columns or features of another size than the gallery's; or
+            a step cannot work on them.
     """
     gallery = checked("gallery", gallery, device)
     device = gallery.features.device
     query = checked("query", query, device)
     others = {name: checked(name, images, device) for name, images in (extra or {}).items()}
-    width = gallery.features.shape[1]
     for name, images in {"query": query, **others}.items():
-        if images.features.shape[1] != width:
-            raise ValueError(
-                f"{name} features have {images.features.shape[1]} columns, gallery features {width}"
-            )
+        _check_alike(name, images, gallery)
     comparison = Comparison(
         query.vectors,
         gallery.vectors,
@@ -68,6 +64,20 @@ def compare(
     for step in postprocess:
         comparison = step(comparison)
     return Keyed(query, gallery, comparison.keys)
+
+
+def _check_alike(name: str, images: ImageSet, gallery: ImageSet) -> None:
+    """Raise ValueError unless images have vectors of the gallery's size and its columns."""
+    width, expected = images.features.shape[1], gallery.features.shape[1]
+    if width != expected:
+        raise ValueError(f"{name} features have {width} columns, gallery features {expected}")
+    sides = {name: images.columns.keys(), "gallery": gallery.columns.keys()}
+    for one, other in (("gallery", name), (name, "gallery")):
+        if missing := sorted(sides[one] - sides[other]):
+            there = ", ".join(sorted(sides[other])) or "none"
+            raise ValueError(
+                f"{other} has no column '{missing[0]}', which {one} has (it has: {there})"
+            )
 
 
 def key_blocks(keyed: Keyed, block_size: int) -> Iterator[tuple[int, Tensor]]:

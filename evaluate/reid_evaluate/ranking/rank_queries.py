@@ -25,7 +25,8 @@ import torch
 from torch import Tensor
 
 from reid_evaluate.distances.smallest import smallest
-from reid_evaluate.protocols.junk_rules import MATCH, JunkRule, Pairing
+from reid_evaluate.protocols.junk_rules import MATCH, Pairing
+from reid_evaluate.protocols.rule_data import JunkRule
 from reid_evaluate.ranking.ap_and_cmc import precision_terms, trapezoid_terms
 from reid_evaluate.ranking.keys import Keyed, key_blocks
 
@@ -112,7 +113,8 @@ def rank_queries(
     """Rank the gallery for every query.
 
     Args:
-        keyed: Q queries and G gallery images, from ``compare``.
+        keyed: Q queries and G gallery images, from ``compare`` or, for a matrix of distances,
+            from ``given_distances.keyed_by``.
         junk_rule: Which gallery images a query is not scored on, see ``Pairing``.
         top_k: How many images of each ranking to keep for pictures, at most G of them.
         block_size: Queries at a time; memory is about ``5 * block_size * G`` bytes. The last
@@ -264,6 +266,8 @@ class BlockRanker:
 
     def _are_copies(self, query: Integers, image: Integers) -> npt.NDArray[np.bool_]:
         device = self._features[0].device
+        if not self._features[0].shape[1]:  # ranked by distances alone
+            return np.zeros(len(query), dtype=np.bool_)
         pairs = torch.from_numpy(np.stack([query, image])).to(device)
         result = np.ones(len(query), dtype=np.bool_)
         for width in (8, None):  # a few numbers tell most pairs apart

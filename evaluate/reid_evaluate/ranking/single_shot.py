@@ -13,7 +13,8 @@ import numpy.typing as npt
 import torch
 
 from reid_evaluate.protocols.gallery_draws import one_of_each_identity
-from reid_evaluate.protocols.junk_rules import MATCH, JunkRule, Pairing
+from reid_evaluate.protocols.junk_rules import MATCH, Pairing
+from reid_evaluate.protocols.rule_data import JunkRule
 from reid_evaluate.ranking.keys import Keyed, key_blocks
 from reid_evaluate.ranking.rank_queries import BLOCK_SIZE
 

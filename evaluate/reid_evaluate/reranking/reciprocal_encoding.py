@@ -205,18 +205,7 @@ def _pair_weights(found: Neighbourhood, rows: Integers, columns: Integers) -> Fl
     firsts, row = np.unique(rows, return_inverse=True)
     seconds, column = np.unique(columns, return_inverse=True)
     tile = torch.empty(len(firsts), len(seconds), device=device)
-    found.base.distance.fill(_picked(found.union, firsts), _picked(found.union, seconds), tile)
+    found.base.distance.fill(found.union.at(firsts), found.union.at(seconds), tile)
     keys = tile[torch.from_numpy(row).to(device), torch.from_numpy(column).to(device)]
     weights = found.base.of(keys, torch.from_numpy(rows).to(device)).neg_().exp_()
     return np.asarray(weights.cpu().numpy(), dtype=np.float32)
-
-
-def _picked(images: Vectors, indices: Integers) -> Vectors:
-    """Return some images, copied."""
-    on_device = torch.from_numpy(indices).to(images.features.device)
-    return Vectors(
-        features=images.features[on_device],
-        pids=images.pids[indices],
-        camids=images.camids[indices],
-        aux={name: values[on_device] for name, values in images.aux.items()},
-    )

@@ -14,7 +14,7 @@ import torch
 
 from reid_evaluate.distances.comparison import Comparison, Distance
 from reid_evaluate.distances.distance_matrix import Cosine
-from reid_evaluate.protocols.junk_rules import JunkRule
+from reid_evaluate.protocols.rule_data import JunkRule
 from reid_evaluate.ranking.keys import Keyed
 from reid_evaluate.ranking.rank_queries import BLOCK_SIZE, BlockRanker
 from reid_evaluate.reranking.k_reciprocal import ReRanked

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -285,22 +285,20 @@ def _values(a: Saved, b: Saved, ap_array: str) -> tuple[dict[str, Floats], dict[
     return values(a), values(b)
 
 
-def _choices(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[Choice]:
-    """Return the entries of two protocols that differ."""
-    flat_a, flat_b = dict(_flat(a)), dict(_flat(b))
-    keys = [key for key in {**flat_a, **flat_b} if flat_a.get(key) != flat_b.get(key)]
-    return [Choice(key, flat_a.get(key), flat_b.get(key)) for key in keys]
-
-
-def _flat(protocol: Mapping[str, Any], outer: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the choices of a protocol, those of an inner object as ``outer.key``."""
-    for key, value in protocol.items():
-        if f"{outer}{key}" in NO_CHOICES:
+def _choices(a: Mapping[str, Any], b: Mapping[str, Any], outer: str = "") -> list[Choice]:
+    """Return the entries of two protocols that differ, those of inner objects as ``outer.key``."""
+    found = []
+    for key in {**a, **b}:
+        one, other, place = a.get(key), b.get(key), f"{outer}{key}"
+        objects = [value for value in (one, other) if isinstance(value, Mapping)]
+        if place in NO_CHOICES or one == other:
             continue
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{outer}{key}.")
+        # An object may be missing in one of them, but a junk rule by columns stands for a name.
+        if len(objects) == 2 or (objects and None in (one, other)):
+            found += _choices(one or {}, other or {}, f"{place}.")
         else:
-            yield f"{outer}{key}", value
+            found.append(Choice(place, one, other))
+    return found
 
 
 def _lowest(values: Floats, count: int) -> list[int]:

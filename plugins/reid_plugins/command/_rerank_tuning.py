@@ -15,7 +15,7 @@ import numpy as np
 from reid_core import ReidError
 from reid_core.catalog import Catalog
 from reid_core.compute.device import choose_device
-from reid_core.contracts import Features
+from reid_core.contracts import Features, NamedPart
 from reid_core.data.store import Store
 from reid_core.evaluation.build_evaluator import build_evaluator
 from reid_core.evaluation.evaluate_command import model_under_test, what_to_score
@@ -26,11 +26,15 @@ from reid_core.files import user_path
 from reid_core.params.schema import EvalParams, EvaluationEntry
 from reid_evaluate.distances.comparison import Distance
 from reid_evaluate.distances.distance_matrix import Cosine
-from reid_evaluate.protocols.junk_rules import JUNK_RULES, JunkRule
+from reid_evaluate.protocols.rule_data import JUNK_RULES, JunkRule, columns_of, data_of, rule_of
 from reid_evaluate.ranking.keys import Keyed, compare
 from reid_evaluate.ranking.rank_queries import TIE_RULE
 from reid_evaluate.reranking.rerank_search import Trial, search
 from reid_plugins.toolkit.image_sets import image_set
+
+
+def _default_distance() -> NamedPart[Distance]:
+    return NamedPart("cosine", {}, Cosine())
 
 
 @dataclass(frozen=True)
@@ -40,16 +44,22 @@ class Protocol:
     Attributes:
         output: The vector that is compared.
         outputs: Arrays per image that this takes: the vector, and what the distance reads.
+        columns: Columns of the images that distance and junk rule read.
         distance: Compares them.
-        spelt: The distance for the card.
         junk_rule: Which gallery images a query is not scored on.
     """
 
     output: str = "embedding"
     outputs: frozenset[str] = frozenset({"embedding"})
-    distance: Distance = field(default_factory=Cosine)
-    spelt: str = "cosine"
+    columns: frozenset[str] = frozenset()
+    distance: NamedPart[Distance] = field(default_factory=_default_distance)
     junk_rule: JunkRule = "cross_camera"
+
+    @property
+    def spelt(self) -> str:
+        """Return the distance for the card."""
+        params = ", ".join(f"{name}={value}" for name, value in self.distance.params.items())
+        return f"{self.distance.name}({params})" if params else self.distance.name
 
 
 @dataclass(frozen=True)
@@ -96,11 +106,12 @@ def images_of_run(run: str, choice: Choice, catalog: Catalog, device: str) -> Im
     protocol = _protocol(entries)
     if split == "test":
         query, gallery = (
-            targets.features(model, name, part, protocol.outputs) for part in ("query", "gallery")
+            targets.features(model, name, part, protocol.outputs, protocol.columns)
+            for part in ("query", "gallery")
         )
         chosen: dict[str, Any] = {"split": "test: query and gallery, as asked for by --split test"}
     else:
-        query, gallery, chosen = _drawn(targets, model, name, split, choice, protocol.outputs)
+        query, gallery, chosen = _drawn(targets, model, name, split, choice, protocol)
     card = {"run": run, "target": name, **chosen, "data": targets.meta(name)}
     return Images(query, gallery, protocol, card)
 
@@ -132,7 +143,7 @@ def trials(
         ReidError: The images are too few for a parameter, no query has a match, or names that
             the junk rule needs are missing.
     """
-    distance, rule = images.protocol.distance, _junk_rule(images)
+    distance, rule = images.protocol.distance.part, _junk_rule(images)
     images.card.update(
         output=images.protocol.output,
         distance=images.protocol.spelt,
@@ -140,7 +151,7 @@ def trials(
         normalization="L2 per image" if distance.normalizes else "none",
         flip=images.query.meta.get("flip", "none"),
         ap="standard: mean of the precision at each match",
-        junk_rule=rule,
+        junk_rule=data_of(rule),
         queries_without_match="valid: left out of every mean",
         ties=TIE_RULE,
         sizes={"query": len(images.query), "gallery": len(images.gallery)},
@@ -172,7 +183,7 @@ def _drawn(
     name: str,
     split: str,
     choice: Choice,
-    outputs: frozenset[str],
+    protocol: Protocol,
 ) -> tuple[Features, Features, dict[str, Any]]:
     """Return queries and gallery of some identities: a query for each of their cameras."""
     index = targets.store(name).index
@@ -191,7 +202,7 @@ def _drawn(
             "knows these people, so expect a smaller gain on others"
         )
         at = at[np.isin(index.pid[at], people)]
-    found = targets.features(model, name, split, outputs, at)
+    found = targets.features(model, name, split, protocol.outputs, protocol.columns, at)
     is_query = queries_among(found.pids, found.camids, rng)
     if is_query.all() or not is_query.any():
         raise ReidError(f"target '{name}', split '{split}': too few images of each identity")
@@ -229,23 +240,19 @@ def queries_among(pids: np.ndarray, camids: np.ndarray, rng: np.random.Generator
 def _protocol(entries: list[EvaluationEntry]) -> Protocol:
     """Return how the first evaluation of a ranking compares and scores."""
     entry = next((e for e in entries if "output" in type(e.params).model_fields), None)
-    if entry is None:
+    built = build_evaluator(entry) if entry else None
+    if entry is None or built is None or built.distance is None:
         return Protocol()
-    given: dict[str, Any] = entry.params.model_dump()
-    rule = given.get("junk_rule") or JUNK_RULES.get(str(given.get("protocol")), "cross_camera")
-    output, outputs = str(given["output"]), build_evaluator(entry).outputs
-    if entry.distance is None:
-        return Protocol(output, outputs, junk_rule=rule)
-    options = entry.distance.params.model_dump(mode="json")
-    params = ", ".join(f"{name}={value}" for name, value in options.items())
-    spelt = f"{entry.distance.bare_name}({params})" if params else entry.distance.bare_name
-    distance: Distance = entry.distance.build()
-    if not distance.symmetric:  # said before any image is looked at
+    given = entry.params.model_dump()
+    named = JUNK_RULES.get(str(given.get("protocol")), "cross_camera")
+    rule = rule_of(given.get("junk_rule") or named)
+    found = Protocol(str(given["output"]), built.outputs, built.columns, built.distance, rule)
+    if not found.distance.part.symmetric:  # said before any image is looked at
         raise ReidError(
             "tune-rerank: k-reciprocal re-ranking needs a symmetric distance, and "
-            f"{entry.bare_name} of this run has {spelt}"
+            f"{entry.bare_name} of this run has {found.spelt}"
         )
-    return Protocol(output, outputs, distance, spelt, rule)
+    return found
 
 
 def _junk_rule(images: Images) -> JunkRule:
@@ -265,8 +272,11 @@ def _junk_rule(images: Images) -> JunkRule:
 
 
 def _keyed(images: Images, device: str) -> Keyed:
+    protocol = images.protocol
+    own = columns_of(protocol.junk_rule)
     query, gallery = (
-        image_set(part, images.protocol.output) for part in (images.query, images.gallery)
+        image_set(part, protocol.output, protocol.distance, columns=own)
+        for part in (images.query, images.gallery)
     )
     where = choose_device(device, key="--device")
-    return compare(query, gallery, distance=images.protocol.distance, device=where)
+    return compare(query, gallery, distance=protocol.distance.part, device=where)

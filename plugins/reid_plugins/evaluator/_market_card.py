@@ -8,7 +8,15 @@ from typing import Any
 import numpy as np
 
 from reid_core.contracts import Features
-from reid_evaluate.protocols.junk_rules import WORDS
+from reid_evaluate.protocols.rule_data import (
+    CAMID,
+    ColumnRule,
+    JunkRule,
+    columns_of,
+    name_of,
+    rule_of,
+    words_of,
+)
 from reid_evaluate.ranking.rank_queries import TIE_RULE
 from reid_plugins.evaluator._market_params import NAME
 
@@ -46,14 +54,13 @@ def card_of(protocol: Mapping[str, Any]) -> dict[str, Any]:
     Args:
         protocol: From ``protocol_of``, or the same as it was read from a file.
     """
-    rule, copies, rates = (
-        protocol[key] for key in ("junk_rule", "identical_matches", "false_rates")
-    )
+    copies, rates = protocol["identical_matches"], protocol["false_rates"]
+    rule = rule_of(protocol["junk_rule"])
     return {
         "evaluator": protocol["evaluator"],
         "protocol": PROTOCOL_TEXT[protocol["protocol"]].format(**protocol.get("single_shot", {})),
         "ap": AP_TEXT[protocol["ap"]],
-        "junk_rule": f"{rule}: {WORDS[rule]}",
+        "junk_rule": f"{name_of(rule)}: {words_of(rule)}",
         "queries_without_match": DENOMINATOR_TEXT[protocol["denominator"]],
         "ties": TIE_RULE,
         "distance": _spelt(protocol["distance"], protocol["distance_params"]),
@@ -95,15 +102,16 @@ def _intervals(protocol: Mapping[str, Any]) -> str:
     ).format(**protocol["intervals"]) + (HELD_TEXT if protocol["false_rates"] else "")
 
 
-def no_match_message(query: Features, gallery: Features, rule: str) -> str:
+def no_match_message(query: Features, gallery: Features, rule: JunkRule) -> str:
     """Say why no query has a match and what to do about it."""
     usable = ~(np.asarray(gallery.junk) | np.asarray(gallery.distractor))
     candidates = np.asarray(gallery.pids, dtype=np.str_)[usable]
     shared = int(np.isin(np.asarray(query.pids, dtype=np.str_), candidates).sum())
-    camids = np.concatenate([query.camids, gallery.camids])
-    unknown = int(np.count_nonzero(camids < 0))
+    unknown = [_unknown(query, gallery, name) for name in (CAMID, *columns_of(rule))]
     if not shared:
         advice = "check that both splits hold the same identities, spelt alike"
+    elif isinstance(rule, ColumnRule):
+        advice = "an unknown value makes an image junk; check the columns, or name fewer of them"
     elif rule == "cross_camera":
         advice = (
             "set protocol to 'no_camera' (junk_rule 'exclude_self') for data without cameras, "
@@ -112,9 +120,19 @@ def no_match_message(query: Features, gallery: Features, rule: str) -> str:
     else:
         advice = "give each identity at least two images"
     return (
-        f"{NAME}: junk_rule '{rule}' leaves none of the {len(query.pids)} queries "
+        f"{NAME}: junk_rule '{name_of(rule)}' leaves none of the {len(query.pids)} queries "
         f"a match: {shared} have their pid among the {len(candidates)} of "
         f"{len(gallery.pids)} gallery images that are neither junk nor distractor, and "
-        f"{'all' if unknown == len(camids) else f'{unknown} of {len(camids)}'} camids are "
-        f"unknown (-1); {advice}"
+        f"{', '.join(unknown)}; {advice}"
     )
+
+
+def _unknown(query: Features, gallery: Features, name: str) -> str:
+    """Say how many images of both splits are unknown in a column."""
+    sides = [f.camids if name == CAMID else f.columns[name] for f in (query, gallery)]
+    values = np.concatenate(sides)
+    strings = values.dtype.kind == "U"
+    count = int(np.count_nonzero(values == "" if strings else values < 0))
+    what = "camids" if name == CAMID else f"values of '{name}'"
+    number = "all" if count == len(values) else f"{count} of {len(values)}"
+    return f"{number} {what} are unknown ({'empty' if strings else '-1'})"

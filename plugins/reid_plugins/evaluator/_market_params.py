@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from reid_core import Params
-from reid_evaluate.protocols.junk_rules import JUNK_RULES, JunkRule
+from reid_evaluate.protocols.rule_data import JUNK_RULES, JunkRule, NamedRule
+from reid_plugins.toolkit.junk_columns import JunkColumns
 
 NAME = "market_evaluate"
 
@@ -24,12 +25,15 @@ class MarketParams(Params):
         "one image per identity; no_camera: data without cameras, all but the query's own "
         "image count.",
     )
-    junk_rule: JunkRule | None = Field(
+    junk_rule: NamedRule | JunkColumns | None = Field(
         None,
         description="Gallery images that a query is not scored on; default: by the protocol. "
         "cross_camera: of the query's pid, unless known to be from another camera; "
         "exclude_self: the query's own image: the one with the same name, which a copy in "
-        "another folder has not; none: no image. "
+        "another folder has not; none: no image; "
+        '{"same": [columns], "different": [columns]}: of the query\'s pid, with the same value in '
+        "one of the columns 'same', another one in one of 'different', or an unknown one in any "
+        'of both, e.g. {"same": ["camid", "clothes"]} for changed clothes. '
         "Images flagged junk are removed under every rule.",
     )
     ap: Literal["standard", "trapezoid"] = Field(
@@ -86,4 +90,6 @@ class MarketParams(Params):
     @property
     def rule(self) -> JunkRule:
         """Return the junk rule that holds: the chosen one, or that of the protocol."""
+        if isinstance(self.junk_rule, JunkColumns):
+            return self.junk_rule.rule
         return self.junk_rule or JUNK_RULES[self.protocol]

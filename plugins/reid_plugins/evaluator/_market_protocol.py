@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 
 from reid_core.contracts import Features, NamedPart
+from reid_evaluate.distances.comparison import Distance, Postprocess
+from reid_evaluate.protocols.rule_data import data_of
 from reid_evaluate.ranking.rank_queries import Ranking
 from reid_plugins.evaluator._market_params import NAME, MarketParams
 
@@ -16,8 +18,8 @@ def protocol_of(
     splits: Mapping[str, Features],
     ranking: Ranking,
     params: MarketParams,
-    distance: NamedPart | None,
-    postprocess: Sequence[NamedPart],
+    distance: NamedPart[Distance],
+    postprocess: Sequence[NamedPart[Postprocess]],
 ) -> dict[str, Any]:
     """Return the protocol as JSON values, see ``Scores``."""
     query, gallery = splits["query"], splits["gallery"]
@@ -28,14 +30,13 @@ def protocol_of(
         "protocol": params.protocol,
         **({"single_shot": drawn} if params.protocol == "cuhk03" else {}),
         "ap": params.ap,
-        "junk_rule": params.rule,
+        "junk_rule": data_of(params.rule),
         "denominator": params.denominator,
         "ties": "pessimistic",
-        "distance": distance.name if distance else "cosine",
-        "distance_params": dict(distance.params) if distance else {},
+        "distance": distance.name,
+        "distance_params": dict(distance.params),
         "output": params.output,
-        # The default distance is the cosine.
-        "normalization": "L2" if distance is None or distance.part.normalizes else "none",
+        "normalization": "L2" if distance.part.normalizes else "none",
         "postprocess": [{"name": step.name, "params": dict(step.params)} for step in postprocess],
         "false_rates": list(params.false_rates),
         "intervals": resampled if params.bootstrap_draws else None,

@@ -11,6 +11,8 @@ import torch
 
 from reid_core import ReidError
 from reid_core.contracts import Features, NamedPart, Scores
+from reid_evaluate.distances.comparison import Distance, Postprocess
+from reid_evaluate.protocols.rule_data import columns_of
 from reid_evaluate.ranking.ap_and_cmc import cmc
 from reid_evaluate.ranking.camera_pairs import CameraPairs
 from reid_evaluate.ranking.identification import (
@@ -37,8 +39,8 @@ class MarketEvaluator:
     def __init__(
         self,
         params: MarketParams,
-        distance: NamedPart | None,
-        postprocess: tuple[NamedPart, ...],
+        distance: NamedPart[Distance],
+        postprocess: tuple[NamedPart[Postprocess], ...],
         device: str,
     ) -> None:
         """Keep the choices of the protocol."""
@@ -108,20 +110,15 @@ class MarketEvaluator:
         """Return one split as the ranking takes it."""
         if split not in splits:
             raise ReidError(f"{NAME} needs the split '{split}'; got {', '.join(splits) or 'none'}")
-        found, output = splits[split], self.params.output
-        if output not in found.values:
-            raise ReidError(
-                f"{NAME}: the {split} split has no output '{output}'; "
-                f"it has {', '.join(found.values) or 'none'}"
-            )
-        return image_set(found, output)
+        own = columns_of(self.params.rule)
+        return image_set(splits[split], self.params.output, self.distance, columns=own, split=split)
 
     def _compare(self, images: dict[str, ImageSet]) -> Keyed:
         extra = {name: i for name, i in images.items() if name not in ("query", "gallery")}
         return compare(
             images["query"],
             images["gallery"],
-            distance=self.distance.part if self.distance else None,
+            distance=self.distance.part,
             postprocess=[step.part for step in self.postprocess],
             extra=extra,
             device=self.device,

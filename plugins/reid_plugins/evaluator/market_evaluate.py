@@ -10,20 +10,25 @@ Reference: Zheng et al., "Scalable Person Re-identification: A Benchmark", ICCV 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from reid_core import EvaluatorComponent, hookimpl
-from reid_core.contracts import Features, NamedPart, Scores
+from reid_core.contracts import Evaluator, NamedPart
+from reid_evaluate.protocols.rule_data import columns_of
 from reid_plugins.evaluator._market_params import NAME, MarketParams
+
+if TYPE_CHECKING:
+    from reid_evaluate.distances.comparison import Distance, Postprocess
 
 
 def build(
     params: MarketParams,
     *,
-    distance: NamedPart | None = None,
-    postprocess: Sequence[NamedPart] = (),
+    distance: NamedPart[Distance],
+    postprocess: Sequence[NamedPart[Postprocess]] = (),
     device: str = "cpu",
-) -> Callable[[Mapping[str, Features]], Scores]:
+) -> Evaluator:
     """Return the evaluator with its params and parts."""
     from reid_plugins.evaluator._market_scores import MarketEvaluator
 
@@ -42,6 +47,7 @@ def reid_evaluator() -> list[EvaluatorComponent]:
             reference="Zheng et al., ICCV 2015",
             splits=("query", "gallery"),
             outputs=lambda params: (params.output,),
+            columns=lambda params: columns_of(params.rule),
             distance="cosine",
         )
     ]

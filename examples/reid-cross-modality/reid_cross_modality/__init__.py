@@ -1,0 +1,1 @@
+"""Visible-infrared re-identification for reid-core: an evaluator and a distance."""

@@ -1,0 +1,1 @@
+"""Verification of a list of image pairs for reid-core."""

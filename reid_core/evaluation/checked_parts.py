@@ -1,0 +1,195 @@
+"""Distances and steps behind the boundary around plugins: every call of theirs is checked.
+
+They are called by what ranks, a block of queries at a time, so a check costs one pass over the
+block at most.
+
+Shapes: b queries of a block, G gallery images, N images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Literal
+
+from reid_core.boundary import Origin
+from reid_core.errors import ReidError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from reid_core.contracts import Comparison, Distance, Keys, Postprocess, Vectors
+
+
+class CheckedKeys:
+    """Keys that a step has made."""
+
+    def __init__(self, keys: Keys, origin: Origin) -> None:
+        """Keep the keys and whose they are."""
+        self._keys, self._origin = keys, origin
+
+    def fill(self, start: int, stop: int, out: Tensor) -> None:
+        """Write the keys of queries start to stop, ``(b, G)``, into ``out``.
+
+        Raises:
+            PluginError: The step failed, or gave keys that are not numbers.
+        """
+        with self._origin.calling("when it gave keys"):
+            self._keys.fill(start, stop, out)
+        check_filled(out, self._origin)
+
+    def values(self, keys: Tensor) -> Tensor:
+        """Return the distances of keys, of the same shape.
+
+        Raises:
+            PluginError: The step failed, or gave another shape.
+        """
+        with self._origin.calling("when it gave the distances of keys"):
+            found = self._keys.values(keys)
+        return checked_values(found, keys, self._origin)
+
+
+class CheckedDistance:
+    """A distance whose results are looked at."""
+
+    def __init__(self, distance: Distance, origin: Origin) -> None:
+        """Ask the distance what it says of itself.
+
+        Raises:
+            PluginError: It does not say so by True or False.
+        """
+        self._distance, self._origin = distance, origin
+        self._filled_before = False
+        with origin.calling("when it was asked for 'symmetric' and 'normalizes'"):
+            self.symmetric, self.normalizes = distance.symmetric, distance.normalizes
+        for name in ("symmetric", "normalizes"):
+            if not isinstance(getattr(self, name), bool):
+                raise origin.fault(f"has {name} = {getattr(self, name)!r}; expected True or False")
+
+    def prepare(self, vectors: Vectors) -> Vectors:
+        """Return prepared images.
+
+        Raises:
+            ReidError: The distance refuses them, failed, or returned something else.
+        """
+        with self._origin.calling("in 'prepare'"), refusals(self._origin):
+            found = self._distance.prepare(vectors)
+        if not isinstance(found, type(vectors)):
+            raise self._origin.fault(f"returned {_kind(found)}; expected Vectors", "from 'prepare'")
+        if len(found) != len(vectors):
+            raise self._origin.fault(
+                f"returned {len(found)} images of {len(vectors)}", "from 'prepare'"
+            )
+        return found
+
+    def fill(self, query: Vectors, gallery: Vectors, out: Tensor) -> None:
+        """Write the keys ``(b, G)`` of prepared images into ``out``.
+
+        Raises:
+            PluginError: The distance failed, gave keys that are not numbers, or left some out.
+        """
+        if not self._filled_before:
+            out.fill_(float("nan"))  # what is left as it was would else pass for keys
+        with self._origin.calling("in 'fill'"):
+            self._distance.fill(query, gallery, out)
+        check_filled(out, self._origin)
+        self._filled_before = True
+
+    def values(self, keys: Tensor) -> Tensor:
+        """Return the distances of keys, of the same shape.
+
+        Raises:
+            PluginError: The distance failed, or gave another shape.
+        """
+        with self._origin.calling("in 'values'"):
+            found = self._distance.values(keys)
+        return checked_values(found, keys, self._origin)
+
+
+def checked_step(
+    step: Postprocess, origin: Origin, stage: Literal["features", "distances"]
+) -> Postprocess:
+    """Return a step of post-processing whose results are looked at.
+
+    Args:
+        step: From one comparison to the next.
+        origin: Where it comes from.
+        stage: What its component says that it changes.
+    """
+
+    def run(comparison: Comparison) -> Comparison:
+        with origin.calling(), refusals(origin):
+            found = step(comparison)
+        _check_comparison(found, comparison, origin)
+        if found.altered is None or found.altered is comparison.altered:
+            return found
+        if stage == "features":
+            raise origin.fault("changed distances; its component has the stage 'features'")
+        return replace(found, altered=CheckedKeys(found.altered, origin))
+
+    return run
+
+
+@contextmanager
+def refusals(origin: Origin) -> Iterator[None]:
+    """Turn the ValueError by which a part refuses images into a message that names the part."""
+    try:
+        yield
+    except ValueError as error:
+        raise ReidError(f"{origin.kind} '{origin.name}': {error}") from error
+
+
+def check_filled(out: Tensor, origin: Origin) -> None:
+    """Look at keys ``(b, G)``.
+
+    Raises:
+        PluginError: One is not a number.
+    """
+    # A sum is NaN if a number is, or if it holds both infinities; only then is it worth a look.
+    if bool(out.sum().isnan()) and bool(out.isnan().any()):
+        raise origin.fault("gave keys that are NaN, or left them unwritten; expected numbers")
+
+
+def checked_values(found: Tensor, keys: Tensor, origin: Origin) -> Tensor:
+    """Return the distances of keys.
+
+    Raises:
+        PluginError: They are none, or of another shape.
+    """
+    if not isinstance(found, type(keys)) or found.shape != keys.shape:
+        shape = f" of shape {tuple(found.shape)}" if isinstance(found, type(keys)) else ""
+        raise origin.fault(
+            f"returned {_kind(found)}{shape}; expected the distances of keys of shape "
+            f"{tuple(keys.shape)}",
+            "from 'values'",
+        )
+    return found
+
+
+def _check_comparison(found: Comparison, before: Comparison, origin: Origin) -> None:
+    """Raise ``PluginError`` if a step's result cannot be ranked."""
+    if not isinstance(found, type(before)):
+        raise origin.fault(f"returned {_kind(found)}; expected a Comparison")
+    for side in ("query", "gallery"):
+        now, then = getattr(found, side), getattr(before, side)
+        features = now.features
+        if len(now) != len(then) or features.ndim != 2:
+            raise origin.fault(
+                f"returned {side} features of shape {tuple(features.shape)}; expected "
+                f"({len(then)}, D)"
+            )
+        if features.dtype != then.features.dtype or features.device != then.features.device:
+            raise origin.fault(
+                f"returned {side} features of {features.dtype} on {features.device}; expected "
+                f"{then.features.dtype} on {then.features.device}"
+            )
+        changed = features is not then.features
+        if changed and not bool(features.sum().isfinite()) and not bool(features.isfinite().all()):
+            raise origin.fault(f"returned {side} features that are NaN or infinite")
+    if found.query.features.shape[1] != found.gallery.features.shape[1]:
+        raise origin.fault("returned query and gallery features of different sizes")
+
+
+def _kind(found: object) -> str:
+    return "None" if found is None else f"a {type(found).__name__}"
