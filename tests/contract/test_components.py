@@ -10,20 +10,7 @@ from pydantic import ValidationError
 from cases import installed_cases
 from listing import for_each
 from reid_core import Component, Params, hookspecs
-from reid_core.hookspecs import COMPONENT_TYPES, KINDS
-
-PROMISED = re.compile(r"``build\(params(?:, \*, ([\w, ]+))?\)")
-
-
-def hook_docstring(kind):
-    return inspect.getdoc(getattr(hookspecs, f"reid_{kind}"))
-
-
-def keywords_of(kind):
-    """The build keywords that the hook's docstring promises."""
-    names = PROMISED.search(" ".join(hook_docstring(kind).split()))[1]
-    return set(names.split(", ")) if names else set()
-
+from reid_core.hookspecs import COMPONENT_TYPES, KINDS, build_keywords, hook_words
 
 # ---- the catalog ------------------------------------------------------------------------
 
@@ -43,7 +30,7 @@ def test_every_kind_has_a_component_and_no_name_twice(catalog, kind):
 def test_every_hook_takes_no_arguments_and_states_its_build(kind):
     hook = getattr(hookspecs, f"reid_{kind}")
     assert not inspect.signature(hook).parameters
-    assert PROMISED.search(" ".join(hook_docstring(kind).split()))
+    assert hook_words(kind)[1].startswith("build(params")
 
 
 # ---- words ------------------------------------------------------------------------------
@@ -176,5 +163,5 @@ def test_resolved_params_are_json_and_mean_the_same_when_they_are_read_again(com
 def test_build_takes_params_and_only_keywords_that_its_kind_offers(component):
     first, *context = inspect.signature(component.component.build).parameters.values()
     assert first.name == "params"
-    assert {p.name for p in context} <= keywords_of(component.kind)
+    assert {p.name for p in context} <= build_keywords(component.kind)
     assert all(p.kind is p.KEYWORD_ONLY for p in context)

@@ -11,7 +11,7 @@ import pytest
 
 from reid_core import contracts
 from reid_core.discovery import isolated_catalog
-from reid_core.hookspecs import KINDS
+from reid_core.hookspecs import KINDS, build_keywords, contract_of, hook_words
 from reid_evaluate.distances import comparison
 
 CLONE = Path(__file__).resolve().parents[2]
@@ -85,23 +85,23 @@ def test_every_generated_block_of_the_guide_is_fresh(refresh_docs):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_guide_lists_the_hook_with_its_build(refresh_docs, kind):
+def test_the_guide_lists_the_hook_with_its_build(kind):
     (row,) = [
         line
         for line in GUIDE.read_text(encoding="utf-8").splitlines()
         if line.startswith(f"| `reid_{kind}` |")
     ]
-    assert refresh_docs.hook_words(kind)[1] in row
+    assert hook_words(kind)[1] in row
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_docstring_of_the_hook_names_exactly_what_the_core_passes(refresh_docs, kind):
-    assert refresh_docs.build_keywords(kind) == passed_keywords()[kind]
+def test_the_docstring_of_the_hook_names_exactly_what_the_core_passes(kind):
+    assert build_keywords(kind) == passed_keywords()[kind]
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_build_returns_is_named_and_documented_in_the_contracts(refresh_docs, kind):
-    name = refresh_docs.hook_words(kind)[1].rpartition(" -> ")[2]
+def test_what_build_returns_is_named_and_documented_in_the_contracts(kind):
+    name = contract_of(kind)
     contract = getattr(comparison if name in ("Distance", "Postprocess") else contracts, name)
     members = [vars(contract)[m] for m in vars(contract) if m == "__call__" or m[0] != "_"]
     # The step of post-processing is a plain type of functions.
