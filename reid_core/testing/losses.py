@@ -62,7 +62,7 @@ class _Through(nn.Module):
 class _Whole(nn.Module):
     """A head of one branch that takes the map as it is, with values made of it."""
 
-    branches = (BranchSpec("global", DIM, "global", frozenset({"id", "metric"})),)
+    branches = (BranchSpec("whole", DIM, "whole", frozenset({"id", "metric"})),)
 
     def __init__(self, values: Callable[[Tensor], dict[str, Tensor]]) -> None:
         super().__init__()
@@ -70,7 +70,7 @@ class _Whole(nn.Module):
 
     def forward(self, features: FeatureMap) -> HeadOutput:
         branch = Branch(features.map, features.map)
-        return HeadOutput({"global": branch}, self.values(features.map))
+        return HeadOutput({"whole": branch}, self.values(features.map))
 
 
 class Applied:

@@ -18,6 +18,7 @@ from reid_core.contracts import (
     BranchSpec,
     FeatureMap,
     HeadOutput,
+    Objective,
     Progress,
     Step,
     Term,
@@ -37,11 +38,11 @@ PROGRESS = Progress(epoch=0, epochs=2, step=3, steps_per_epoch=10, accuracy=0.5)
 class _Pooled(nn.Module):
     """A head of one classified branch: the mean of the map."""
 
-    branches = (BranchSpec("global", 32, "global", frozenset({"id", "metric"})),)
+    branches = (BranchSpec("pooled", 32, "pooled", frozenset({"id", "metric"})),)
 
     def forward(self, features: FeatureMap) -> HeadOutput:
         vector = features.map.mean(dim=(2, 3))
-        return HeadOutput({"global": Branch(vector, vector)})
+        return HeadOutput({"pooled": Branch(vector, vector)})
 
 
 class _Losses(nn.Module):
@@ -57,7 +58,7 @@ def _network(seed: int) -> ReIDModel:
         torch.manual_seed(seed)
         entry = HeadEntry(name="pooled")
         model = ReIDModel(SmallBackbone(), [(entry, _Pooled())], PIDS)
-        model.add_classifiers(["global"], bias=False, init_std=0.5)
+        model.add_classifiers(["pooled"], bias=False, init_std=0.5)
     return model
 
 
@@ -82,10 +83,10 @@ def _trained(path: str) -> Any:
     return SimpleNamespace(path=Path(path), digest=bytes(32), model=model, **facts)
 
 
-def _module(subject: Subject, seed: int = 0) -> TrainingModule:
-    """Build network and objective as a run does."""
+def _built(subject: Subject, seed: int = 0) -> tuple[TrainingModule, Objective]:
+    """Build network and objective as a run does; return them joined, and the objective."""
     model = _network(seed)
-    objective = subject.build_seeded(
+    objective: Objective = subject.build_seeded(
         name=subject.component.name,
         losses=_Losses(),
         model=model,
@@ -94,7 +95,11 @@ def _module(subject: Subject, seed: int = 0) -> TrainingModule:
         preprocessing=_Preprocessing(),
         load_trained=_trained,
     )
-    return TrainingModule(model, [objective]).train()
+    return TrainingModule(model, [objective]).train(), objective
+
+
+def _module(subject: Subject, seed: int = 0) -> TrainingModule:
+    return _built(subject, seed)[0]
 
 
 def _batch(subject: Subject) -> Batch:
@@ -120,8 +125,7 @@ def _total(subject: Subject, module: TrainingModule) -> Tensor:
 
 def it_maps_a_step_to_named_terms(subject: Subject) -> None:
     """Each a scalar with detached monitors."""
-    module, batch = _module(subject), _batch(subject)
-    (objective,) = module.objectives
+    (module, objective), batch = _built(subject), _batch(subject)
     terms = objective(Step(batch, cast(Any, module.model), module.model(batch.images), PROGRESS))
     expect(isinstance(terms, dict) and terms, f"it returns {terms!r}")
     for name, term in terms.items():
@@ -140,7 +144,7 @@ def every_parameter_that_is_trained_receives_a_finite_gradient(subject: Subject)
     backward(total)
     trained = {name: p for name, p in module.named_parameters() if p.requires_grad}
     expect(any(p.grad is not None for p in trained.values()), "nothing is trained by it")
-    own = {id(p) for objective in module.objectives for p in objective.parameters()}
+    own = {id(p) for p in module.objectives.parameters()}
     bare = [n for n, p in trained.items() if p.grad is None and id(p) in own]
     expect(not bare, f"no gradient: {', '.join(bare)}")
     found = {n: p.grad for n, p in trained.items() if p.grad is not None}

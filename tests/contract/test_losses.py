@@ -15,7 +15,7 @@ def apply(catalog, loss):
 
 
 def test_a_classifier_is_made_when_the_loss_needs_one_and_not_otherwise(loss, apply):
-    assert ("global" in apply().model.classifier) == ("classifier" in loss.component.needs)
+    assert ("whole" in apply().model.classifier) == ("classifier" in loss.component.needs)
 
 
 def test_the_entry_decides_on_weight_and_normalisation(apply):
