@@ -58,7 +58,7 @@ class _Arguments(argparse.ArgumentParser):
                     f"(known: {name_list(actions)})"
                 )
         for word, action in actions.items():
-            if action.required and word not in given:
+            if action.required and action.nargs not in ("*", "?") and word not in given:
                 raise ReidError(f"{self.prog}: the keyword '{word}' is missing: {action.help}")
         values = {word: given.get(word, action.default) for word, action in actions.items()}
         return argparse.Namespace(**{w: self._value(actions[w], v) for w, v in values.items()})
@@ -66,6 +66,8 @@ class _Arguments(argparse.ArgumentParser):
     def _value(self, action: argparse.Action, value: Any) -> Any:
         """Return a value as the parser would have made it of text."""
         several = action.nargs in ("*", "+") or (isinstance(action.nargs, int) and action.nargs > 0)
+        if value is None:
+            return [] if several and not action.option_strings else None
         if several or isinstance(action.default, list):
             items = value if isinstance(value, list | tuple) else [value]
             return [self._one(action, item) for item in items]
