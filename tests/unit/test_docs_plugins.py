@@ -1,6 +1,7 @@
 """The plugin guide shows the example package's own files and the hooks as they are."""
 
 import ast
+import dataclasses
 import importlib.util
 import inspect
 import re
@@ -12,7 +13,9 @@ import pytest
 from reid_core import contracts
 from reid_core.discovery import isolated_catalog
 from reid_core.hookspecs import KINDS, build_keywords, contract_of, hook_words
+from reid_core.testing import Case
 from reid_evaluate.distances import comparison
+from reid_plugins.command._new_plugin.package import kinds_with_templates, package_files
 
 CLONE = Path(__file__).resolve().parents[2]
 GUIDE = CLONE / "docs" / "writing_plugins.md"
@@ -81,6 +84,24 @@ def test_the_guide_shows_the_file_of_the_example_package(name):
     shown = re.search(block, GUIDE.read_text(encoding="utf-8"), re.DOTALL)
     assert shown, f"the guide has no block for {path}"
     assert shown[1] == (EXAMPLE / name).read_text(encoding="utf-8"), REFRESH
+
+
+def test_the_guide_opens_with_what_new_plugin_writes():
+    texts = package_files("loss", "short", "small")
+    shown = re.search(
+        r"<!-- new-plugin: loss short -->\n(.*?)<!-- end -->", GUIDE.read_text(), re.S
+    )
+    python, toml = re.findall(r"```\w+\n(.*?)```", shown[1], re.DOTALL)
+    assert (python, toml) == (texts["reid_short.py"], texts["pyproject.toml"])
+    assert f"```python\n{python}```" in (CLONE / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_guide_names_every_field_of_a_case_and_every_kind_that_can_be_written():
+    text = GUIDE.read_text(encoding="utf-8")
+    fields = [field.name for field in dataclasses.fields(Case)]
+    assert re.findall(r"^\| `(\w+)` \| ", text.partition("| field | what |")[2], re.M) == fields
+    listed = text.partition("does the same for every kind: ")[2].partition(". With")[0]
+    assert set(re.findall(r"`(\w+)`", listed)) == set(kinds_with_templates())
 
 
 def test_every_generated_block_of_the_guide_is_fresh(refresh_docs):

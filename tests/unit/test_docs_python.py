@@ -60,6 +60,16 @@ def test_the_blocks_run_one_after_the_other_and_give_what_they_say(place, monkey
     assert "triplet" in capsys.readouterr().out
 
 
+def test_the_example_of_the_readme_runs(place, monkeypatch):
+    monkeypatch.chdir(place)
+    readme = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8")
+    (example,) = [b for b in re.findall(r"```python\n(.*?)```", readme, re.S) if "load_model" in b]
+    names = {}
+    exec(compile(example, "README.md", "exec"), names)
+    assert names["vectors"].shape == (2, names["model"].dim)
+    assert names["loss"](torch.randn(4, 8), torch.tensor([0, 0, 1, 1])).value.shape == ()
+
+
 def test_every_function_of_the_front_door_stands_on_the_page():
     offered = set(dir(reid_core)) - set(reid_core.__all__)
     functions = {name for name in offered if re.search(rf"reid_core\.{name}\(", TEXT)}
