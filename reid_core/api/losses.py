@@ -64,9 +64,10 @@ class LossByName(nn.Module):
             features: ``(B, d)``, not normalised, of the vector that ``on`` names.
             pids: ``(B,)`` int64 labels, 0 to num_pids - 1.
             camids: ``(B,)`` int64; default: unknown.
-            weight: ``(num_pids, d)`` of the classifier, for losses that need one.
-            logits: ``(B, num_pids)`` of the vectors as the loss sees them; default: made of
-                them and ``weight``, without a bias.
+            weight: ``(num_pids, d)`` of the classifier; as in a training, only losses that need
+                one see it.
+            logits: ``(B, num_pids)`` of the vectors as the loss sees them, likewise; default:
+                made of them and ``weight``, without a bias.
             aux: Values of the heads by name, ``(B, ...)``.
             columns: Columns of the images by name, ``(B,)`` int64.
             extras: What is packed beside the images, by name, as ``Batch`` has it.
@@ -81,6 +82,8 @@ class LossByName(nn.Module):
             part.set_progress(progress)
         with torch.autocast(features.device.type, enabled=False):
             vectors = loss_vectors(features, self.normalize)
+            if not self._needs_classifier:
+                weight = logits = None
             if weight is not None:
                 weight = weight.float()
                 logits = F.linear(vectors, weight) if logits is None else logits
