@@ -10,7 +10,7 @@ from typing import Any
 from reid_core.boundary import Origin, files_of
 from reid_core.component import Component, Params, call_build
 from reid_core.errors import ReidError, did_you_mean, name_list
-from reid_core.hookspecs import KINDS
+from reid_core.hookspecs import KINDS, build_keywords
 
 
 @dataclass(frozen=True)
@@ -41,10 +41,11 @@ class Offer:
         """Build the component with the context that its kind offers.
 
         Raises:
-            ReidError: What it needs is not offered, or it failed; the message names it.
+            ReidError: What it needs is not given, or it failed; the message names it.
         """
+        offered = build_keywords(self.kind)
         with self.origin.calling("while it was built"):
-            return call_build(self.component, params, str(self), **context)
+            return call_build(self.component, params, str(self), offered, **context)
 
 
 @dataclass(frozen=True)

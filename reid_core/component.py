@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeGuard, get_args
 
@@ -241,21 +241,30 @@ class TranslatorComponent(Component):
     system: str
 
 
-def call_build(component: Component, params: Params, owner: str = "", /, **context: Any) -> Any:
+def call_build(
+    component: Component,
+    params: Params,
+    owner: str = "",
+    offered: Collection[str] | None = None,
+    /,
+    **context: Any,
+) -> Any:
     """Build a component, passing only the context keywords that its signature names.
 
     Args:
         component: What to build.
         params: Its checked params.
         owner: Its kind, name and distribution, for the message; default: its name.
-        **context: Every keyword that the component's kind offers.
+        offered: The keywords that its kind offers, to tell a caller's omission from a mistake of
+            the plugin; None: not known.
+        **context: Keywords of the kind.
 
     Returns:
         What the component's ``build`` returns.
 
     Raises:
-        ReidError: ``build`` requires a keyword that the kind does not offer; the message
-            names the component and the keywords there are.
+        ReidError: ``build`` requires a keyword that is not given; the message names the
+            component, and who must give it or do without it.
     """
     parameters = list(inspect.signature(component.build).parameters.values())[1:]
     by_keyword = {p.name for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)}
@@ -264,12 +273,21 @@ def call_build(component: Component, params: Params, owner: str = "", /, **conte
         for p in parameters
         if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
     }
-    unknown = required - (by_keyword & context.keys())
-    if unknown:
-        raise ReidError(
-            f"{owner or repr(component.name)} cannot be built: it asks for {name_list(unknown)}; "
-            f"its kind offers {name_list(context)}; its plugin must be corrected or updated"
-        )
+    if missing := required - (by_keyword & context.keys()):
+        raise ReidError(f"{owner or repr(component.name)} {_lack(missing, offered, context)}")
     if any(p.kind is p.VAR_KEYWORD for p in parameters):
         return component.build(params, **context)
     return component.build(params, **{k: v for k, v in context.items() if k in by_keyword})
+
+
+def _lack(missing: set[str], offered: Collection[str] | None, given: Iterable[str]) -> str:
+    """Say who must do something about keywords that ``build`` requires and does not get."""
+    if offered is None:
+        return f"cannot be built: it asks for {name_list(missing)}, and gets {name_list(given)}"
+    if unknown := missing.difference(offered):
+        return (
+            f"cannot be built: it asks for {name_list(unknown)}; its kind offers "
+            f"{name_list(offered)}; its plugin must be corrected or updated"
+        )
+    wanted = ", ".join(f"{name}=..." for name in sorted(missing))
+    return f"cannot be built without {name_list(missing)}; give {wanted}"

@@ -11,6 +11,9 @@ embedding, N identities.
 
 from __future__ import annotations
 
+import inspect
+import re
+
 import pluggy
 
 from reid_core.component import (
@@ -242,3 +245,27 @@ COMPONENT_TYPES: dict[str, type[Component]] = {
     "translator": TranslatorComponent,
 }
 """Kinds whose components declare more than a plain ``Component``."""
+
+
+def hook_words(kind: str) -> tuple[str, str]:
+    """Return the first line of a hook's docstring, and the form of ``build`` that it states.
+
+    Raises:
+        ValueError: The docstring states no form of ``build``.
+    """
+    docstring = inspect.getdoc(globals()[f"reid_{kind}"]) or ""
+    form = re.search(r"``(build\(params.*?)``", " ".join(docstring.split()))
+    if form is None:
+        raise ValueError(f"the docstring of reid_{kind} does not say ``build(params, ...)``")
+    return docstring.splitlines()[0], form[1]
+
+
+def build_keywords(kind: str) -> frozenset[str]:
+    """Return the keywords that a kind offers to ``build``: those of its hook's docstring."""
+    inside = hook_words(kind)[1].removeprefix("build(").partition(")")[0]
+    return frozenset(inside.split(", ")) - {"params", "*"}
+
+
+def contract_of(kind: str) -> str:
+    """Return the name of what ``build`` must return: a Protocol or a record of the contracts."""
+    return hook_words(kind)[1].rpartition(" -> ")[2]

@@ -11,16 +11,15 @@ A block stands between a line that says what it shows and a line ``<!-- end -->`
 from __future__ import annotations
 
 import argparse
-import inspect
 import os
 import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from reid_core import Component, hookspecs
+from reid_core import Component
 from reid_core.discovery import OUR_DISTRIBUTION, load_catalog
-from reid_core.hookspecs import COMPONENT_TYPES, KINDS
+from reid_core.hookspecs import COMPONENT_TYPES, KINDS, hook_words
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -41,25 +40,6 @@ def file_block(path: Path) -> str:
     """Return a file's text as a fenced block."""
     text = path.read_text(encoding="utf-8")
     return f"```{LANGUAGES.get(path.suffix, 'text')}\n{text.rstrip()}\n```\n"
-
-
-def hook_words(kind: str) -> tuple[str, str]:
-    """Return the first line of a hook's docstring, and the form of ``build`` that it states.
-
-    Raises:
-        ValueError: The docstring states no form of ``build``.
-    """
-    docstring = inspect.getdoc(getattr(hookspecs, f"reid_{kind}")) or ""
-    form = re.search(r"``(build\(params.*?)``", " ".join(docstring.split()))
-    if form is None:
-        raise ValueError(f"the docstring of reid_{kind} does not say ``build(params, ...)``")
-    return docstring.splitlines()[0], form[1]
-
-
-def build_keywords(kind: str) -> set[str]:
-    """Return the keywords that a hook's docstring promises to ``build``."""
-    inside = hook_words(kind)[1].removeprefix("build(").partition(")")[0]
-    return set(inside.split(", ")) - {"params", "*"}
 
 
 def hook_rows() -> Iterator[tuple[str, ...]]:

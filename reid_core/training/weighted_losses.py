@@ -8,7 +8,6 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from reid_core.boundary import Origin
 from reid_core.component import declared
@@ -25,6 +24,7 @@ from reid_core.errors import ReidError, did_you_mean
 from reid_core.network.model import ReIDModel
 from reid_core.params.entries import numbered_names
 from reid_core.params.schema import LossEntry, LossWarmup, RandomKeep, RunParams
+from reid_core.training.loss_input import in_float32, loss_vectors
 from reid_core.training.term_checks import check_loss_output
 
 
@@ -91,9 +91,8 @@ class LossTerm(nn.Module):
 
     def _input(self, step: Step, spec: BranchSpec) -> LossInput:
         """Choose, normalise and cast what the loss sees of one branch."""
-        features = getattr(step.outputs.branches[spec.name], self.on).float()
-        if self.normalize:
-            features = F.normalize(features, dim=1)
+        vectors = getattr(step.outputs.branches[spec.name], self.on)
+        features = loss_vectors(vectors, self.normalize)
         weight = logits = None
         if self.needs_classifier:
             layer = step.model.classifier[cast(str, spec.classifier)]
@@ -108,10 +107,7 @@ class LossTerm(nn.Module):
             progress=step.progress,
             weight=weight,
             logits=logits,
-            aux={
-                name: value.float() if value.is_floating_point() else value
-                for name, value in step.outputs.aux.items()
-            },
+            aux=in_float32(step.outputs.aux),
             columns=step.batch.columns,
             extras=step.batch.extras,
             index=step.batch.index,

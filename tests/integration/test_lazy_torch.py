@@ -88,6 +88,9 @@ for offer in catalog.offers:
     [
         ["plugins"],
         ["plugins", "--errors"],
+        ["plugins", "triplet"],
+        ["new-plugin", "--help"],
+        ["new-plugin", "loss", "short", "--out", "FOLDER"],
         ["schema"],
         ["schema", "--eval"],
         ["check", "PARAMS"],
@@ -113,7 +116,8 @@ try:
 except SystemExit:
     pass
 """
-    run(code + AFTER, *(params if word == "PARAMS" else word for word in arguments))
+    places = {"PARAMS": params, "FOLDER": tmp_path / "reid-short"}
+    run(code + AFTER, *(places.get(word, word) for word in arguments))
 
 
 @pytest.mark.parametrize("script", ["train.py", "evaluator.py"])

@@ -212,6 +212,18 @@ def test_every_package_can_be_imported_from_the_wheel(environment, tmp_path):
     assert all(Path(file).is_relative_to(environment.path) for file in files), files
 
 
+def test_the_wheel_writes_new_plugins_and_checks_them(environment, tmp_path):
+    succeeded(environment.run("reid", "new-plugin", "head", "mine", "--size", "full", cwd=tmp_path))
+    code = (
+        "import reid_mine\n"
+        "from reid_core.discovery import isolated_catalog\n"
+        "from reid_core.testing import check_component\n"
+        "check_component('head', 'mine', isolated_catalog(reid_mine))"
+    )
+    folder = tmp_path / "reid-mine"
+    succeeded(environment.run("python", "-c", code, cwd=folder, PYTHONPATH=str(folder)))
+
+
 def test_the_environment_knows_one_reid_core_alone(environment, tmp_path):
     code = (
         "from importlib.metadata import distributions\n"

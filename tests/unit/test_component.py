@@ -64,12 +64,24 @@ def test_a_context_keyword_may_have_any_name(name):
         lambda params, *, depth, **rest: None,
     ],
 )
-def test_a_keyword_that_the_kind_does_not_have_is_a_clear_error(build):
+def test_a_keyword_that_is_not_given_is_a_clear_error(build):
     with pytest.raises(ReidError) as caught:
         received(build, num_pids=1, dim=2)
     assert str(caught.value) == (
-        "'thing' cannot be built: it asks for depth; its kind offers dim, num_pids; "
-        "its plugin must be corrected or updated"
+        "'thing' cannot be built: it asks for depth, and gets dim, num_pids"
+    )
+
+
+def test_a_keyword_that_the_kind_offers_is_missed_by_the_caller_and_any_other_is_the_plugins():
+    def message(offered):
+        with pytest.raises(ReidError) as caught:
+            call_build(component(lambda params, *, dim: dim), Params(), "loss 'x'", offered)
+        return str(caught.value)
+
+    assert message({"dim", "num_pids"}) == "loss 'x' cannot be built without dim; give dim=..."
+    assert message({"num_pids"}) == (
+        "loss 'x' cannot be built: it asks for dim; its kind offers num_pids; its plugin must be "
+        "corrected or updated"
     )
 
 
@@ -93,8 +105,8 @@ def test_the_error_of_a_plugin_names_kind_component_and_distribution():
     with pytest.raises(ReidError) as caught:
         read_params(LossEntry, {"name": "greedy"}, catalog).build(dim=4)
     assert str(caught.value) == (
-        "loss 'greedy' of local 0 cannot be built: it asks for depth, width; its kind offers dim; "
-        "its plugin must be corrected or updated"
+        "loss 'greedy' of local 0 cannot be built: it asks for depth, width; its kind offers "
+        "branch, dim, num_pids; its plugin must be corrected or updated"
     )
     assert read_params(LossEntry, {"name": "modest"}, catalog).build(dim=4) == 4
 

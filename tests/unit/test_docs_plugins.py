@@ -1,6 +1,7 @@
 """The plugin guide shows the example package's own files and the hooks as they are."""
 
 import ast
+import dataclasses
 import importlib.util
 import inspect
 import re
@@ -11,8 +12,10 @@ import pytest
 
 from reid_core import contracts
 from reid_core.discovery import isolated_catalog
-from reid_core.hookspecs import KINDS
+from reid_core.hookspecs import KINDS, build_keywords, contract_of, hook_words
+from reid_core.testing import Case
 from reid_evaluate.distances import comparison
+from reid_plugins.command._new_plugin.package import kinds_with_templates, package_files
 
 CLONE = Path(__file__).resolve().parents[2]
 GUIDE = CLONE / "docs" / "writing_plugins.md"
@@ -34,6 +37,9 @@ def refresh_docs():
 
 
 BUILT = {
+    ("api/commands.py", "offer"): ["command"],
+    ("api/comparing.py", "offer"): ["distance"],
+    ("api/components.py", "offer"): [],  # any kind, with the keywords that its caller gives
     ("network/model.py", "params.backbone"): ["backbone"],
     ("network/model.py", "entry"): ["head"],
     ("training/weighted_losses.py", "entry"): ["loss"],
@@ -65,7 +71,9 @@ def passed_keywords():
             keywords = {keyword.arg for keyword in node.keywords if keyword.arg}
             if isinstance(node.func, ast.Attribute) and node.func.attr == "build":
                 place = (path.relative_to(core).as_posix(), ast.unparse(node.func.value))
-                if place[0] not in ("component.py", "params/entries.py"):
+                if place[0] not in ("component.py", "params/entries.py") and not place[
+                    0
+                ].startswith("testing/"):
                     places.add(place)
                     for kind in BUILT[place]:
                         passed[kind] |= keywords
@@ -82,29 +90,47 @@ def test_the_guide_shows_the_file_of_the_example_package(name):
     assert shown[1] == (EXAMPLE / name).read_text(encoding="utf-8"), REFRESH
 
 
+def test_the_guide_opens_with_what_new_plugin_writes():
+    texts = package_files("loss", "short", "small")
+    shown = re.search(
+        r"<!-- new-plugin: loss short -->\n(.*?)<!-- end -->", GUIDE.read_text(), re.S
+    )
+    python, toml = re.findall(r"```\w+\n(.*?)```", shown[1], re.DOTALL)
+    assert (python, toml) == (texts["reid_short.py"], texts["pyproject.toml"])
+    assert f"```python\n{python}```" in (CLONE / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_guide_names_every_field_of_a_case_and_every_kind_that_can_be_written():
+    text = GUIDE.read_text(encoding="utf-8")
+    fields = [field.name for field in dataclasses.fields(Case)]
+    assert re.findall(r"^\| `(\w+)` \| ", text.partition("| field | what |")[2], re.M) == fields
+    listed = text.partition("does the same for every kind: ")[2].partition(". With")[0]
+    assert set(re.findall(r"`(\w+)`", listed)) == set(kinds_with_templates())
+
+
 def test_every_generated_block_of_the_guide_is_fresh(refresh_docs):
     text = GUIDE.read_text(encoding="utf-8")
     assert refresh_docs.refreshed(text) == text, REFRESH
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_guide_lists_the_hook_with_its_build(refresh_docs, kind):
+def test_the_guide_lists_the_hook_with_its_build(kind):
     (row,) = [
         line
         for line in GUIDE.read_text(encoding="utf-8").splitlines()
         if line.startswith(f"| `reid_{kind}` |")
     ]
-    assert refresh_docs.hook_words(kind)[1] in row
+    assert hook_words(kind)[1] in row
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_docstring_of_the_hook_names_exactly_what_the_core_passes(refresh_docs, kind):
-    assert refresh_docs.build_keywords(kind) == passed_keywords()[kind]
+def test_the_docstring_of_the_hook_names_exactly_what_the_core_passes(kind):
+    assert build_keywords(kind) == passed_keywords()[kind]
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_build_returns_is_named_and_documented_in_the_contracts(refresh_docs, kind):
-    name = refresh_docs.hook_words(kind)[1].rpartition(" -> ")[2]
+def test_what_build_returns_is_named_and_documented_in_the_contracts(kind):
+    name = contract_of(kind)
     contract = getattr(comparison if name in ("Distance", "Postprocess") else contracts, name)
     members = [vars(contract)[m] for m in vars(contract) if m == "__call__" or m[0] != "_"]
     # The step of post-processing is a plain type of functions.

@@ -12,6 +12,7 @@ from reid_core.component import call_build
 from reid_core.contracts import BranchSpec, LossInput, LossOutput, Progress
 from reid_core.discovery import isolated_catalog, load_catalog
 from reid_core.params.validation import check_run_params
+from reid_core.testing import check_component
 from reid_plugins.toolkit.pair_mining import pair_masks
 
 PROGRESS = Progress(epoch=0, epochs=1, step=0, steps_per_epoch=1)
@@ -55,6 +56,10 @@ def random_batch(seed=0, dim=5):
     features = torch.randn(9, dim, dtype=torch.float64, generator=generator)
     pids = torch.tensor([0, 0, 0, 0, 1, 1, 2, 2, 3])[torch.randperm(9, generator=generator)]
     return torch.nn.functional.normalize(features, dim=1), pids
+
+
+def test_it_keeps_the_contract_of_losses(catalog):
+    check_component("loss", "supcon", catalog)
 
 
 # ---- the value --------------------------------------------------------------------------

@@ -1,0 +1,819 @@
+"""The contract tests for authors find what is wrong and say it; what is right passes."""
+
+import dataclasses
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from pydantic import Field
+from torch import nn
+
+from reid_core import (
+    AugmentationComponent,
+    BackboneComponent,
+    Component,
+    DistanceComponent,
+    EvaluatorComponent,
+    LossComponent,
+    ObjectiveComponent,
+    Params,
+    PostprocessComponent,
+    ReidError,
+    SamplerComponent,
+    ScheduleComponent,
+    hookimpl,
+)
+from reid_core.contracts import (
+    Branch,
+    BranchSpec,
+    FeatureMap,
+    HeadOutput,
+    ImageRecord,
+    Listing,
+    LossOutput,
+    Sample,
+    Scores,
+    Term,
+)
+from reid_core.discovery import isolated_catalog
+from reid_core.testing import Case, check_component
+
+SUMMARY = "Something for a test"
+
+
+def catalog_of(kind, component):
+    """A catalog of one component."""
+    hook = hookimpl(lambda self: [component])
+    return isolated_catalog(type("Plugin", (), {f"reid_{kind}": hook})())
+
+
+def failures(kind, component, **given):
+    """The lines in which a component's faults are told, by the name of the check."""
+    catalog = catalog_of(kind, component)
+    assert catalog.faults == []
+    with pytest.raises(AssertionError) as caught:
+        check_component(kind, component.name, catalog, **given)
+    first, *lines = str(caught.value).splitlines()
+    assert first == f"{kind} '{component.name}' of local 0:"
+    return {line.strip().partition(":")[0]: line.partition(":")[2].strip() for line in lines}
+
+
+def passes(kind, component, **given):
+    check_component(kind, component.name, catalog_of(kind, component), **given)
+
+
+# ---- words ------------------------------------------------------------------------------
+
+
+class Vague(Params):
+    rate: float = Field(default=1.0, description="")
+
+
+class Loose(Params, extra="ignore"):
+    pass
+
+
+def schedule(**given):
+    usual = {"name": "x", "build": lambda params: level, "summary": SUMMARY}
+    return ScheduleComponent(**{**usual, **given})
+
+
+def level(progress, history):
+    return 1.0
+
+
+def test_a_right_component_passes():
+    passes("schedule", schedule())
+
+
+@pytest.mark.parametrize(
+    ("given", "check", "message"),
+    [
+        ({"name": "two words"}, "the name is a word of the params file", "is no word"),
+        ({"summary": "short"}, "the summary is one short line", "it has 5 characters"),
+        ({"summary": "two\nlines of it"}, "the summary is one short line", "is not one line"),
+        ({"reference": None}, "the reference is text", "it is None"),
+        ({"params": Vague}, "every param has a description", "no description: params.rate"),
+        (
+            {"params": Loose},
+            "the params refuse unknown keys and cannot be changed",
+            "unknown keys are not forbidden",
+        ),
+        (
+            {"build": lambda params, *, depth: level},
+            "build takes params and keywords of its kind",
+            "build asks for depth; the kind offers",
+        ),
+    ],
+)
+def test_words_and_params_that_are_wrong_are_told(given, check, message):
+    found = failures("schedule", schedule(**given))
+    assert message in found[check]
+
+
+def test_everything_that_is_wrong_is_told_at_once_and_the_first_is_the_cause():
+    component = schedule(summary="", build=lambda params: lambda p, h: -1.0)
+    assert len(failures("schedule", component)) == 3
+    with pytest.raises(AssertionError) as caught:
+        check_component("schedule", "x", catalog_of("schedule", component))
+    assert "characters" in str(caught.value.__cause__)
+
+
+def test_wrong_params_and_an_unknown_name_are_mistakes_of_the_call():
+    catalog = catalog_of("schedule", schedule())
+    with pytest.raises(ReidError, match="params of schedule 'x' of local 0: rat: unknown key"):
+        check_component("schedule", "x", catalog, params={"rat": 1})
+    with pytest.raises(ReidError, match="unknown schedule 'y'"):
+        check_component("schedule", "y", catalog)
+    with pytest.raises(TypeError, match="sise"):
+        check_component("schedule", "x", catalog, case={"sise": 1})
+
+
+# ---- losses -----------------------------------------------------------------------------
+
+
+def loss(call, **given):
+    usual = {"name": "x", "summary": SUMMARY, "role": "metric", "build": lambda params: call}
+    return LossComponent(**{**usual, **given})
+
+
+def squares(x):
+    return x.features.square().sum(dim=1)
+
+
+VALUE = "a value is a finite scalar attached to the graph and its gradient is finite"
+
+
+@pytest.mark.parametrize(
+    ("call", "check", "message"),
+    [
+        (lambda x: LossOutput(squares(x)), VALUE, "it must be a scalar"),
+        (lambda x: LossOutput(torch.zeros(())), VALUE, "is not attached to the graph"),
+        (lambda x: LossOutput(squares(x).mean() / len(x.pids.unique()[1:])), VALUE, "one identity"),
+        (lambda x: LossOutput((x.features / 0).mean()), VALUE, "the value is nan"),
+        (lambda x: LossOutput(squares(x).sqrt().mean()), VALUE, "features of zero': gradient"),
+        (lambda x: LossOutput(squares(x).mean().double()), VALUE, "is torch.float64"),
+        (
+            lambda x: LossOutput(squares(x).mean(), {"m": squares(x).mean()}),
+            "monitors are finite detached scalars of the same names",
+            "the monitor 'm' is not detached",
+        ),
+        (
+            lambda x: LossOutput(squares(x).mean(), {str(len(x.pids)): torch.zeros(())}),
+            "monitors are finite detached scalars of the same names",
+            "they differ by batch",
+        ),
+        (
+            lambda x: LossOutput(squares(x).mean(), accuracy=torch.tensor(50.0)),
+            "an accuracy is a fraction",
+            "it is 50.0",
+        ),
+        (
+            lambda x: LossOutput(squares(x)[0] + 0 * squares(x).mean()),
+            "the order of the images does not matter",
+            "not close",
+        ),
+        (
+            lambda x: LossOutput(squares(x).mean() * torch.rand(())),
+            "the same step has the same value",
+            "and",
+        ),
+        (
+            lambda x: LossOutput(-squares(x).mean().detach() + 0 * squares(x).mean()),
+            "a small step against the gradient lowers the value",
+            "from ",
+        ),
+    ],
+)
+def test_a_loss_that_breaks_its_contract_is_found(call, check, message):
+    found = failures("loss", loss(call))
+    assert message in found[check]
+
+
+def test_a_loss_of_pairs_must_be_still_about_a_single_image():
+    def call(x):
+        return LossOutput(squares(x).mean())
+
+    found = failures("loss", loss(call, needs=frozenset({"pairs"})))
+    assert "it costs" in found["a single image has no pairs and costs nothing"]
+
+
+def test_a_loss_gets_the_values_that_it_declares_in_the_shape_of_its_case():
+    def call(x):
+        visible = 1 + x.aux["visibility"].square()  # one number per image, unless the case has more
+        return LossOutput((squares(x)[:, None] * visible.reshape(-1, 3)).mean())
+
+    component = loss(call, reads=("visibility",))
+    assert VALUE in failures("loss", component)
+    passes("loss", component, case={"aux": {"visibility": (3,)}})
+
+
+def test_a_loss_that_raises_is_told_with_what_it_raised():
+    def call(x):
+        raise RuntimeError("out of ideas")
+
+    assert "RuntimeError: out of ideas" in failures("loss", loss(call))[VALUE]
+
+
+# ---- heads and backbones ----------------------------------------------------------------
+
+
+class PooledHead(nn.Module):
+    """A right head; what it gives can be changed."""
+
+    def __init__(self, channels, change=None, **spec):
+        super().__init__()
+        usual = {"name": "b", "dim": channels, "classifier": "b", "roles": frozenset({"id"})}
+        self.branches = (BranchSpec(**{**usual, **spec}),)
+        self.change, self.neck = change, nn.BatchNorm1d(channels)
+
+    def forward(self, features):
+        vector = features.map.mean(dim=(2, 3))
+        output = HeadOutput({"b": Branch(vector, self.neck(vector))})
+        return self.change(self, output) if self.change else output
+
+
+def with_aux(output):
+    return HeadOutput(output.branches, {"x": torch.ones(len(output.branches["b"].feature))})
+
+
+def changed(output, change):
+    vector = change(output.branches["b"].feature)
+    return HeadOutput({"b": Branch(vector, vector)})
+
+
+def head(change=None, **spec):
+    def build(params, *, in_channels):
+        return PooledHead(in_channels, change, **spec)
+
+    return Component(name="x", build=build, summary=SUMMARY)
+
+
+@pytest.mark.parametrize(
+    ("component", "check", "message"),
+    [
+        (
+            head(name="a b"),
+            "branches are declared before the first forward",
+            "globs and files use the names",
+        ),
+        (
+            head(classifier=None),
+            "roles classifiers and the test embedding agree",
+            "has the role 'id' and no classifier",
+        ),
+        (
+            head(lambda self, output: HeadOutput({"c": output.branches["b"]})),
+            "forward gives what is declared",
+            "it declares ['b'] and gives ['c']",
+        ),
+        (
+            head(
+                lambda self, o: o if self.training else HeadOutput(o.branches, {"x": torch.ones(6)})
+            ),
+            "forward gives the same names in training and evaluation",
+            "['x']",
+        ),
+        (
+            head(
+                lambda self, o: HeadOutput(
+                    {
+                        "b": Branch(
+                            o.branches["b"].feature.detach(), o.branches["b"].feature.detach()
+                        )
+                    }
+                )
+            ),
+            "the map and every parameter receive finite gradients",
+            "",
+        ),
+        (
+            head(lambda self, o: changed(o, lambda vector: vector.softmax(dim=0))),
+            "in evaluation an image does not depend on the others",
+            "",
+        ),
+    ],
+)
+def test_a_head_that_breaks_its_contract_is_found(component, check, message):
+    found = failures("head", component)
+    assert message in found[check]
+
+
+def test_a_head_that_needs_tokens_or_a_stage_says_so_in_its_case():
+    class Head(PooledHead):
+        def forward(self, features):
+            vector = features.tokens[:, 0] + features.maps["early"].mean(dim=(1, 2, 3))[:, None]
+            return HeadOutput({"b": Branch(vector, self.neck(vector))})
+
+    component = Component(
+        name="x", build=lambda params, *, in_channels: Head(in_channels), summary=SUMMARY
+    )
+    assert "forward gives what is declared" in failures("head", component)
+    passes("head", component, case=Case(tokens=2, maps={"early": (4, 6, 6)}))
+    passes("head", component, case={"tokens": 1, "maps": {"early": (4, 6, 6)}, "size": (3, 3)})
+
+
+class Grid(nn.Module):
+    """A backbone for one input size alone; what it gives can be changed."""
+
+    out_channels, stride = 8, 16
+
+    def __init__(self, size=(32, 32), change=None):
+        super().__init__()
+        self.size, self.change = size, change
+        self.cells = nn.Conv2d(3, 8, 16, stride=16)
+        self.place = nn.Parameter(torch.zeros(8, *[side // 16 for side in size]))
+
+    @property
+    def stages(self):
+        return {"cells": self.cells, "place": nn.ParameterList([self.place])}
+
+    def forward(self, images, side):
+        output = FeatureMap(self.cells(images) + self.place)
+        return self.change(output) if self.change else output
+
+
+def backbone(module=Grid, **given):
+    return BackboneComponent(name="x", build=lambda params: module(**given), summary=SUMMARY)
+
+
+def test_a_backbone_for_one_size_says_so_in_its_case():
+    assert "the map has the declared channels and stride" in failures("backbone", backbone())
+    passes("backbone", backbone(), case=Case(size=(32, 32)))
+
+
+class Half(Grid):
+    @property
+    def stages(self):
+        return {"cells": self.cells}
+
+
+@pytest.mark.parametrize(
+    ("component", "check", "message"),
+    [
+        (
+            backbone(change=lambda o: FeatureMap(o.map[:, :4])),
+            "the map has the declared channels and stride",
+            "a map of (2, 4, 2, 2); it declares (2, 8, 2, 2)",
+        ),
+        (
+            backbone(change=lambda o: FeatureMap(o.map, o.map.mean(dim=(2, 3)))),
+            "the map has the declared channels and stride",
+            "tokens of shape (2, 8); expected (2, K, 8)",
+        ),
+        (
+            backbone(Half),
+            "the stages hold every parameter once and the last can be copied",
+            "in no stage: place",
+        ),
+        (
+            backbone(change=lambda o: FeatureMap(o.map.detach())),
+            "every parameter receives a finite gradient",
+            "",
+        ),
+        (
+            backbone(change=lambda o: FeatureMap(o.map - o.map.mean(dim=0))),
+            "in evaluation an image does not depend on the others",
+            "",
+        ),
+    ],
+)
+def test_a_backbone_that_breaks_its_contract_is_found(component, check, message):
+    found = failures("backbone", component, case=Case(size=(32, 32)))
+    assert message in found[check]
+
+
+def test_a_backbone_gets_the_side_columns_that_it_declares():
+    class Sided(Grid):
+        def forward(self, images, side):
+            return FeatureMap(self.cells(images) + self.place + side["camid"][:, None, None, None])
+
+    component = dataclasses.replace(backbone(Sided), side=("camid",))
+    passes("backbone", component, case=Case(size=(32, 32)))
+
+
+# ---- samplers ---------------------------------------------------------------------------
+
+
+class Ordered:
+    """A right sampler; what it yields can be changed."""
+
+    def __init__(self, count, rank=0, world_size=1, change=lambda self, batch: batch):
+        self.count, self.change, self.epoch = count, change, 0
+        self.share = slice(rank, 32, world_size)
+
+    def set_epoch(self, epoch):
+        self.epoch = epoch
+
+    def __len__(self):
+        return self.count // 32
+
+    def __iter__(self):
+        for start in range(0, 32 * len(self), 32):
+            batch = [(self.epoch, index) for index in range(start, start + 32)][self.share]
+            yield self.change(self, batch)
+
+
+def sampler(change=lambda self, batch: batch, share=True, **given):
+    def build(params, *, labels, rank, world_size):
+        where = {"rank": rank, "world_size": world_size} if share else {}
+        return Ordered(len(labels), change=change, **where)
+
+    return SamplerComponent(**{"name": "x", "build": build, "summary": SUMMARY, **given})
+
+
+@pytest.mark.parametrize(
+    ("component", "check", "message"),
+    [
+        (
+            sampler(lambda self, batch: [(np.int64(e), i) for e, i in batch]),
+            "keys are the epoch and the index of an image",
+            "int64",
+        ),
+        (
+            sampler(lambda self, batch: [(0, i) for _, i in batch]),
+            "keys are the epoch and the index of an image",
+            "keys of other epochs than 3",
+        ),
+        (
+            sampler(lambda self, batch: [(e, i + 1000) for e, i in batch]),
+            "keys are the epoch and the index of an image",
+            "an index is no image's",
+        ),
+        (
+            sampler(lambda self, batch: [(e, int(torch.randint(9, ()))) for e, _ in batch]),
+            "the length is constant and true",
+            "a global random generator has been used",
+        ),
+        (
+            sampler(share=False),
+            "processes share the batches of a single one",
+            "the shares are not the batch of a single process",
+        ),
+    ],
+)
+def test_a_sampler_that_breaks_its_contract_is_found(component, check, message):
+    assert message in failures("sampler", component)[check]
+
+
+def test_a_right_sampler_passes():
+    passes("sampler", sampler())
+
+
+# ---- evaluators, distances, post-processing ---------------------------------------------
+
+
+def evaluator(change=lambda **scores: scores, **given):
+    def evaluate(splits):
+        query, gallery = splits["query"], splits["gallery"]
+        vectors = [split.values["embedding"] for split in (query, gallery)]
+        right = gallery.pids[(vectors[0] @ vectors[1].T).argmax(axis=1)] == query.pids
+        scores = {"metrics": {"r": float(right.mean())}, "primary": "r", "protocol": {"junk": "no"}}
+        return Scores(**change(**scores, per_query={"right": right}))
+
+    usual = {"build": lambda params: evaluate, "splits": ("query", "gallery")}
+    return EvaluatorComponent(**{"name": "x", "summary": SUMMARY, **usual, **given})
+
+
+METRICS = "metrics are finite floats and the primary one is among them"
+
+
+@pytest.mark.parametrize(
+    ("component", "check", "message"),
+    [
+        (
+            evaluator(splits=("probe", "gallery")),
+            "splits and outputs are declared in known words",
+            "splits: ('probe', 'gallery')",
+        ),
+        (evaluator(lambda **s: {**s, "primary": "mAP"}), METRICS, "'mAP' is no metric"),
+        (evaluator(lambda **s: {**s, "metrics": {"r": 1}}), METRICS, "'r' is 1; expected a finite"),
+        (
+            evaluator(lambda **s: {**s, "metrics": {"r": -s["metrics"]["r"]}}),
+            "larger is better",
+            "r: -1.0 clean",
+        ),
+        (
+            evaluator(lambda **s: {**s, "protocol": {}}),
+            "protocol and card can be written as json",
+            "the protocol is empty",
+        ),
+        (
+            evaluator(lambda **s: {**s, "protocol": {1: 2}}),
+            "protocol and card can be written as json",
+            "the protocol is not what JSON makes of it",
+        ),
+        (
+            evaluator(lambda **s: {**s, "per_query": {"a": np.ones(3), "b": np.ones(4)}}),
+            "arrays can be saved without pickle and have one row per query",
+            "different numbers of rows",
+        ),
+    ],
+)
+def test_an_evaluator_that_breaks_its_contract_is_found(component, check, message):
+    assert message in failures("evaluator", component)[check]
+
+
+def test_a_right_evaluator_passes_and_gets_what_it_declares():
+    passes("evaluator", evaluator())
+    passes("evaluator", evaluator(aux=("visibility",), columns=("clothes",)))
+
+
+class Manhattan:
+    symmetric, normalizes = True, False
+
+    def prepare(self, vectors):
+        return vectors
+
+    def fill(self, query, gallery, out):
+        out.copy_(torch.cdist(query.features, gallery.features, p=1))
+
+    def values(self, keys):
+        return keys
+
+
+class Lopsided(Manhattan):
+    def fill(self, query, gallery, out):
+        super().fill(query, gallery, out)
+        out.add_(gallery.features.sum(dim=1))
+
+
+class Blocky(Manhattan):
+    def fill(self, query, gallery, out):
+        super().fill(query, gallery, out)
+        out.sub_(out.mean())
+
+
+class Spoiling(Manhattan):
+    def prepare(self, vectors):
+        vectors.features.mul_(2)
+        return vectors
+
+
+@pytest.mark.parametrize(
+    ("built", "check", "message"),
+    [
+        (Lopsided, "what it says of symmetry is true", "it says that it is symmetric and is not"),
+        (Blocky, "rows of prepared images are prepared rows", "not those of the whole"),
+        (Spoiling, "the images are left as they were", "the features have been changed"),
+        (
+            type("Unit", (Manhattan,), {"normalizes": True}),
+            "what it says of lengths is true",
+            "normalizes: True, and the length of a vector counts",
+        ),
+        (
+            type("Back", (Manhattan,), {"values": lambda self, keys: -keys}),
+            "values grow with the keys and keep the shape",
+            "a larger key has a smaller distance",
+        ),
+        (
+            type("Lazy", (Manhattan,), {"fill": lambda self, query, gallery, out: None}),
+            "every key is filled and finite",
+            "nan",
+        ),
+    ],
+)
+def test_a_distance_that_breaks_its_contract_is_found(built, check, message):
+    component = DistanceComponent(name="x", build=lambda params: built(), summary=SUMMARY)
+    assert message in failures("distance", component)[check]
+
+
+def test_a_right_distance_passes():
+    passes("distance", DistanceComponent(name="x", build=lambda p: Manhattan(), summary=SUMMARY))
+
+
+def step(call, stage="features"):
+    return PostprocessComponent(name="x", build=lambda p: call, summary=SUMMARY, stage=stage)
+
+
+def scaled(comparison, factor=2.0):
+    query, gallery = comparison.query, comparison.gallery
+    sides = (dataclasses.replace(s, features=factor * s.features) for s in (query, gallery))
+    return comparison.with_vectors(*sides)
+
+
+def half(comparison):
+    return comparison.with_vectors(comparison.query.rows(0, 5), comparison.gallery)
+
+
+def in_place(comparison):
+    comparison.query.features.mul_(2)
+    return comparison
+
+
+@pytest.mark.parametrize(
+    ("component", "check", "message"),
+    [
+        (step(scaled, "distances"), "it changes what its stage says", "it leaves the keys"),
+        (step(half), "it changes what its stage says", "images of"),
+        (step(in_place), "it changes what its stage says", "have been changed"),
+        (step(lambda c: None), "it changes what its stage says", "it returns a NoneType"),
+        (
+            step(lambda c: scaled(c, float("nan"))),
+            "keys are finite and do not depend on the blocks",
+            "a key is not finite",
+        ),
+    ],
+)
+def test_a_step_that_breaks_its_contract_is_found(component, check, message):
+    assert message in failures("postprocess", component)[check]
+
+
+def test_a_right_step_passes():
+    passes("postprocess", step(scaled))
+
+
+# ---- augmentations, schedules, objectives, datasets -------------------------------------
+
+
+def brighter(image, rng):
+    return image.point(lambda value: min(255, int(value * rng.uniform(1, 2))))
+
+
+def drawing(image, rng):
+    return image.point(lambda value: int(value * torch.rand(())))
+
+
+def cropped(image, rng):
+    return image.crop((0, 0, 4 + int(rng.integers(8)), 8))
+
+
+def grey(image, rng):
+    return image.convert("L")
+
+
+def drawn_on(image, rng):
+    image.putpixel((0, 0), (1, 2, 3))
+    return image.copy()
+
+
+def augmentation(call, **given):
+    usual = {"build": lambda params: call, "stage": "pil", "summary": SUMMARY, "name": "x"}
+    return AugmentationComponent(**{**usual, **given})
+
+
+SAME_STAGE = "the result is an image of the same stage and its size is not random"
+
+
+@pytest.mark.parametrize(
+    ("component", "check", "message"),
+    [
+        (augmentation(cropped), SAME_STAGE, "the size is random"),
+        (augmentation(grey), SAME_STAGE, "a picture of mode L"),
+        (augmentation(drawing), "the same rng gives the same image", ""),
+        (augmentation(drawn_on), "the input is left as it was", "has been changed"),
+        (
+            augmentation(brighter, use="both"),
+            "preprocessing draws no random number",
+            "rng.uniform is used",
+        ),
+        (
+            augmentation(lambda image, rng: image.copy()),
+            "it can be sent to loader processes",
+            "",
+        ),
+        (augmentation(brighter, stage="raw"), "stage and use are known", "stage: 'raw'"),
+        (
+            augmentation(brighter, extras="moves"),
+            SAME_STAGE,
+            "AttributeError",
+        ),
+    ],
+)
+def test_an_augmentation_that_breaks_its_contract_is_found(component, check, message):
+    assert message in failures("augmentation", component)[check]
+
+
+def moved(sample, rng):
+    mirror = Image.Transpose.FLIP_LEFT_RIGHT
+    masks = {name: mask.transpose(mirror) for name, mask in sample.masks.items()}
+    return Sample(sample.image.transpose(mirror), masks)
+
+
+def mixed(images, rngs):
+    return torch.stack(
+        [image * rng.uniform() for image, rng in zip(images, rngs, strict=True)]
+    ).float()
+
+
+def test_right_augmentations_pass_at_every_stage_and_with_masks():
+    passes("augmentation", augmentation(brighter))
+    passes("augmentation", augmentation(moved, extras="moves"))
+    passes("augmentation", augmentation(mixed, stage="batch"))
+
+
+@pytest.mark.parametrize(
+    ("factor", "check", "message"),
+    [
+        (lambda p, h: float("nan"), "the factor is finite and not negative in every step", "nan"),
+        (lambda p, h: 0.0, "the factor is finite and not negative in every step", "always 0"),
+        (
+            lambda p, h: 0.1 * len(h) + 1,
+            "a schedule that looks at the scores says so",
+            "declare reads_scores=True",
+        ),
+        (lambda p, h: 1.0, "it can be pickled", ""),
+    ],
+)
+def test_a_schedule_that_breaks_its_contract_is_found(factor, check, message):
+    found = failures("schedule", schedule(build=lambda params: factor))
+    assert message in found[check]
+
+
+def objective(call):
+    return ObjectiveComponent(name="x", build=lambda params: call, summary=SUMMARY)
+
+
+def length(step):
+    return step.outputs.embedding.square().sum(dim=1).mean()
+
+
+@pytest.mark.parametrize(
+    ("call", "check", "message"),
+    [
+        (lambda step: {"x": length(step)}, "it maps a step to named terms", "expected a Term"),
+        (lambda step: {}, "it maps a step to named terms", "it returns {}"),
+        (
+            lambda step: {"x": Term(length(step), 1.0, {"m": length(step)})},
+            "it maps a step to named terms",
+            "monitors that are not detached: ['m']",
+        ),
+        (
+            lambda step: {"x": Term(length(step) / 0)},
+            "every parameter that is trained receives a finite gradient",
+            "the total is inf",
+        ),
+    ],
+)
+def test_an_objective_that_breaks_its_contract_is_found(call, check, message):
+    assert message in failures("objective", objective(call))[check]
+
+
+def test_an_objective_that_reads_a_file_on_shapes_alone_is_found():
+    def build(params, *, load_trained):
+        teacher = load_trained("runs/first")
+        return lambda step: {"x": Term(length(step) + 0 * len(teacher.classes))}
+
+    component = ObjectiveComponent(name="x", build=build, summary=SUMMARY)
+    found = failures("objective", component)
+    assert list(found) == ["it is built on shapes alone without reading a file"]
+
+
+def test_a_right_objective_passes():
+    passes("objective", objective(lambda step: {"x": Term(length(step))}))
+
+
+def dataset(*records, root=None):
+    return Component(name="x", build=lambda params: Listing(list(records), root), summary=SUMMARY)
+
+
+def picture():
+    import io
+
+    file = io.BytesIO()
+    Image.new("RGB", (4, 8)).save(file, "PNG")
+    return file.getvalue()
+
+
+RIGHT = ImageRecord("a.png", "train", "anna", 0, picture)
+
+
+@pytest.mark.parametrize(
+    ("records", "check", "message"),
+    [
+        ([], "it lists images with names that are unique in their split", "it lists no image"),
+        (
+            [RIGHT, RIGHT],
+            "it lists images with names that are unique in their split",
+            "listed twice: [('train', 'a.png')]",
+        ),
+        (
+            [dataclasses.replace(RIGHT, name="/a.png")],
+            "names are relative paths with forward slashes",
+            "'/a.png'",
+        ),
+        (
+            [dataclasses.replace(RIGHT, camid=-2)],
+            "splits identities and cameras are of the known forms",
+            "camid -2",
+        ),
+        (
+            [dataclasses.replace(RIGHT, source=lambda: b"none")],
+            "images can be decoded and are the same when they are read again",
+            "a.png: cannot identify",
+        ),
+    ],
+)
+def test_a_dataset_that_breaks_its_contract_is_found(records, check, message):
+    assert message in failures("dataset", dataset(*records))[check]
+
+
+def test_a_right_dataset_passes():
+    passes("dataset", dataset(RIGHT))
+
+
+def test_kinds_without_checks_of_their_own_are_checked_for_their_words():
+    component = Component(name="x", build=lambda params: SimpleNamespace(), summary="bad")
+    assert list(failures("command", component)) == ["the summary is one short line"]
