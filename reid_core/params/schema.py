@@ -362,11 +362,15 @@ class EvaluationEntry(Entry[EvaluatorComponent]):
         evaluator = cast(EvaluatorComponent, offer.component)
         if evaluator.distance is None or not evaluator.takes("distance"):
             return None
+        offered = {o.qualified_name for o in info.context.offers_of("distance", evaluator.distance)}
+        # Its own package's, if there is one: another package may have taken the name since.
+        own = f"{offer.distribution}:{evaluator.distance}"
+        name = own if own in offered else evaluator.distance
         try:
-            info.context.offer("distance", evaluator.distance)
+            info.context.offer("distance", name)
         except ReidError as error:
             raise ValueError(f"{offer} compares by a distance of its own: {error}") from None
-        return handler({"name": evaluator.distance})
+        return handler({"name": name})
 
 
 class ModelParams(Params):
@@ -388,7 +392,7 @@ class RunParams(ModelParams):
         description="Weighted losses; [] where no objective reads them, as 'supervised' does."
     )
     objective: list[ObjectiveEntry] = Field(
-        default=[{"name": "supervised"}],
+        default=[{"name": "reid-core:supervised"}],
         validate_default=True,
         min_length=1,
         description="What a step minimises.",
@@ -396,7 +400,7 @@ class RunParams(ModelParams):
     sampler: SamplerEntry
     optimizer: OptimizerParams
     schedule: ScheduleEntry = Field(
-        default={"name": "constant"},
+        default={"name": "reid-core:constant"},
         validate_default=True,
         description="Learning rate over time.",
         json_schema_extra=FREE,  # its steps so far are compared
@@ -406,7 +410,7 @@ class RunParams(ModelParams):
         default=[], description="What happens between epochs, in order."
     )
     logger: list[LoggerEntry] = Field(
-        default=[{"name": "tensorboard"}],
+        default=[{"name": "reid-core:tensorboard"}],
         validate_default=True,
         description="Where the lines of metrics.jsonl also go.",
         json_schema_extra=FREE_AND_NOT_IN_WEIGHTS,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from reid_core.data.measured_preprocessing import MeasuredPreprocessing
 from reid_core.data.pipeline_checks import check_extras, check_training_size
 from reid_core.data.streams import Streams
 from reid_core.data.training_images import TrainingImages
-from reid_core.data.training_loader import training_loader
+from reid_core.data.training_loader import TrainingLoader, training_loader
 from reid_core.data.transforms import Pipeline
 from reid_core.errors import ReidError, name_list
 from reid_core.network.side import side_columns, values_for_shapes
@@ -56,12 +56,11 @@ def build_training(
     check_extras(params.augmentation, images.masks(extras))
     codes = ColumnCodes.of(images, columns)
     batches = _batches(params, images)
-    steps = params.train.steps_per_epoch
-    steps_of_epoch = StepsOfEpoch(batches, steps or len(batches or ()))
     preprocessing = MeasuredPreprocessing.of(params.augmentation)
     builder = ModuleBuilder(params, catalog, preprocessing, _side_values(params, codes))
     # Without identities there is nobody to classify; a callback makes them up in time.
     module = builder.module(max(2, len(images.classes)), images.classes)
+    steps = StepsOfEpoch(batches, params.train.steps_per_epoch or len(batches or ()))
     images_per_step = check_first_batch(batches, images.labels, module.losses) if batches else 0
     module.to(device)
     groups = parameter_groups(params.optimizer, module.trained_parameters())
@@ -73,17 +72,9 @@ def build_training(
         groups=groups,
         optimizer=build_optimizer(params.optimizer, groups),
         schedule=params.schedule.build(),
-        loader=training_loader(
-            images,
-            Pipeline(params.augmentation, training=True),
-            steps_of_epoch,
-            seed=params.train.seed,
-            workers=params.data.workers,
-            columns=codes.of_images(images),
-            extras=extras,
-        ),
+        loader=_loader(params, images, steps, codes, extras),
         streams=Streams.of(params, stores, codes, extras),
-        batches=steps_of_epoch,
+        batches=steps,
         device=device,
         freezing=freezing,
         images=images,
@@ -92,6 +83,24 @@ def build_training(
         images_per_step=images_per_step,
         state=TrainState(),
         builder=builder,
+    )
+
+
+def _loader(
+    params: RunParams,
+    images: TrainingImages,
+    steps: StepsOfEpoch,
+    codes: ColumnCodes,
+    extras: Sequence[str],
+) -> TrainingLoader:
+    return training_loader(
+        images,
+        Pipeline(params.augmentation, training=True),
+        steps,
+        seed=params.train.seed,
+        workers=params.data.workers,
+        columns=codes.of_images(images),
+        extras=extras,
     )
 
 
@@ -194,6 +203,7 @@ def describe(training: Training) -> list[str]:
         f"plugins: {used}",
         f"data: {len(images)} images, {len(images.classes)} identities, {cameras} cameras; "
         f"{len(training.batches)} steps of {training.images_per_step} images an epoch",
+        *training.streams.lines(),
         f"model: {params.backbone.bare_name}, embedding of {model.embedding_dim}, branches "
         + ", ".join(f"{s.name} ({s.dim})" for s in model.branches),
         *group_table(training.groups),

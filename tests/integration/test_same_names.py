@@ -61,6 +61,25 @@ def test_a_bare_name_in_new_params_must_be_made_clear(tiny_params, catalog):
         check_run_params(tiny_params, with_impostor(catalog), "params.json")
 
 
+def test_names_that_nobody_has_written_are_clear_by_themselves(tiny_params, catalog):
+    crowded = with_impostor(catalog)
+
+    def qualified(value):
+        if isinstance(value, dict):
+            found = {k: qualified(v) for k, v in value.items()}
+            if "name" in found and value is not tiny_params["optimizer"]:
+                found["name"] = f"reid-core:{found['name']}"
+            return found
+        return [qualified(v) for v in value] if isinstance(value, list) else value
+
+    params = check_run_params(qualified(tiny_params), crowded, "params.json")
+    filled = params.model_dump(mode="json")
+    assert filled["schedule"]["name"] == "reid-core:constant"
+    assert filled["objective"][0]["name"] == "reid-core:supervised"
+    assert filled["logger"][0]["name"] == "reid-core:tensorboard"
+    assert filled["evaluation"][0]["distance"]["name"] == "reid-core:cosine"
+
+
 def test_a_run_whose_package_is_gone_names_the_package(tiny_params, catalog_with, catalog):
     class Plugin:
         @hookimpl

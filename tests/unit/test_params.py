@@ -1114,7 +1114,7 @@ def test_run_params_cannot_be_changed(catalog, tiny_params):
         params.working_dir = "elsewhere"
 
 
-def test_an_isolated_catalog_must_offer_what_is_named_by_default(tiny_params):
+def test_what_is_named_by_default_is_ours_and_an_isolated_catalog_must_be_given_another(tiny_params):
     class Alone:
         @hookimpl
         def reid_backbone(self):
@@ -1122,7 +1122,10 @@ def test_an_isolated_catalog_must_offer_what_is_named_by_default(tiny_params):
 
     with pytest.raises(ParamsError) as caught:
         check_run_params(tiny_params, isolated_catalog(Alone()), "p")
-    assert "schedule.name: unknown schedule 'constant' (known: none)" in caught.value.problems
+    assert (
+        "schedule.name: schedule 'constant' is of the package 'reid-core', which is not installed "
+        "here; install it, or choose another schedule"
+    ) in caught.value.problems
 
 
 # ---- distances and steps of an evaluation -----------------------------------------------
