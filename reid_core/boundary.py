@@ -91,6 +91,11 @@ class Call:
         if isinstance(error, ReidError | Interrupted):
             return
         text = " ".join(str(error).split())
+        if _is_memory(error):
+            raise ReidError(
+                f"out of memory{_after(self.place)}, in {self.origin}: {text or 'no more is free'}; "
+                "take smaller batches, smaller images or a smaller network"
+            ) from error
         cause = f"{type(error).__name__}: {text}" if text else type(error).__name__
         line = _own_line(self.origin.files, trace)
         raise PluginError(
@@ -115,6 +120,11 @@ def traceback_text(error: BaseException) -> str:
     if os.environ.get(TRACEBACK, "") in ("", "0"):
         return ""
     return "".join(traceback.format_exception(error))
+
+
+def _is_memory(error: BaseException) -> bool:
+    """Return whether memory ran out, that of the machine or that of a GPU."""
+    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
 
 
 def _own_line(files: str, trace: TracebackType | None) -> str:

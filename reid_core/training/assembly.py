@@ -194,15 +194,21 @@ def _check_values(params: RunParams, given: Iterable[str]) -> None:
             )
 
 
+NAMELESS = "they are left out until a callback gives them one"
+"""What becomes of training images without identity, for people."""
+
+
 def describe(training: Training) -> list[str]:
     """Return what is about to be trained, as lines: data, model, parameter groups."""
     params, model, images = training.params, training.module.model, training.images
     used = ", ".join(f"{name} {version}" for name, version in params.plugins.items())
+    nameless = int((images.labels < 0).sum())
     cameras = len(np.unique(images.camids[images.camids >= 0]))
     return [
         f"plugins: {used}",
         f"data: {len(images)} images, {len(images.classes)} identities, {cameras} cameras; "
         f"{len(training.batches)} steps of {training.images_per_step} images an epoch",
+        *([f"data: {nameless} of these images have no identity; {NAMELESS}"] if nameless else []),
         *training.streams.lines(),
         f"model: {params.backbone.bare_name}, embedding of {model.embedding_dim}, branches "
         + ", ".join(f"{s.name} ({s.dim})" for s in model.branches),

@@ -1114,7 +1114,9 @@ def test_run_params_cannot_be_changed(catalog, tiny_params):
         params.working_dir = "elsewhere"
 
 
-def test_what_is_named_by_default_is_ours_and_an_isolated_catalog_must_be_given_another(tiny_params):
+def test_what_is_named_by_default_is_ours_and_an_isolated_catalog_must_be_given_another(
+    tiny_params,
+):
     class Alone:
         @hookimpl
         def reid_backbone(self):
