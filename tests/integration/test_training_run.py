@@ -308,16 +308,20 @@ def exploding(at_step):
     return Plugin()
 
 
+ALONE = {"objective": [{"name": "exploding"}], "loss": []}
+
+
 def test_a_loss_that_is_not_a_number_stops_the_run_and_names_every_loss(
     start, catalog_with, tiny_params
 ):
     train = {**tiny_params["train"], "log_every": 1}
     with pytest.raises(
         ReidError,
-        match=r"the loss is nan at step 3 \(epoch 1\): exploding = nan\. Lower optimizer\.lr or "
-        r"lengthen the warm-up; the last checkpoint is kept",
+        match=r"the loss is nan at step 3 \(epoch 1\): exploding = nan \('exploding' is that of "
+        r"objective 'exploding' of local 0\)\. Lower optimizer\.lr or lengthen the warm-up; the last "
+        r"checkpoint is kept",
     ):
-        start(catalog=catalog_with(exploding(2)), objective=[{"name": "exploding"}], train=train)
+        start(catalog=catalog_with(exploding(2)), **ALONE, train=train)
 
 
 @pytest.mark.parametrize("every", [0, 1])
@@ -330,7 +334,7 @@ def test_weights_that_are_not_numbers_never_reach_a_checkpoint(
         r"'model\..*' is NaN or infinite after step 3\." if every else r"the loss is nan at step 4"
     )
     with pytest.raises(ReidError, match=found):
-        start(catalog=catalog_with(exploding(2)), objective=[{"name": "exploding"}], train=train)
+        start(catalog=catalog_with(exploding(2)), **ALONE, train=train)
     run = Path(tiny_params["working_dir"]) / "run"
     kept = torch.load(run / "checkpoints" / "last.pt", weights_only=True)
     assert kept["state"]["step"] == (2 if every else 0)
