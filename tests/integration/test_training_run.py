@@ -318,8 +318,8 @@ def test_a_loss_that_is_not_a_number_stops_the_run_and_names_every_loss(
     with pytest.raises(
         ReidError,
         match=r"the loss is nan at step 3 \(epoch 1\): exploding = nan \('exploding' is that of "
-        r"objective 'exploding' of local 0\)\. Lower optimizer\.lr or lengthen the warm-up; the last "
-        r"checkpoint is kept",
+        r"objective 'exploding' of local 0\)\. Lower optimizer\.lr or lengthen the warm-up; the la"
+        r"st checkpoint is kept",
     ):
         start(catalog=catalog_with(exploding(2)), **ALONE, train=train)
 
