@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
@@ -33,7 +32,7 @@ class _Forbidden:
 
 def operation(subject: Subject) -> Callable[[Sample, Any], Sample]:
     """Return a function from (sample, rng) to the new sample, whose form the core has checked."""
-    apply = replace(Operation.of(subject.read(AugmentationEntry)), apply=subject.build())
+    apply = Operation.of(subject.read(AugmentationEntry))
     return lambda sample, rng: apply(sample, rng, "on an image")
 
 

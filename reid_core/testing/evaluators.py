@@ -23,10 +23,10 @@ PIDS, DIM = 6, 12
 OUTPUTS = ("embedding", "feature", "logits")
 
 
-def features_of(split: str, noise: float = 0.5) -> Features:
-    """Return three images of each identity around its own direction, under three cameras."""
+def features_of(split: str, noise: float = 0.5, images: int = 3) -> Features:
+    """Return images of each identity around its own direction, under three cameras."""
     rng = np.random.default_rng(SPLITS.index(split))
-    labels = np.tile(np.arange(PIDS), 3)
+    labels = np.tile(np.arange(PIDS), images)
     values = np.eye(PIDS, DIM)[labels] + noise * rng.standard_normal((len(labels), DIM))
     logits = 5 * np.eye(PIDS)[labels] + noise * rng.standard_normal((len(labels), PIDS))
     flags = np.zeros(len(labels), dtype=bool)
@@ -38,7 +38,7 @@ def features_of(split: str, noise: float = 0.5) -> Features:
             "logits": logits.astype(np.float32),
         },
         pids=np.array([f"{label:04d}" for label in labels]),
-        camids=np.repeat(np.arange(3), PIDS) + camera,
+        camids=np.arange(len(labels)) // PIDS % 3 + camera,
         names=np.array([f"{split}/{i}.jpg" for i in range(len(labels))]),
         junk=flags,
         distractor=flags.copy(),

@@ -123,6 +123,15 @@ class Applied:
         return seen
 
 
+def _after_a_step(subject: Subject) -> Applied:
+    """Return a loss that has seen a batch: some have a memory that is empty at first."""
+    applied = Applied(subject)
+    backward(applied(drawn(8, DIM).requires_grad_(), PAIRS).value)
+    for part in parts_with("after_step", [*applied.losses.modules(), *applied.term.losses]):
+        part.after_step()
+    return applied
+
+
 def numbers(output: Term | LossOutput) -> dict[str, Tensor]:
     """Return the monitors, and the accuracy by its name where there is one."""
     accuracy = {} if output.accuracy is None else {"accuracy": output.accuracy}
@@ -194,10 +203,11 @@ def a_single_image_has_no_pairs_and_costs_nothing(subject: Subject) -> None:
 
 def a_small_step_against_the_gradient_lowers_the_value(subject: Subject) -> None:
     """Near each other: of vectors that are apart, some losses ask no more."""
-    applied, features = Applied(subject), (drawn(8, DIM) + 1).requires_grad_()
+    applied, features = _after_a_step(subject), (drawn(8, DIM) + 1).requires_grad_()
     value = applied(features, PAIRS).value
     backward(value)
     gradient = cast(Tensor, features.grad)
+    expect(gradient.any(), "the gradient is 0")
     moved = features.detach() - 1e-3 * gradient / gradient.norm()
     after = applied(moved, PAIRS).value.item()
     expect(after < value.item(), f"from {value.item()} to {after}")
@@ -240,11 +250,7 @@ def half_precision_reaches_it_as_float32_outside_autocast(subject: Subject) -> N
 
 def a_saved_state_gives_the_same_value(subject: Subject) -> None:
     """A resumed training goes on as it would have."""
-    first, second = Applied(subject), Applied(subject)
-    value = first(drawn(8, DIM).requires_grad_(), PAIRS).value
-    backward(value)
-    for part in parts_with("after_step", [*first.losses.modules(), *first.term.losses]):
-        part.after_step()
+    first, second = _after_a_step(subject), Applied(subject)
     second.losses.load_state_dict(first.losses.state_dict())
     second.model.load_state_dict(first.model.state_dict())
     values = [applied(drawn(8, DIM, seed=1), PAIRS).value for applied in (first, second)]
