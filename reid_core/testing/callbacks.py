@@ -16,6 +16,7 @@ from reid_core.runs.callbacks import Callbacks
 from reid_core.testing.evaluators import OUTPUTS, features_of
 from reid_core.testing.networks import Pooled, SmallBackbone, network_of
 from reid_core.testing.subject import Subject, expect
+from reid_core.training.relabelling import checked_labels
 
 EPOCHS = 6
 SCORES = (0.2, 0.3, 0.3, 0.1, 0.9, 1.0)
@@ -73,14 +74,8 @@ class Context:
     def relabel(self, labels: np.ndarray, features: Features | None = None) -> None:
         """Take other identities."""
         expect(self.may_relabel, "relabel: only 'before_epoch' may relabel images")
-        labels = np.asarray(labels)
-        expect(labels.shape == self.labels.shape, f"relabel: labels of shape {labels.shape}")
-        used = np.unique(labels[labels >= 0])
-        right = labels.dtype == np.int64 and labels.min() >= -1
-        right = right and len(used) >= 2 and used.tolist() == list(range(len(used)))
-        expect(right, f"relabel: {labels}; expected int64 from 0 without a gap, -1 left out")
-        self.labels = labels.copy()
-        self.done.append(("relabel", labels.tolist()))
+        self.labels = checked_labels(labels, len(self.labels))
+        self.done.append(("relabel", self.labels.tolist()))
 
 
 def _built(subject: Subject, num_images: int) -> Callbacks:

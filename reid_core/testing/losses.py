@@ -6,11 +6,21 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, cast
 
+import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from reid_core.component import LossComponent
-from reid_core.contracts import Batch, LossInput, LossOutput, Progress, Step, Term, parts_with
+from reid_core.contracts import (
+    Batch,
+    LossInput,
+    LossOutput,
+    Progress,
+    Relabelling,
+    Step,
+    Term,
+    parts_with,
+)
 from reid_core.params.schema import ClassifierParams, LossEntry
 from reid_core.testing.networks import Pooled, Through, network_of
 from reid_core.testing.subject import Subject, backward, drawn, expect, told_of
@@ -257,6 +267,22 @@ def a_saved_state_gives_the_same_value(subject: Subject) -> None:
     expect(torch.equal(*values), f"{values[0].item()} and {values[1].item()}")
 
 
+def it_follows_new_identities(subject: Subject) -> None:
+    """Where it defines ``set_classes``; others are built anew."""
+    losses = [Applied(subject, num_pids=8).term.losses[0] for _ in range(2)]
+    if not parts_with("set_classes", losses):
+        return
+    old = np.arange(16) % 8
+    for loss in losses:
+        cast(Any, loss).set_classes(Relabelling(old, np.where(old < 5, old, -1), 5))
+    applied = Applied(subject, num_pids=5)
+    applied.term.set_losses(losses[:1])
+    value = applied(drawn(8, DIM), PAIRS).value
+    expect(bool(value.isfinite()), f"after new identities the value is {value.item()}")
+    if isinstance(losses[0], nn.Module) and isinstance(losses[1], nn.Module):
+        losses[1].load_state_dict(losses[0].state_dict())
+
+
 CHECKS = (
     a_value_is_finite_and_attached_to_the_graph_and_its_gradient_is_finite,
     monitors_are_finite_detached_and_of_the_same_names,
@@ -268,4 +294,5 @@ CHECKS = (
     the_same_step_has_the_same_value,
     half_precision_reaches_it_as_float32_outside_autocast,
     a_saved_state_gives_the_same_value,
+    it_follows_new_identities,
 )
