@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from reid_core.api.components import checked_params
+from reid_core.api.components import named_distance
 from reid_core.catalog import Catalog
-from reid_core.component import declared
-from reid_core.contracts import Features, Scores
+from reid_core.contracts import CAMID, Features, Scores
 from reid_core.discovery import load_catalog
 from reid_core.errors import ParamsError, ReidError, name_list
-from reid_core.evaluation.build_evaluator import build_evaluator
+from reid_core.evaluation.build_evaluator import AUX, build_evaluator
 from reid_core.params.messages import validate
 from reid_core.params.schema import EvaluationEntry
 
 if TYPE_CHECKING:
-    from reid_evaluate.distances.comparison import Distance
+    from reid_core.contracts import Distance, NamedPart
     from reid_evaluate.ranking.images import ImageSet
 
 Part = str | Mapping[str, Any]
@@ -27,8 +27,6 @@ Part = str | Mapping[str, Any]
 
 Vectors = Any
 """``Features``, or an array or tensor ``(N, D)``."""
-
-AUX = "aux."
 
 
 def evaluate(
@@ -61,8 +59,8 @@ def evaluate(
         Metrics, protocol and card, per-query arrays, intervals.
 
     Raises:
-        ReidError: A name or a param is wrong, a split is missing, or the features cannot be
-            scored.
+        ReidError: A name or a param is wrong, a split is missing or not read, or the features
+            cannot be scored.
     """
     named = {"query": query, "gallery": gallery}
     given = {**(splits or {}), **{n: f for n, f in named.items() if f is not None}}
@@ -79,7 +77,14 @@ def evaluate(
         raise ReidError(
             f"evaluate: '{built.name}' needs the split '{missing[0]}' (given: {name_list(given)})"
         )
-    return built.score({split: given[split] for split in built.splits})
+    if unread := sorted(given.keys() - built.splits):
+        raise ReidError(
+            f"evaluate: '{built.name}' does not read the split '{unread[0]}' (it reads: "
+            f"{name_list(built.splits)}); leave it out, or set the param that asks for it"
+        )
+    features = {split: _with_camids(given[split]) for split in built.splits}
+    targets = [str(f.meta["dataset"]) for f in features.values() if "dataset" in f.meta]
+    return built.score(features, (targets or ["given"])[0])
 
 
 def distance_matrix(
@@ -103,15 +108,15 @@ def distance_matrix(
         ``(Q, G)`` float32.
 
     Raises:
-        ReidError: The distance is unknown, needs a value that the features lack, or the vectors
-            cannot be compared.
+        ReidError: The distance is unknown, reads a value or a column that the features lack, or
+            the vectors cannot be compared.
     """
     from reid_evaluate.ranking.keys import compare, key_blocks
 
-    part, aux = _distance(distance, catalog or load_catalog())
-    images = [_images(given, output, aux) for given in (query, gallery)]
+    built = named_distance(_entry(distance), catalog or load_catalog())
+    images = [_images(given, output, built) for given in (query, gallery)]
     try:
-        keyed = compare(images[0], images[1], distance=part)
+        keyed = compare(images[0], images[1], distance=built.part)
         blocks = [keyed.keys.values(keys).numpy().copy() for _, keys in key_blocks(keyed, 1024)]
     except ValueError as error:
         raise ReidError(f"distance_matrix: {error}") from None
@@ -126,34 +131,38 @@ def _entry(part: Part) -> dict[str, Any]:
     return {"name": part} if isinstance(part, str) else dict(part)
 
 
-def _distance(part: Part, catalog: Catalog) -> tuple[Distance, tuple[str, ...]]:
-    """Return a built distance and the values of heads that it reads."""
-    entry = _entry(part)
-    offer = catalog.offer("distance", entry["name"])
-    params = checked_params(offer, entry.get("params", {}), catalog)
-    reads = getattr(offer.component, "aux", ())
-    return offer.build(params), declared(reads, params)
+def _with_camids(features: Features) -> Features:
+    """Return features whose cameras are a column too."""
+    return replace(features, columns={**features.columns, CAMID: features.camids})
 
 
-def _images(given: Vectors, output: str, aux: Sequence[str]) -> ImageSet:
+def _images(given: Vectors, output: str, distance: NamedPart[Distance]) -> ImageSet:
     """Return vectors as images that can be compared.
 
     Raises:
-        ReidError: The features lack the vector or a value.
+        ReidError: The features lack the vector, or a value or a column that the distance reads.
     """
     from reid_evaluate.ranking.images import ImageSet
 
+    aux = [f"{AUX}{name}" for name in distance.aux]
     if not isinstance(given, Features):
-        if aux:
-            raise ReidError(f"the distance reads '{aux[0]}': give Features with 'aux.{aux[0]}'")
+        if reads := [*aux, *distance.columns]:
+            raise ReidError(
+                f"distance_matrix: '{distance.name}' reads '{reads[0]}': give Features that have it"
+            )
         count = len(given)
         none = np.zeros(count, dtype=bool)
         blank = np.full(count, "", dtype=np.str_)
         return ImageSet(given, blank, np.full(count, -1), blank, none, none)
-    values = given.values
-    for name in (output, *(f"{AUX}{n}" for n in aux)):
-        if name not in values:
-            raise ReidError(f"the features have no '{name}' (they have {name_list(values)})")
+    values, columns = given.values, _with_camids(given).columns
+    for what, names, there in (
+        ("output", [output, *aux], values),
+        ("column", distance.columns, columns),
+    ):
+        if missing := [name for name in names if name not in there]:
+            raise ReidError(
+                f"the features have no {what} '{missing[0]}' (they have {name_list(there)})"
+            )
     return ImageSet(
         features=values[output],
         pids=given.pids,
@@ -161,5 +170,6 @@ def _images(given: Vectors, output: str, aux: Sequence[str]) -> ImageSet:
         names=given.names,
         junk=given.junk,
         distractor=given.distractor,
-        aux={name: values[f"{AUX}{name}"] for name in aux},
+        aux={name: values[f"{AUX}{name}"] for name in distance.aux},
+        columns={name: columns[name] for name in distance.columns},
     )

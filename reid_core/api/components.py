@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from reid_core.catalog import Catalog, Offer
 from reid_core.component import EvaluatorComponent, Params
@@ -13,7 +13,11 @@ from reid_core.contracts import NamedPart
 from reid_core.discovery import load_catalog
 from reid_core.errors import ParamsError, ReidError, did_you_mean, name_list
 from reid_core.hookspecs import KINDS, build_keywords
+from reid_core.params.entries import DistanceEntry
 from reid_core.params.messages import validate
+
+if TYPE_CHECKING:
+    from reid_core.contracts import Distance
 
 OF_ENTRIES = {"loss": ("on", "normalize")}
 """What an entry in params.json says beside the component's params, where it changes the result."""
@@ -107,14 +111,26 @@ def _sorted(
     return params, entry, context
 
 
-def _default_distance(evaluator: EvaluatorComponent, catalog: Catalog) -> dict[str, NamedPart]:
+def named_distance(entry: Mapping[str, Any], catalog: Catalog) -> NamedPart[Distance]:
+    """Build a distance from an entry as params have it; what it gives is looked at.
+
+    Raises:
+        ReidError: The entry is wrong, or the distance cannot be built.
+    """
+    from reid_core.evaluation.build_evaluator import built_distance
+
+    problems: list[str] = []
+    checked = validate(DistanceEntry, dict(entry), problems, catalog)
+    if checked is None:
+        raise ParamsError("distance", problems)
+    return built_distance(checked)
+
+
+def _default_distance(evaluator: EvaluatorComponent, catalog: Catalog) -> dict[str, Any]:
     """Return the distance that an evaluator compares by where none is named."""
     if evaluator.distance is None or not evaluator.takes("distance"):
         return {}
-    offer = catalog.offer("distance", evaluator.distance)
-    params = checked_params(offer, {}, catalog)
-    dump = params.model_dump(mode="json")
-    return {"distance": NamedPart(offer.component.name, dump, offer.build(params))}
+    return {"distance": named_distance({"name": evaluator.distance}, catalog)}
 
 
 def _applied(

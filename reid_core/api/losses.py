@@ -15,6 +15,7 @@ from reid_core.contracts import Loss, LossInput, LossOutput, Progress, parts_wit
 from reid_core.errors import ReidError
 from reid_core.params.schema import LossEntry
 from reid_core.training.loss_input import in_float32, loss_vectors
+from reid_core.training.term_checks import check_loss_output
 
 START = Progress(epoch=0, epochs=1, step=0, steps_per_epoch=1)
 """The first step of a training of one epoch."""
@@ -69,13 +70,14 @@ class LossByName(nn.Module):
             logits: ``(B, num_pids)`` of the vectors as the loss sees them, likewise; default:
                 made of them and ``weight``, without a bias.
             aux: Values of the heads by name, ``(B, ...)``.
-            columns: Columns of the images by name, ``(B,)`` int64.
+            columns: Columns of the images by name, ``(B,)`` int64, numbered from 0; -1 unknown.
             extras: What is packed beside the images, by name, as ``Batch`` has it.
             index: ``(B,)`` int64, positions among all training images.
             progress: Where the training stands; default: at its first step.
 
         Raises:
-            ReidError: Something that the loss needs is not given, or the loss failed.
+            ReidError: Something that the loss needs is not given, or the loss failed or returned
+                what its contract does not allow.
         """
         self._check(weight, logits, aux or {}, columns or {}, extras or {})
         for part in parts_with("set_progress", self._parts()):
@@ -109,11 +111,14 @@ class LossByName(nn.Module):
     def _called(self, x: LossInput) -> LossOutput:
         try:
             with self.origin.calling():
-                return self.loss(x)
+                output = self.loss(x)
         except PluginError as error:
             if self._needs_classifier and x.weight is None:
                 raise ReidError(f"{self.origin} needs the weight too: {_WEIGHT}") from error
             raise
+        attached = any(v is not None and v.requires_grad for v in (x.features, x.logits))
+        check_loss_output(output, self.origin, "", attached=attached)
+        return output
 
     @property
     def _needs_classifier(self) -> bool:

@@ -11,11 +11,11 @@ import numpy.typing as npt
 
 from reid_core.api.comparing import Part, Vectors, distance_matrix
 from reid_core.catalog import Catalog
-from reid_core.contracts import Features
+from reid_core.contracts import UNKNOWN_CAMERA, Features
 from reid_core.errors import ReidError
 
 if TYPE_CHECKING:
-    from reid_evaluate.protocols.junk_rules import JunkRule
+    from reid_evaluate.protocols.rule_data import JunkRule
     from reid_evaluate.ranking.images import ImageSet
 
 
@@ -72,7 +72,7 @@ def rank(
 
     Raises:
         ReidError: Neither vectors nor distances are given, an array has another length than the
-            matrix, a distance is not a number, or no query has a match.
+            matrix, a distance is not finite, or no query has a match.
     """
     matrix = _matrix(query, gallery, distances, distance, output, catalog)
     k = matrix.shape[1] if top_k is None else top_k
@@ -81,7 +81,11 @@ def rank(
     indices = np.argsort(matrix, axis=1, kind="stable")[:, :k]
     one = _labelled("query", query, query_pids, query_camids, matrix.shape[0])
     other = _labelled("gallery", gallery, gallery_pids, gallery_camids, matrix.shape[1])
-    metrics = _metrics(matrix, one, other) if one and other else {}
+    metrics: dict[str, float] = {}
+    if one is not None and other is not None:
+        sides = (query, query_camids), (gallery, gallery_camids)
+        has_cameras = all(isinstance(side, Features) or c is not None for side, c in sides)
+        metrics = _metrics(matrix, one, other, "cross_camera" if has_cameras else "none")
     return Ranked(indices, np.take_along_axis(matrix, indices, axis=1), metrics)
 
 
@@ -102,47 +106,20 @@ def _matrix(
         if query is None or gallery is None:
             raise ReidError("rank: give query= and gallery=, or distances=")
         return distance_matrix(query, gallery, distance, output=output, catalog=catalog)
-    matrix: npt.NDArray[np.float32] = np.asarray(distances, dtype=np.float32)
+    with np.errstate(over="ignore"):  # what overflows becomes infinite and is reported
+        matrix: npt.NDArray[np.float32] = np.asarray(distances, dtype=np.float32)
     if matrix.ndim != 2 or 0 in matrix.shape:
         raise ReidError(f"rank: distances must be (Q, G), both 1 or more, got {matrix.shape}")
-    if np.isnan(matrix).any():
-        raise ReidError("rank: distances hold values that are not numbers (NaN)")
+    if not np.isfinite(matrix).all():
+        raise ReidError("rank: distances hold values that are NaN, or infinite in float32")
     return matrix
 
 
 # ---- scores of a matrix -----------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class _Labelled:
-    """A side of the matrix whose identities are known.
-
-    Attributes:
-        images: What is known of them; their vectors are zeros, for the matrix says what is near.
-        cameras: Whether cameras are known.
-    """
-
-    images: ImageSet
-    cameras: bool
-
-
-@dataclass(frozen=True)
-class _Matrix:
-    """The keys of a matrix ``(Q, G)``: they are its distances."""
-
-    matrix: npt.NDArray[np.float32]
-
-    def fill(self, start: int, stop: int, out: Any) -> None:
-        import torch
-
-        out.copy_(torch.from_numpy(self.matrix[start:stop]))
-
-    def values(self, keys: Any) -> Any:
-        return keys
-
-
-def _labelled(side: str, given: Vectors, pids: Any, camids: Any, count: int) -> _Labelled | None:
-    """Return what is known of a side; None without identities.
+def _labelled(side: str, given: Vectors, pids: Any, camids: Any, count: int) -> ImageSet | None:
+    """Return what is known of a side, without vectors; None without identities.
 
     Raises:
         ReidError: An array has another length than the side.
@@ -157,19 +134,16 @@ def _labelled(side: str, given: Vectors, pids: Any, camids: Any, count: int) -> 
         junk, distractor = given.junk, given.distractor
     if pids is None:
         return None
-    known = camids is not None
-    camids = np.full(count, -1) if camids is None else np.asarray(camids)
+    camids = np.full(count, UNKNOWN_CAMERA) if camids is None else np.asarray(camids)
     pids = np.asarray(pids).astype(np.str_)
     for name, array in (("pids", pids), ("camids", camids), ("flags", junk)):
         if len(array) != count:
             raise ReidError(f"rank: {side}_{name} has {len(array)} entries for {count} images")
-    names = np.full(count, "", dtype=np.str_)
-    zeros = np.zeros((count, 1), dtype=np.float32)
-    return _Labelled(ImageSet(zeros, pids, camids, names, junk, distractor), known)
+    return ImageSet(None, pids, camids, np.full(count, "", dtype=np.str_), junk, distractor)
 
 
 def _metrics(
-    matrix: npt.NDArray[np.float32], query: _Labelled, gallery: _Labelled
+    matrix: npt.NDArray[np.float32], query: ImageSet, gallery: ImageSet, rule: JunkRule
 ) -> dict[str, float]:
     """Score a ranking.
 
@@ -177,18 +151,10 @@ def _metrics(
         ReidError: No query has a match.
     """
     from reid_evaluate.ranking.ap_and_cmc import cmc
-    from reid_evaluate.ranking.images import checked
-    from reid_evaluate.ranking.keys import Keyed
+    from reid_evaluate.ranking.given_distances import keyed_by
     from reid_evaluate.ranking.rank_queries import rank_queries
 
-    rule: JunkRule = "cross_camera" if query.cameras and gallery.cameras else "none"
-    keyed = Keyed(
-        checked("query", query.images), checked("gallery", gallery.images), _Matrix(matrix)
-    )
-    try:
-        found = rank_queries(keyed, junk_rule=rule)
-    except ValueError as error:
-        raise ReidError(f"rank: {error}") from None
+    found = rank_queries(keyed_by(matrix, query, gallery), junk_rule=rule)
     counted = found.num_matches > 0
     if not counted.any():
         raise ReidError(

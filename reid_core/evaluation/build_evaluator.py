@@ -94,7 +94,7 @@ def build_evaluator(entry: EvaluationEntry, device: str = "cpu") -> BuiltEvaluat
         ReidError: A part cannot be built or declares what it must not.
     """
     component, origin = entry.component, entry.origin
-    distance = _built_distance(entry.distance) if entry.distance else None
+    distance = built_distance(entry.distance) if entry.distance else None
     if distance is None and component.takes("distance"):
         raise origin.fault("asks for a distance, and its component names none that is its default")
     steps = tuple(_built_step(step) for step in entry.postprocess)
@@ -116,8 +116,8 @@ def build_evaluator(entry: EvaluationEntry, device: str = "cpu") -> BuiltEvaluat
     )
 
 
-def _built_distance(distance: DistanceEntry) -> NamedPart[Distance]:
-    """Build a distance."""
+def built_distance(distance: DistanceEntry) -> NamedPart[Distance]:
+    """Build a distance; what it gives is looked at."""
     return NamedPart(
         distance.bare_name,
         distance.params.model_dump(mode="json"),

@@ -7,13 +7,17 @@ from typing import Any
 
 from reid_core.catalog import Catalog
 from reid_core.discovery import load_catalog
+from reid_core.errors import ReidError, name_list
+from reid_core.hookspecs import build_keywords
 from reid_core.testing import (
     augmentations,
     backbones,
+    callbacks,
     datasets,
     distances,
     evaluators,
     heads,
+    loggers,
     losses,
     objectives,
     postprocesses,
@@ -29,10 +33,12 @@ Check = Callable[[Subject], None]
 _OF_KINDS: Mapping[str, tuple[Check, ...]] = {
     "augmentation": augmentations.CHECKS,
     "backbone": backbones.CHECKS,
+    "callback": callbacks.CHECKS,
     "dataset": datasets.CHECKS,
     "distance": distances.CHECKS,
     "evaluator": evaluators.CHECKS,
     "head": heads.CHECKS,
+    "logger": loggers.CHECKS,
     "loss": losses.CHECKS,
     "objective": objectives.CHECKS,
     "postprocess": postprocesses.CHECKS,
@@ -65,12 +71,17 @@ def check_component(
 
     Raises:
         AssertionError: It breaks its contract; the text has one line per check that failed.
-        ReidError: There is no such component, or the params are wrong.
+        ReidError: There is no such component, or the params or the case are wrong.
     """
     found = catalog or load_catalog()
     chosen = case if isinstance(case, Case) else Case(**(case or {}))
     subject = Subject(found.offer(kind, name), found, params or {}, chosen)
     assert subject.params is not None  # wrong params are a mistake of the call
+    keywords = build_keywords(kind) if kind != "callback" else frozenset()
+    if unknown := sorted(chosen.context.keys() - keywords):
+        raise ReidError(
+            f"the case of a {kind} has no context '{unknown[0]}' (known: {name_list(keywords)})"
+        )
     failures: list[str] = []
     first: Exception | None = None
     for check in checks_of(kind):
@@ -78,7 +89,10 @@ def check_component(
             check(subject)
         except Exception as error:
             first = first or error
-            what = "" if isinstance(error, AssertionError) else f"{type(error).__name__}: "
-            failures.append(f"  {check.__name__.replace('_', ' ')}: {what}{error}")
+            what = (
+                "" if isinstance(error, AssertionError | ReidError) else f"{type(error).__name__}: "
+            )
+            text = str(error).replace("\n", "\n    ")
+            failures.append(f"  {check.__name__.replace('_', ' ')}: {what}{text}")
     if failures:
         raise AssertionError("\n".join([f"{subject.offer}:", *failures])) from first

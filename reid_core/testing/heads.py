@@ -6,36 +6,17 @@ import copy
 from typing import Any, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from reid_core.contracts import BranchSpec, FeatureMap, HeadOutput, Progress, parts_with
-from reid_core.testing.subject import Subject, backward, drawn, expect
+from reid_core.network.first_results import check_head, check_output
+from reid_core.testing.networks import SmallBackbone
+from reid_core.testing.subject import Subject, backward, drawn, expect, trained_well
 
 SIZE = (24, 8)
 """Cells of the map; 24 can be cut into 2, 3, 4, 6, 8 and 12 stripes."""
 
 COUNT, PIDS = 6, 5
-
-
-class SmallBackbone(nn.Module):
-    """A network whose last stage a head may copy."""
-
-    out_channels, stride = 32, 16
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.first = nn.Conv2d(3, 16, 8, stride=8)
-        self.last = nn.Sequential(nn.Conv2d(16, 32, 2, stride=2), nn.BatchNorm2d(32), nn.ReLU())
-
-    @property
-    def stages(self) -> dict[str, nn.Module]:
-        """Return both stages by name."""
-        return {"first": self.first, "last": self.last}
-
-    def forward(self, images: Tensor, side: object = None) -> FeatureMap:
-        """Map images ``(B, 3, H, W)``."""
-        first = self.first(images)
-        return FeatureMap(self.last(first), maps={"first": first})
 
 
 def _backbone(subject: Subject) -> Any:
@@ -52,7 +33,14 @@ def _built(subject: Subject, seed: int = 0) -> Any:
             **subject.case.context,
             "backbone": copy.deepcopy(network),
         }
-        return subject.offer.build(subject.params, **context)
+        head = subject.offer.build(subject.params, **context)
+    return check_head(head, subject.offer.origin)
+
+
+def _checked(subject: Subject, module: Any, features: FeatureMap) -> HeadOutput:
+    """Return what a head gives; the core looks at its form in every step."""
+    output = module(features)
+    return check_output(output, module.branches, len(features.map), subject.offer.origin)
 
 
 def _features(subject: Subject, device: str = "cpu") -> FeatureMap:
@@ -97,12 +85,7 @@ def _vectors(output: HeadOutput) -> dict[tuple[str, str], Tensor]:
 
 def branches_are_declared_before_the_first_forward(subject: Subject) -> None:
     """Classifiers and losses are built from them."""
-    branches = _built(subject).branches
-    right = isinstance(branches, tuple) and branches
-    expect(right and all(isinstance(spec, BranchSpec) for spec in branches), f"{branches!r}")
-    expect(all(spec.dim >= 1 for spec in branches), "a branch has no values")
-    names = [spec.name for spec in branches]
-    expect(len(names) == len(set(names)), f"a name stands twice: {names}")
+    names = [spec.name for spec in _built(subject).branches]
     bad = [name for name in names if not name.replace("_", "").isalnum()]
     expect(not bad, f"globs and files use the names, so {bad} cannot be one")
 
@@ -112,9 +95,6 @@ def roles_classifiers_and_the_test_embedding_agree(subject: Subject) -> None:
     branches: tuple[BranchSpec, ...] = _built(subject).branches
     dims: dict[str, int] = {}
     for spec in branches:
-        known = isinstance(spec.roles, frozenset) and spec.roles <= {"id", "metric"}
-        expect(known, f"branch '{spec.name}': roles are {spec.roles!r}")
-        expect(type(spec.in_test) is bool, f"branch '{spec.name}': in_test is {spec.in_test!r}")
         classified = "id" not in spec.roles or spec.classifier is not None
         expect(classified, f"branch '{spec.name}' has the role 'id' and no classifier")
         same = dims.setdefault(spec.classifier or spec.name, spec.dim) == spec.dim
@@ -127,18 +107,8 @@ def forward_gives_what_is_declared(subject: Subject) -> None:
     for training in (True, False):
         for accuracy in (0.0, 1.0):
             module = _told(_built(subject).train(training), accuracy)
-            output = module(_features(subject))
-            expect(isinstance(output, HeadOutput), f"it returns a {type(output).__name__}")
-            names = [spec.name for spec in module.branches]
-            given = list(output.branches)
-            expect(given == names, f"it declares {names} and gives {given}")
-            for spec in module.branches:
-                branch = output.branches[spec.name]
-                shapes = {tuple(branch.feature.shape), tuple(branch.embedding.shape)}
-                expect(shapes == {(COUNT, spec.dim)}, f"branch '{spec.name}': {shapes}")
-            for name, vector in _vectors(output).items():
+            for name, vector in _vectors(_checked(subject, module, _features(subject))).items():
                 expect(bool(vector.isfinite().all()), f"{name}: not finite")
-                expect(len(vector) == COUNT, f"{name}: {len(vector)} rows for {COUNT} images")
 
 
 def forward_gives_the_same_names_in_training_and_evaluation(subject: Subject) -> None:
@@ -151,11 +121,7 @@ def forward_gives_the_same_names_in_training_and_evaluation(subject: Subject) ->
 def shapes_can_be_checked_without_memory(subject: Subject) -> None:
     """``reid check --model`` builds everything on the meta device."""
     with torch.device("meta"):
-        module = _built(subject).eval()
-        output = module(_features(subject, device="meta"))
-    given = {name: tuple(branch.embedding.shape) for name, branch in output.branches.items()}
-    declared = {spec.name: (COUNT, spec.dim) for spec in module.branches}
-    expect(given == declared, f"it declares {declared} and gives {given}")
+        _checked(subject, _built(subject).eval(), _features(subject, device="meta"))
 
 
 def the_map_and_every_parameter_receive_finite_gradients(subject: Subject) -> None:
@@ -172,11 +138,7 @@ def the_map_and_every_parameter_receive_finite_gradients(subject: Subject) -> No
         reached = [g for g in inputs if g is not None and g.any()]
         expect(reached, "no gradient reaches the backbone")
         expect(all(g.isfinite().all() for g in reached), "the input's gradient is not finite")
-        trained = {name: p for name, p in module.named_parameters() if p.requires_grad}
-        bare = [name for name, p in trained.items() if p.grad is None]
-        expect(not bare, f"no gradient: {', '.join(bare)}")
-        wrong = [name for name, p in trained.items() if not p.grad.isfinite().all()]
-        expect(not wrong, f"not finite: {', '.join(wrong)}")
+        trained_well(module)
 
 
 def a_saved_state_gives_the_same_vectors_in_another_head(subject: Subject) -> None:

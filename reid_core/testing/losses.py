@@ -6,30 +6,30 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from reid_core.component import LossComponent, declared
+from reid_core.component import LossComponent
 from reid_core.contracts import (
     Batch,
-    Branch,
-    BranchSpec,
-    FeatureMap,
-    HeadOutput,
     LossInput,
     LossOutput,
     Progress,
+    Relabelling,
     Step,
     Term,
     parts_with,
 )
-from reid_core.network.model import ReIDModel
-from reid_core.params.messages import read_params
-from reid_core.params.schema import ClassifierParams, HeadEntry, LossEntry
-from reid_core.testing.subject import Subject, backward, drawn, expect
+from reid_core.params.schema import ClassifierParams, LossEntry
+from reid_core.testing.networks import Pooled, Through, network_of
+from reid_core.testing.subject import Subject, backward, drawn, expect, told_of
 from reid_core.training.weighted_losses import LossTerm, build_losses
 
 DIM = 16
+MASK = (16, 8)
+"""(height, width) of the masks beside the images, in pixels."""
+
 PROGRESS = Progress(epoch=0, epochs=2, step=3, steps_per_epoch=10, accuracy=0.5)
 
 PAIRS = torch.tensor([0, 0, 1, 1, 2, 2, 3, 3])
@@ -52,70 +52,70 @@ BATCHES: dict[str, tuple[Tensor, Tensor]] = {
 """Vectors ``(B, DIM)`` and identities, the degenerate ones as well."""
 
 
-class _Through(nn.Module):
-    """A backbone that returns its input: the "images" ``(B, DIM)`` are the features."""
-
-    def forward(self, images: Tensor, side: object = None) -> FeatureMap:
-        return FeatureMap(images)
-
-
-class _Whole(nn.Module):
-    """A head of one branch that takes the map as it is, with values made of it."""
-
-    branches = (BranchSpec("whole", DIM, "whole", frozenset({"id", "metric"})),)
-
-    def __init__(self, values: Callable[[Tensor], dict[str, Tensor]]) -> None:
-        super().__init__()
-        self.values = values
-
-    def forward(self, features: FeatureMap) -> HeadOutput:
-        branch = Branch(features.map, features.map)
-        return HeadOutput({"whole": branch}, self.values(features.map))
-
-
 class Applied:
-    """A loss in the core's hands: selection, normalisation, casts, classifiers.
+    """A loss in the core's hands: selection, normalisation, casts, classifiers, checks.
 
     Attributes:
-        model: A network that passes its "images" ``(B, DIM)`` on as features and embeddings.
+        model: A network that passes its "images" ``(B, DIM, 1, 1)`` on as features and embeddings.
         losses: The weighted losses of an entry of the params.
         term: The only one.
     """
 
     def __init__(self, subject: Subject, num_pids: int = 4, **entry: Any) -> None:
         """Build the loss as a training does; ``entry`` is what stands beside its params."""
-        self.subject, self.component = subject, cast(LossComponent, subject.component)
-        raw = {"name": subject.offer.qualified_name, "params": dict(subject.given), **entry}
-        read = read_params(LossEntry, raw, subject.catalog)
-        reads = declared(self.component.reads, read.params)
+        self.subject, reads = subject, subject.declared("reads")
         with torch.random.fork_rng():
             torch.manual_seed(0)
-            head = _Whole(lambda features: subject.values_of_heads(reads, features))
-            self.model = ReIDModel(_Through(), [(HeadEntry(name="whole"), head)], num_pids)
+            head = Pooled(DIM, lambda vectors: subject.values_of_heads(reads, vectors))
+            self.model = network_of(Through(DIM), head, num_pids)
             # Random weights would give every identity the same tiny logits.
             classifier = ClassifierParams(init_std=0.5)
-            section = SimpleNamespace(loss=[read], classifier=classifier)
+            read = subject.read(LossEntry, **entry)
+            section = SimpleNamespace(loss=[read], objective=[], classifier=classifier)
             self.losses = build_losses(cast(Any, section), self.model)
         (self.term,) = cast(list[LossTerm], list(self.losses.terms))
-        self.columns = declared(self.component.columns, read.params)
+        if subject.case.context:
+            (spec,) = self.model.branches
+            built = subject.build_seeded(dim=DIM, num_pids=num_pids, branch=spec)
+            self.term.set_losses([built])
 
-    def __call__(self, features: Tensor, pids: Tensor) -> Term:
-        """Return what a training step adds for a batch."""
+    def __call__(self, features: Tensor, pids: Tensor, **batch: Any) -> Term:
+        """Return what a training step adds for a batch; see ``step``."""
         for part in parts_with("set_progress", [*self.losses.modules(), *self.term.losses]):
             part.set_progress(PROGRESS)
-        terms: dict[str, Term] = self.losses(self.step(features, pids))
+        terms: dict[str, Term] = self.losses(self.step(features, pids, **batch))
         (term,) = terms.values()
         return term
 
-    def step(self, features: Tensor, pids: Tensor) -> Step:
-        """Return the training step of a batch."""
-        zeros = torch.zeros_like(pids)
+    def step(
+        self,
+        features: Tensor,
+        pids: Tensor,
+        order: Tensor | None = None,
+        *,
+        is_known: bool = True,
+    ) -> Step:
+        """Return the training step of a batch.
+
+        Args:
+            features: ``(B, DIM)``.
+            pids: ``(B,)``.
+            order: ``(B,)``, in which the images come; default: as they stand.
+            is_known: Their columns are known.
+        """
+        count, at = len(pids), torch.arange(len(pids)) if order is None else order
         columns = {
-            name: torch.from_numpy(values)
-            for name, values in self.subject.columns(self.columns, len(pids)).items()
+            name: codes[at] if is_known else torch.full((count,), -1)
+            for name, codes in self.subject.coded_columns(count).items()
         }
-        batch = Batch(features, pids, zeros, zeros, torch.arange(len(pids)), columns)
-        return Step(batch, cast(Any, self.model), self.model(features), PROGRESS)
+        extras = {
+            name: [given[i] for i in at.tolist()] if isinstance(given, list) else given[at]
+            for name, given in self.subject.extras(count, MASK).items()
+        }
+        zeros = torch.zeros_like(pids)
+        batch = Batch(features[at], pids[at], zeros, zeros, at, columns, extras)
+        output = self.model(batch.images[..., None, None])
+        return Step(batch, cast(Any, self.model), output, PROGRESS)
 
     def seen(self) -> list[tuple[LossInput, LossOutput]]:
         """Return a list that receives what the loss is given and what it returns."""
@@ -133,6 +133,15 @@ class Applied:
         return seen
 
 
+def _after_a_step(subject: Subject) -> Applied:
+    """Return a loss that has seen a batch: some have a memory that is empty at first."""
+    applied = Applied(subject)
+    backward(applied(drawn(8, DIM).requires_grad_(), PAIRS).value)
+    for part in parts_with("after_step", [*applied.losses.modules(), *applied.term.losses]):
+        part.after_step()
+    return applied
+
+
 def numbers(output: Term | LossOutput) -> dict[str, Tensor]:
     """Return the monitors, and the accuracy by its name where there is one."""
     accuracy = {} if output.accuracy is None else {"accuracy": output.accuracy}
@@ -142,54 +151,46 @@ def numbers(output: Term | LossOutput) -> dict[str, Tensor]:
 # ---- checks -----------------------------------------------------------------------------
 
 
-def it_declares_role_input_and_needs_in_known_words(subject: Subject) -> None:
-    """The core selects by them."""
-    declared_ = cast(LossComponent, subject.component)
-    expect(declared_.role in ("id", "metric"), f"role: {declared_.role!r}")
-    expect(declared_.on in ("feature", "embedding"), f"on: {declared_.on!r}")
-    expect(type(declared_.normalize) is bool, f"normalize: {declared_.normalize!r}")
-    known = {"classifier", "pairs", "batch"}
-    right = isinstance(declared_.needs, frozenset) and declared_.needs <= known
-    expect(right, f"needs: {declared_.needs!r}; use a frozenset of {sorted(known)}")
-
-
-def a_value_is_a_finite_scalar_attached_to_the_graph_and_its_gradient_is_finite(
+def a_value_is_finite_and_attached_to_the_graph_and_its_gradient_is_finite(
     subject: Subject,
 ) -> None:
-    """On every batch: a training meets them all."""
+    """On every batch: a training meets them all; the core looks at types and shapes."""
     for name, (given, pids) in BATCHES.items():
-        features = given.clone().requires_grad_()
-        applied = Applied(subject, num_pids=8)
-        seen = applied.seen()
-        value = applied(features, pids).value
-        own = seen[0][1].value
-        what = f"batch '{name}': the value"
-        expect(own.shape == (), f"{what} has shape {tuple(own.shape)}; it must be a scalar")
-        expect(value.dtype == torch.float32, f"{what} is {value.dtype}")
-        expect(bool(value.isfinite()), f"{what} is {value.item()}")
-        expect(value.requires_grad, f"{what} is not attached to the graph")
-        backward(value)
-        gradient = features.grad
-        expect(gradient is not None, f"{what} does not depend on the features")
-        expect(bool(cast(Tensor, gradient).isfinite().all()), f"batch '{name}': gradient is NaN")
+        with told_of(f"batch '{name}'"):
+            features = given.clone().requires_grad_()
+            value = Applied(subject, num_pids=8)(features, pids).value
+            expect(value.dtype == torch.float32, f"the value is {value.dtype}")
+            expect(bool(value.isfinite()), f"the value is {value.item()}")
+            backward(value)
+            gradient = features.grad
+            expect(gradient is not None, "the value does not depend on the features")
+            expect(bool(cast(Tensor, gradient).isfinite().all()), "the gradient is not finite")
 
 
-def monitors_are_finite_detached_scalars_of_the_same_names(subject: Subject) -> None:
+def monitors_are_finite_detached_and_of_the_same_names(subject: Subject) -> None:
     """They are logged in every step."""
     names = set()
     for name, (features, pids) in BATCHES.items():
         applied = Applied(subject, num_pids=8)
         seen = applied.seen()
-        applied(features.clone().requires_grad_(), pids)
-        ((_, output),) = seen
-        expect("accuracy" not in output.monitors, "the accuracy has a field of its own")
-        for word, number in numbers(output).items():
-            what = f"batch '{name}': the monitor '{word}'"
-            expect(number.shape == (), f"{what} has shape {tuple(number.shape)}")
-            expect(bool(number.isfinite()), f"{what} is {number.item()}")
-            expect(not number.requires_grad, f"{what} is not detached")
+        with told_of(f"batch '{name}'"):
+            applied(features.clone().requires_grad_(), pids)
+            ((_, output),) = seen
+            expect("accuracy" not in output.monitors, "the accuracy has a field of its own")
+            for word, number in numbers(output).items():
+                expect(bool(number.isfinite()), f"the monitor '{word}' is {number.item()}")
+                expect(not number.requires_grad, f"the monitor '{word}' is not detached")
         names.add(tuple(numbers(output)))
     expect(len(names) == 1, f"they differ by batch: {sorted(names)}")
+
+
+def what_is_not_known_of_the_images_leaves_numbers(subject: Subject) -> None:
+    """Columns of which nothing is known have the number -1."""
+    if not subject.declared("columns"):
+        return
+    features = drawn(8, DIM).requires_grad_()
+    value = Applied(subject)(features, PAIRS, is_known=False).value
+    expect(bool(value.isfinite()), f"of images of unknown columns the value is {value.item()}")
 
 
 def an_accuracy_is_a_fraction(subject: Subject) -> None:
@@ -212,10 +213,11 @@ def a_single_image_has_no_pairs_and_costs_nothing(subject: Subject) -> None:
 
 def a_small_step_against_the_gradient_lowers_the_value(subject: Subject) -> None:
     """Near each other: of vectors that are apart, some losses ask no more."""
-    applied, features = Applied(subject), (drawn(8, DIM) + 1).requires_grad_()
+    applied, features = _after_a_step(subject), (drawn(8, DIM) + 1).requires_grad_()
     value = applied(features, PAIRS).value
     backward(value)
     gradient = cast(Tensor, features.grad)
+    expect(gradient.any(), "the gradient is 0")
     moved = features.detach() - 1e-3 * gradient / gradient.norm()
     after = applied(moved, PAIRS).value.item()
     expect(after < value.item(), f"from {value.item()} to {after}")
@@ -224,10 +226,8 @@ def a_small_step_against_the_gradient_lowers_the_value(subject: Subject) -> None
 def the_order_of_the_images_does_not_matter(subject: Subject) -> None:
     """A batch is a set."""
     applied, features = Applied(subject), drawn(8, DIM)
-    if applied.columns:
-        return  # the columns made here go by position
     order = torch.randperm(8, generator=torch.Generator().manual_seed(0))
-    first, second = applied(features, PAIRS), applied(features[order], PAIRS[order])
+    first, second = applied(features, PAIRS), applied(features, PAIRS, order=order)
     torch.testing.assert_close(first.value, second.value)
     for name, number in numbers(first).items():
         torch.testing.assert_close(number, numbers(second)[name])
@@ -260,21 +260,33 @@ def half_precision_reaches_it_as_float32_outside_autocast(subject: Subject) -> N
 
 def a_saved_state_gives_the_same_value(subject: Subject) -> None:
     """A resumed training goes on as it would have."""
-    first, second = Applied(subject), Applied(subject)
-    value = first(drawn(8, DIM).requires_grad_(), PAIRS).value
-    backward(value)
-    for part in parts_with("after_step", [*first.losses.modules(), *first.term.losses]):
-        part.after_step()
+    first, second = _after_a_step(subject), Applied(subject)
     second.losses.load_state_dict(first.losses.state_dict())
     second.model.load_state_dict(first.model.state_dict())
     values = [applied(drawn(8, DIM, seed=1), PAIRS).value for applied in (first, second)]
     expect(torch.equal(*values), f"{values[0].item()} and {values[1].item()}")
 
 
+def it_follows_new_identities(subject: Subject) -> None:
+    """Where it defines ``set_classes``; others are built anew."""
+    losses = [Applied(subject, num_pids=8).term.losses[0] for _ in range(2)]
+    if not parts_with("set_classes", losses):
+        return
+    old = np.arange(16) % 8
+    for loss in losses:
+        cast(Any, loss).set_classes(Relabelling(old, np.where(old < 5, old, -1), 5))
+    applied = Applied(subject, num_pids=5)
+    applied.term.set_losses(losses[:1])
+    value = applied(drawn(8, DIM), PAIRS).value
+    expect(bool(value.isfinite()), f"after new identities the value is {value.item()}")
+    if isinstance(losses[0], nn.Module) and isinstance(losses[1], nn.Module):
+        losses[1].load_state_dict(losses[0].state_dict())
+
+
 CHECKS = (
-    it_declares_role_input_and_needs_in_known_words,
-    a_value_is_a_finite_scalar_attached_to_the_graph_and_its_gradient_is_finite,
-    monitors_are_finite_detached_scalars_of_the_same_names,
+    a_value_is_finite_and_attached_to_the_graph_and_its_gradient_is_finite,
+    monitors_are_finite_detached_and_of_the_same_names,
+    what_is_not_known_of_the_images_leaves_numbers,
     an_accuracy_is_a_fraction,
     a_single_image_has_no_pairs_and_costs_nothing,
     a_small_step_against_the_gradient_lowers_the_value,
@@ -282,4 +294,5 @@ CHECKS = (
     the_same_step_has_the_same_value,
     half_precision_reaches_it_as_float32_outside_autocast,
     a_saved_state_gives_the_same_value,
+    it_follows_new_identities,
 )

@@ -2,64 +2,76 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
-from reid_core.component import ObjectiveComponent, declared
-from reid_core.contracts import (
-    Batch,
-    Branch,
-    BranchSpec,
-    FeatureMap,
-    HeadOutput,
-    Objective,
-    Progress,
-    Step,
-    Term,
-)
+from reid_core.component import LossComponent, Params
+from reid_core.contracts import Batch, Loss, LossOutput, Progress, Step, Term, parts_with
+from reid_core.discovery import isolated_catalog
+from reid_core.hookspecs import hookimpl
 from reid_core.network.model import ReIDModel
-from reid_core.params.schema import HeadEntry
-from reid_core.testing.heads import SmallBackbone
+from reid_core.params.entries import ObjectiveEntry
+from reid_core.params.messages import read_params
+from reid_core.params.schema import ClassifierParams, LossEntry
+from reid_core.testing.networks import Pooled, SmallBackbone, network_of
 from reid_core.testing.subject import BATCH, Subject, backward, drawn, expect
-from reid_core.training.loop import TrainingModule
+from reid_core.training.module import NamedObjective, StepResult, TrainingModule
+from reid_core.training.weighted_losses import WeightedLosses, build_losses
 
 PIDS = 4
 SIZE = (32, 16)
 CLASSES = tuple(("people", str(pid)) for pid in range(PIDS))
 PROGRESS = Progress(epoch=0, epochs=2, step=3, steps_per_epoch=10, accuracy=0.5)
+CLASSIFIER = ClassifierParams(init_std=0.5)
 
 
-class _Pooled(nn.Module):
-    """A head of one classified branch: the mean of the map."""
+class _Identity:
+    """Offers the loss that stands for those of the params."""
 
-    branches = (BranchSpec("pooled", 32, "pooled", frozenset({"id", "metric"})),)
+    @hookimpl
+    def reid_loss(self) -> list[LossComponent]:
+        def build(params: Params) -> Loss:
+            return lambda x: LossOutput(F.cross_entropy(cast(Tensor, x.logits), x.pids))
 
-    def forward(self, features: FeatureMap) -> HeadOutput:
-        vector = features.map.mean(dim=(2, 3))
-        return HeadOutput({"pooled": Branch(vector, vector)})
-
-
-class _Losses(nn.Module):
-    """What stands for the params' list of losses."""
-
-    def forward(self, step: Step) -> dict[str, Term]:
-        (logits,) = step.outputs.logits.values()
-        return {"identity": Term(F.cross_entropy(logits, step.batch.pids))}
+        identity = LossComponent(
+            name="identity",
+            build=build,
+            summary="The cross entropy of the logits",
+            role="id",
+            needs=frozenset({"classifier"}),
+        )
+        return [identity]
 
 
 def _network(seed: int) -> ReIDModel:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        entry = HeadEntry(name="pooled")
-        model = ReIDModel(SmallBackbone(), [(entry, _Pooled())], PIDS)
-        model.add_classifiers(["pooled"], bias=False, init_std=0.5)
-    return model
+        return network_of(SmallBackbone(), Pooled(SmallBackbone.out_channels), PIDS)
+
+
+def _losses(subject: Subject, model: ReIDModel) -> WeightedLosses:
+    """Build a list of losses if the objective takes it, and the classifiers that are needed."""
+    entry = read_params(LossEntry, {"name": "identity"}, isolated_catalog(_Identity()))
+    section = SimpleNamespace(
+        loss=[entry] if subject.component.takes("losses") else [],
+        objective=[subject.read(ObjectiveEntry)],
+        classifier=CLASSIFIER,
+    )
+    return build_losses(cast(Any, section), model)
+
+
+def _another(model: ReIDModel, seed: int) -> ReIDModel:
+    """Return another network with the same parts."""
+    other = _network(seed)
+    other.add_classifiers(model.classifier.keys(), bias=CLASSIFIER.bias, init_std=0.5)
+    return other
 
 
 class _Preprocessing:
@@ -78,60 +90,71 @@ class _Preprocessing:
 
 def _trained(path: str) -> Any:
     """Return a trained network, whatever the path: another one with the same parts."""
-    model = _network(seed=1).eval().requires_grad_(False)
+    model = _network(seed=1)
+    model.add_classifiers(["whole"], bias=CLASSIFIER.bias, init_std=0.5)
     facts = {"classes": CLASSES, "preprocessing": _Preprocessing()}
+    model.eval().requires_grad_(False)
     return SimpleNamespace(path=Path(path), digest=bytes(32), model=model, **facts)
 
 
-def _built(subject: Subject, seed: int = 0) -> tuple[TrainingModule, Objective]:
-    """Build network and objective as a run does; return them joined, and the objective."""
+def _forbidden(path: str) -> Any:
+    raise AssertionError(f"{path} is read on the meta device")
+
+
+def _module(subject: Subject, seed: int = 0, *, meta: bool = False) -> TrainingModule:
+    """Build network, losses and the objective as a run does, in training mode."""
     model = _network(seed)
-    objective: Objective = subject.build_seeded(
+    losses = _losses(subject, model)
+    objective = subject.build_seeded(
         name=subject.component.name,
-        losses=_Losses(),
+        losses=losses,
         model=model,
         num_pids=PIDS,
-        classes=CLASSES,
-        preprocessing=_Preprocessing(),
-        load_trained=_trained,
+        classes=() if meta else CLASSES,
+        preprocessing=None if meta else _Preprocessing(),
+        load_trained=_forbidden if meta else _trained,
+        build_model=lambda: _another(model, seed + 10),
     )
-    return TrainingModule(model, [objective]).train(), objective
-
-
-def _module(subject: Subject, seed: int = 0) -> TrainingModule:
-    return _built(subject, seed)[0]
+    named = NamedObjective(subject.component.name, subject.read(ObjectiveEntry), objective)
+    module = TrainingModule(model, losses, [named])
+    module.set_progress(PROGRESS)
+    for part in parts_with("set_progress", [part for part, _ in module.parts()]):
+        part.set_progress(PROGRESS)
+    return module.train()
 
 
 def _batch(subject: Subject) -> Batch:
     pids, zeros = torch.arange(BATCH) % PIDS, torch.zeros(BATCH, dtype=torch.int64)
-    component = cast(ObjectiveComponent, subject.component)
-    names = declared(component.columns, subject.params)
-    columns = {n: torch.from_numpy(v) for n, v in subject.columns(names, BATCH).items()}
-    masks: dict[str, Any] = {
-        name: torch.ones(BATCH, *SIZE, dtype=torch.uint8)
-        for name in declared(component.extras, subject.params)
-    }
+    columns, extras = subject.coded_columns(BATCH), subject.extras(BATCH, SIZE)
     images = drawn(BATCH, 3, *SIZE)
-    return Batch(images, pids, zeros, zeros, torch.arange(BATCH), columns, masks)
+    return Batch(images, pids, zeros, zeros, torch.arange(BATCH), columns, extras)
 
 
-def _total(subject: Subject, module: TrainingModule) -> Tensor:
-    total: Tensor = module(_batch(subject)).total
-    return total
+def _result(subject: Subject, module: TrainingModule) -> StepResult:
+    """Run a step; the core looks at the form of every term."""
+    batch = _batch(subject)
+    views = {name: (batch,) * count for name, count in subject.case.streams.items()}
+    result: StepResult = module(batch, views)
+    return result
 
 
 # ---- checks -----------------------------------------------------------------------------
 
 
-def it_maps_a_step_to_named_terms(subject: Subject) -> None:
-    """Each a scalar with detached monitors."""
-    (module, objective), batch = _built(subject), _batch(subject)
-    terms = objective(Step(batch, cast(Any, module.model), module.model(batch.images), PROGRESS))
-    expect(isinstance(terms, dict) and terms, f"it returns {terms!r}")
-    for name, term in terms.items():
-        right = isinstance(name, str) and isinstance(term, Term)
-        expect(right, f"{name!r}: {type(term).__name__}; expected a Term")
-        expect(term.value.shape == (), f"'{name}': the value has shape {tuple(term.value.shape)}")
+def it_maps_a_step_to_finite_terms_with_detached_monitors(subject: Subject) -> None:
+    """As far as the core does not look at it in every step."""
+    module = _module(subject)
+    seen: list[dict[str, Term]] = []
+    (named,) = module.named
+
+    def listen(step: Step) -> dict[str, Term]:
+        seen.append(named.objective(step))
+        return seen[0]
+
+    module.named = (replace(named, objective=listen),)
+    result = _result(subject, module)
+    expect(bool(result.total.isfinite()), f"the total is {result.total.item()}")
+    for name, term in seen[0].items():
         attached = [n for n, monitor in term.monitors.items() if monitor.requires_grad]
         expect(not attached, f"'{name}': monitors that are not detached: {attached}")
 
@@ -139,10 +162,8 @@ def it_maps_a_step_to_named_terms(subject: Subject) -> None:
 def every_parameter_that_is_trained_receives_a_finite_gradient(subject: Subject) -> None:
     """Those of the objective as well; the network may have some that it does not use."""
     module = _module(subject)
-    total = _total(subject, module)
-    expect(bool(total.isfinite()), f"the total is {total.item()}")
-    backward(total)
-    trained = {name: p for name, p in module.named_parameters() if p.requires_grad}
+    backward(_result(subject, module).total)
+    trained = dict(module.trained_parameters())
     expect(any(p.grad is not None for p in trained.values()), "nothing is trained by it")
     own = {id(p) for p in module.objectives.parameters()}
     bare = [n for n, p in trained.items() if p.grad is None and id(p) in own]
@@ -155,46 +176,34 @@ def every_parameter_that_is_trained_receives_a_finite_gradient(subject: Subject)
 def a_small_step_against_the_gradient_lowers_the_total(subject: Subject) -> None:
     """Down is better."""
     module = _module(subject)
-    before = _total(subject, module)
+    before = _result(subject, module).total
     backward(before)
     trained = [p for p in module.parameters() if p.grad is not None]
     norm = torch.stack([cast(Tensor, p.grad).square().sum() for p in trained]).sum().sqrt()
     with torch.no_grad():
         for parameter in trained:
             parameter.sub_(1e-2 * cast(Tensor, parameter.grad) / norm)
-        after = _total(subject, module)
+        after = _result(subject, module).total
     expect(after < before, f"from {before.item()} to {after.item()}")
 
 
 def it_is_built_on_shapes_alone_without_reading_a_file(subject: Subject) -> None:
     """``reid check --model`` does that; there are no classes and no preprocessing then."""
-
-    def forbidden(path: str) -> Any:
-        raise AssertionError(f"{path} is read on the meta device")
-
     with torch.device("meta"):
-        subject.build(
-            name=subject.component.name,
-            losses=_Losses(),
-            model=_network(0),
-            num_pids=PIDS,
-            classes=(),
-            preprocessing=None,
-            load_trained=forbidden,
-        )
+        _module(subject, meta=True)
 
 
 def a_saved_state_gives_the_same_total(subject: Subject) -> None:
     """A resumed training goes on as it would have."""
     first, second = _module(subject), _module(subject, seed=2)
-    backward(_total(subject, first))
+    backward(_result(subject, first).total)
     second.load_state_dict(first.state_dict())
-    totals = [_total(subject, module.train()) for module in (first, second)]
+    totals = [_result(subject, module.train()).total for module in (first, second)]
     expect(torch.equal(*totals), f"{totals[0].item()} and {totals[1].item()}")
 
 
 CHECKS = (
-    it_maps_a_step_to_named_terms,
+    it_maps_a_step_to_finite_terms_with_detached_monitors,
     every_parameter_that_is_trained_receives_a_finite_gradient,
     a_small_step_against_the_gradient_lowers_the_total,
     it_is_built_on_shapes_alone_without_reading_a_file,

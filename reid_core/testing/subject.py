@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, TypeVar, cast
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from reid_core.catalog import Catalog, Offer
-from reid_core.component import Component, Params
-from reid_core.errors import ParamsError
-from reid_core.params.messages import validate
+from reid_core.component import Component, Names, Params, declared
+from reid_core.errors import ParamsError, ReidError
+from reid_core.params.messages import read_params, validate
 
 BATCH = 8
 """Images of a batch that nothing else is said of."""
+
+Column = int | Sequence[int | str]
+"""The number of values of a column, or the values that occur."""
+
+Read = TypeVar("Read")
 
 
 @dataclass(frozen=True)
@@ -31,7 +36,11 @@ class Case:
         tokens: Tokens that a head's feature map has, 0 for none.
         maps: Further maps that it has, by the stage's name: (channels, height, width).
         aux: Shapes of values of heads behind the image, by name; default: ``()``, one number.
-        columns: Number of values of columns of the images, by name; default: 2.
+        columns: Of columns of the images, by name: the number of values, or the values that
+            occur, -1 or ``""`` among them for what is unknown; for an evaluator also these by
+            split. Default: 2.
+        extras: What extras of the images are, by name, ``"mask"`` or ``"text"``; default: masks.
+        streams: Views of streams that an objective takes, by the stream's name.
         context: Keywords for ``build`` that take the place of the usual ones.
     """
 
@@ -39,7 +48,9 @@ class Case:
     tokens: int = 0
     maps: Mapping[str, tuple[int, int, int]] = field(default_factory=dict)
     aux: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
-    columns: Mapping[str, int] = field(default_factory=dict)
+    columns: Mapping[str, Column | Mapping[str, Column]] = field(default_factory=dict)
+    extras: Mapping[str, Literal["mask", "text"]] = field(default_factory=dict)
+    streams: Mapping[str, int] = field(default_factory=dict)
     context: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -96,9 +107,55 @@ class Subject:
             for name, shape in shapes.items()
         }
 
-    def columns(self, names: tuple[str, ...], count: int) -> dict[str, np.ndarray]:
-        """Return columns ``(count,)`` int64 by name."""
-        return {n: np.arange(count, dtype=np.int64) % self.case.columns.get(n, 2) for n in names}
+    def declared(self, what: str) -> tuple[str, ...]:
+        """Return names that the component declares for its params, e.g. its ``"columns"``."""
+        return declared(cast(Names, getattr(self.component, what)), self.params)
+
+    def columns(
+        self, count: int, names: Sequence[str] | None = None, split: str = ""
+    ) -> dict[str, np.ndarray]:
+        """Return columns as data sets have them, ``(count,)``; default: those it declares.
+
+        They do not go by identity: images of one person have several values.
+        """
+        found = {}
+        for name in self.declared("columns") if names is None else names:
+            given = self.case.columns.get(name, 2)
+            given = given.get(split, 2) if isinstance(given, Mapping) else given
+            values = np.arange(given) if isinstance(given, int) else np.array(given)
+            rng = np.random.default_rng(len(name))
+            found[name] = values[rng.integers(len(values), size=count)]
+        return found
+
+    def coded_columns(self, count: int) -> dict[str, Tensor]:
+        """Return the same columns numbered, as ``Batch`` has them."""
+        found = {}
+        for name, values in self.columns(count).items():
+            unknown = values == ("" if values.dtype.kind == "U" else -1)
+            codes = np.unique(values, return_inverse=True)[1].astype(np.int64)
+            found[name] = torch.from_numpy(np.where(unknown, -1, codes))
+        return found
+
+    def extras(self, count: int, size: tuple[int, int]) -> dict[str, Tensor | list[str]]:
+        """Return the extras that the component declares, as ``Batch`` has them."""
+        found: dict[str, Tensor | list[str]] = {}
+        for name in self.declared("extras"):
+            mask = np.random.default_rng(0).integers(0, 256, (count, *size), dtype=np.uint8)
+            is_text = self.case.extras.get(name) == "text"
+            texts = [f"a text about image {i}" for i in range(count)]
+            found[name] = texts if is_text else torch.from_numpy(mask)
+        return found
+
+    def read(self, model: type[Read], **beside: Any) -> Read:
+        """Return the component as an entry of params, e.g. a ``LossEntry``.
+
+        Args:
+            model: The entry's type.
+            **beside: What stands beside the params in the entry.
+        """
+        raw = {"name": self.offer.qualified_name, "params": dict(self.given), **beside}
+        found: Read = read_params(cast(Any, model), raw, self.catalog)
+        return found
 
 
 def expect(condition: object, message: str) -> None:
@@ -115,6 +172,25 @@ def drawn(*shape: int, seed: int = 0) -> Tensor:
 def backward(value: Tensor) -> None:
     """Compute the gradients of a scalar."""
     value.backward()  # type: ignore[no-untyped-call]
+
+
+def trained_well(module: nn.Module) -> None:
+    """Expect that every parameter that is trained has a gradient, and a finite one."""
+    trained = {name: p for name, p in module.named_parameters() if p.requires_grad}
+    bare = [name for name, p in trained.items() if p.grad is None]
+    expect(not bare, f"no gradient: {', '.join(bare)}")
+    found = {name: p.grad for name, p in trained.items() if p.grad is not None}
+    wrong = [name for name, gradient in found.items() if not gradient.isfinite().all()]
+    expect(not wrong, f"not finite: {', '.join(wrong)}")
+
+
+@contextmanager
+def told_of(what: str) -> Iterator[None]:
+    """Say in a failure what it is about."""
+    try:
+        yield
+    except (AssertionError, ReidError) as error:
+        raise AssertionError(f"{what}: {error}") from error
 
 
 @contextmanager

@@ -27,12 +27,6 @@ def the_summary_is_one_short_line(subject: Subject) -> None:
     expect(10 <= len(summary) <= 80, f"it has {len(summary)} characters; use 10 to 80")
 
 
-def the_reference_is_text(subject: Subject) -> None:
-    """A paper, an arXiv id, or nothing."""
-    reference = subject.component.reference
-    expect(isinstance(reference, str), f"it is {reference!r}")
-
-
 def every_param_has_a_description(subject: Subject) -> None:
     """``reid plugins NAME`` and ``reid schema`` print them."""
     schema = subject.component.params.model_json_schema()
@@ -86,7 +80,6 @@ def _described(schema: dict[str, Any]) -> Iterator[tuple[str, str]]:
 CHECKS = (
     the_name_is_a_word_of_the_params_file,
     the_summary_is_one_short_line,
-    the_reference_is_text,
     every_param_has_a_description,
     the_params_refuse_unknown_keys_and_cannot_be_changed,
     the_params_survive_json,

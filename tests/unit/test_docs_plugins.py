@@ -38,7 +38,6 @@ def refresh_docs():
 
 BUILT = {
     ("api/commands.py", "offer"): ["command"],
-    ("api/comparing.py", "offer"): ["distance"],
     ("api/components.py", "offer"): [],  # any kind, with the keywords that its caller gives
     ("network/model.py", "params.backbone"): ["backbone"],
     ("network/model.py", "entry"): ["head"],

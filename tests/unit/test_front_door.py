@@ -5,6 +5,7 @@ import importlib
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,14 +16,16 @@ from PIL import Image
 import reid_core
 from cases import cases_of
 from reid_core import Component, LossComponent, Params, ReidError, hookimpl
+from reid_core.catalog import Catalog
 from reid_core.contracts import Features, LossOutput
-from reid_core.discovery import isolated_catalog
+from reid_core.discovery import isolated_catalog, load_catalog
 from reid_core.network.model import build_model
 from reid_core.network.weights import save_weights
 from reid_core.params.validation import check_run_params
 from reid_core.testing import Subject
 from reid_core.testing.evaluators import features_of
 from reid_core.testing.losses import BATCHES, DIM, PROGRESS, Applied
+from reid_core.testing.networks import SmallBackbone
 from reid_evaluate.ranking.ap_and_cmc import average_precision
 
 FUNCTIONS = ("build", "command", "distance_matrix", "evaluate")
@@ -67,6 +70,8 @@ def training_number(applied, features, pids):
         "weight": None if layer is None else layer.weight,
         "aux": step.outputs.aux,
         "columns": step.batch.columns,
+        "extras": step.batch.extras,
+        "index": step.batch.index,
         "progress": PROGRESS,
     }
     return value, given
@@ -169,6 +174,43 @@ def test_what_the_caller_of_a_loss_left_out_is_named(name, given, message):
     assert message in str(caught.value)
 
 
+class Sees:
+    """A loss that says of its input what it was given, and one that returns no number."""
+
+    @hookimpl
+    def reid_loss(self):
+        def call(x):
+            value = x.features.sum() * 0 + x.columns["clothes"].sum() + x.index.sum()
+            return LossOutput(value + sum(map(len, x.extras["caption"])))
+
+        reads = {"columns": ("clothes",), "extras": ("caption",)}
+        return [
+            LossComponent(
+                name="sees", build=lambda params: call, summary="-", role="metric", **reads
+            ),
+            LossComponent(
+                name="rows",
+                build=lambda params: lambda x: LossOutput(x.features.sum(dim=1)),
+                summary="-",
+                role="metric",
+            ),
+        ]
+
+
+def test_columns_extras_and_indices_reach_a_loss_by_name():
+    features, pids = torch.randn(3, 4), torch.tensor([0, 0, 1])
+    given = {"columns": {"clothes": torch.tensor([1, -1, 4])}, "index": torch.tensor([10, 20, 30])}
+    loss = reid_core.build("loss", "sees", catalog=isolated_catalog(Sees()))
+    output = loss(features, pids, extras={"caption": ["a", "bc", "def"]}, **given)
+    assert output.value.item() == 4 + 60 + 6
+
+
+def test_what_a_loss_by_name_returns_is_checked_as_in_a_training():
+    loss = reid_core.build("loss", "rows", catalog=isolated_catalog(Sees()))
+    with pytest.raises(ReidError, match=r"loss 'rows' of local 0 returned .* expected a 0-d"):
+        loss(torch.randn(3, 4), torch.tensor([0, 0, 1]))
+
+
 # ---- build ------------------------------------------------------------------------------
 
 
@@ -237,34 +279,40 @@ def test_paths_may_be_given_as_such(tmp_path, catalog):
 # ---- models -----------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory, catalog):
-    """A weights file of a small network with random weights."""
-    raw = {
-        "data": {"train": [{"name": "synthetic_market"}]},
-        "backbone": {"name": "resnet18", "params": {"pretrained": "none"}},
-        "head": [{"name": "global"}],
-        "loss": [{"name": "triplet"}],
-        "sampler": {"name": "class_balanced"},
-        "augmentation": [
-            {"name": "resize", "params": {"height": 32, "width": 16}},
-            {"name": "flip"},
-            {"name": "normalize"},
-        ],
-        "optimizer": {"name": "adam", "lr": 0.001},
-        "train": {"epochs": 1},
-    }
+RAW = {
+    "data": {"train": [{"name": "synthetic_market"}]},
+    "backbone": {"name": "resnet18", "params": {"pretrained": "none"}},
+    "head": [{"name": "global"}],
+    "loss": [{"name": "triplet"}],
+    "sampler": {"name": "class_balanced"},
+    "augmentation": [
+        {"name": "resize", "params": {"height": 32, "width": 16}},
+        {"name": "normalize"},
+        {"name": "flip"},
+    ],
+    "optimizer": {"name": "adam", "lr": 0.001},
+    "train": {"epochs": 1},
+}
+
+
+def saved(raw, catalog, path, side_values=None):
+    """Write a weights file of the network of some params, with random weights."""
     params = check_run_params(raw, catalog, "test")
     dump = params.model_dump(mode="json")
-    preprocessing = {"operations": [dump["augmentation"][0], dump["augmentation"][2]]}
-    path = tmp_path_factory.mktemp("weights") / "w.safetensors"
+    preprocessing = {"operations": dump["augmentation"][:2]}
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        model = build_model(params, 3)
+        model = build_model(params, 3, side_values or {})
     compared = {"output": "feature", "distance": "euclidean"}
     facts = {"params": dump, "preprocessing": preprocessing, "embedding": compared}
+    facts["side"] = {n: [list(v) for v in known] for n, known in model.side_values.items()}
     save_weights(path, model, {**facts, "classes": [["d", "1"], ["d", "2"], ["d", "3"]]})
     return path
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory, catalog):
+    return saved(RAW, catalog, tmp_path_factory.mktemp("weights") / "w.safetensors")
 
 
 @pytest.fixture(scope="module")
@@ -353,6 +401,30 @@ def test_an_unknown_device_is_refused(weights, catalog):
         reid_core.load_model(weights, device="tpu", catalog=catalog)
 
 
+def test_a_network_that_looks_at_cameras_embeds_pictures_of_unknown_ones(tmp_path):
+    seen = []
+
+    class Sided(SmallBackbone):
+        def forward(self, images, side):
+            seen.append(side["camid"].tolist())
+            return super().forward(images, side)
+
+    class Plugin:
+        @hookimpl
+        def reid_backbone(self):
+            what = {"summary": "-", "side": ("camid",)}
+            return [reid_core.BackboneComponent(name="sided", build=lambda p: Sided(), **what)]
+
+    installed = load_catalog()
+    both = Catalog([*installed.offers, *isolated_catalog(Plugin()).offers])
+    raw = {**RAW, "backbone": {"name": "sided"}}
+    values = {"camid": (("d", 3), ("d", 7))}
+    path = saved(raw, both, tmp_path / "w.safetensors", values)
+    model = reid_core.load_model(path, device="cpu", catalog=both)
+    assert model.embed([pixels(), pixels(seed=1)]).shape == (2, 32)
+    assert seen[-1] == [-1, -1]
+
+
 # ---- runs and features ------------------------------------------------------------------
 
 
@@ -405,11 +477,17 @@ def test_features_are_compared_by_the_vector_that_is_named(catalog):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda f, c: reid_core.distance_matrix(f, f, output="other", catalog=c), "no 'other'"),
-        (lambda f, c: reid_core.distance_matrix(f, f, "uncertain", catalog=c), "no 'aux.uc'"),
+        (
+            lambda f, c: reid_core.distance_matrix(f, f, output="other", catalog=c),
+            "no output 'other'",
+        ),
+        (
+            lambda f, c: reid_core.distance_matrix(f, f, "uncertain", catalog=c),
+            "no output 'aux.uc'",
+        ),
         (
             lambda f, c: reid_core.distance_matrix(rows(2, 0), rows(2, 0), "uncertain", catalog=c),
-            "the distance reads 'uc': give Features with 'aux.uc'",
+            "'uncertain' reads 'aux.uc': give Features that have it",
         ),
         (
             lambda f, c: reid_core.distance_matrix(rows(2, 0), np.ones((2, 5)), catalog=c),
@@ -421,9 +499,13 @@ def test_features_are_compared_by_the_vector_that_is_named(catalog):
             "did you mean 'ap'",
         ),
         (lambda f, c: reid_core.evaluate({}, "market_evaluat", catalog=c), "did you mean"),
+        (
+            lambda f, c: reid_core.evaluate({"multi_query": f}, query=f, gallery=f, catalog=c),
+            "does not read the split 'multi_query'",
+        ),
         (lambda f, c: reid_core.rank(catalog=c), "give query= and gallery=, or distances="),
         (lambda f, c: reid_core.rank(distances=[1, 2]), r"must be \(Q, G\)"),
-        (lambda f, c: reid_core.rank(distances=[[np.nan]]), "not numbers"),
+        (lambda f, c: reid_core.rank(distances=[[np.nan]]), "NaN, or infinite in float32"),
         (lambda f, c: reid_core.rank(distances=[[1.0]], top_k=2), "top_k must be 1 to 1, got 2"),
         (
             lambda f, c: reid_core.rank(distances=[[1.0]], query_pids=[1, 2], gallery_pids=[1]),
@@ -452,6 +534,73 @@ def test_scores_are_those_of_the_evaluator_of_the_params(catalog):
     )
     assert scores.protocol["distance"] == "euclidean"
     assert {name for name in scores.metrics if name.startswith("rank")} == {"rank1"}
+
+
+def clothed(split):
+    """Features with clothes, everybody's in two colours of which one is unknown at times."""
+    full = features_of(split)
+    colours = np.array(["red", "blue", ""])[np.arange(len(full)) // 6]
+    return replace(full, columns={"clothes": colours})
+
+
+def test_columns_reach_the_junk_rule_of_an_evaluator(catalog):
+    query, gallery = clothed("query"), clothed("gallery")
+    scores = reid_core.evaluate(
+        query=query, gallery=gallery, junk_rule={"same": ["clothes"]}, catalog=catalog
+    )
+    counts = scores.per_query["num_matches"]
+    # Of the three images of a person, one is in other known clothes.
+    assert counts.tolist() == [0 if colour == "" else 1 for colour in query.columns["clothes"]]
+    plain = replace(gallery, columns={})
+    with pytest.raises(ReidError, match="the gallery split of people has no column 'clothes'"):
+        reid_core.evaluate(
+            query=query, gallery=plain, junk_rule={"same": ["clothes"]}, catalog=catalog
+        )
+
+
+class Dressed:
+    """A distance that tells clothes and cameras apart, and nothing else."""
+
+    @hookimpl
+    def reid_distance(self):
+        class Distance:
+            symmetric, normalizes = True, True
+
+            def prepare(self, vectors):
+                return vectors
+
+            def fill(self, query, gallery, out):
+                keys = 0.0
+                for name, weight in (("clothes", 1.0), ("camid", 10.0)):
+                    one, other = query.columns[name], gallery.columns[name]
+                    keys = keys + weight * (one[:, None] != other[None])
+                out.copy_(torch.from_numpy(keys))
+
+            def values(self, keys):
+                return keys
+
+        component = reid_core.DistanceComponent(
+            name="dressed",
+            build=lambda params: Distance(),
+            summary="-",
+            columns=("clothes", "camid"),
+        )
+        return [component]
+
+
+def test_columns_reach_a_distance_alone_and_within_an_evaluator():
+    both = Catalog([*load_catalog().offers, *isolated_catalog(Dressed()).offers])
+    query, gallery = clothed("query"), clothed("gallery")
+    found = reid_core.distance_matrix(query, gallery, "dressed", catalog=both)
+    clothes = query.columns["clothes"][:, None] != gallery.columns["clothes"][None]
+    cameras = query.camids[:, None] != gallery.camids[None]
+    np.testing.assert_array_equal(found, clothes + 10 * cameras)
+    scores = reid_core.evaluate(query=query, gallery=gallery, distance="dressed", catalog=both)
+    assert scores.protocol["distance"] == "dressed"
+    with pytest.raises(ReidError, match="no column 'clothes'"):
+        reid_core.distance_matrix(features_of("query"), gallery, "dressed", catalog=both)
+    with pytest.raises(ReidError, match="'dressed' reads 'clothes': give Features"):
+        reid_core.distance_matrix(rows(2, 0), rows(2, 0), "dressed", catalog=both)
 
 
 def test_a_ranking_is_scored_as_the_evaluator_scores_it(catalog):

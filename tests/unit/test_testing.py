@@ -1,6 +1,8 @@
 """The contract tests for authors find what is wrong and say it; what is right passes."""
 
 import dataclasses
+import io
+import re
 from types import SimpleNamespace
 
 import numpy as np
@@ -28,10 +30,12 @@ from reid_core import (
 from reid_core.contracts import (
     Branch,
     BranchSpec,
+    Callback,
     FeatureMap,
     HeadOutput,
     ImageRecord,
     Listing,
+    Logger,
     LossOutput,
     Sample,
     Scores,
@@ -55,9 +59,9 @@ def failures(kind, component, **given):
     assert catalog.faults == []
     with pytest.raises(AssertionError) as caught:
         check_component(kind, component.name, catalog, **given)
-    first, *lines = str(caught.value).splitlines()
+    first, *parts = re.split(r"\n  (?! )", str(caught.value))
     assert first == f"{kind} '{component.name}' of local 0:"
-    return {line.strip().partition(":")[0]: line.partition(":")[2].strip() for line in lines}
+    return {part.partition(":")[0]: part.partition(":")[2].strip() for part in parts}
 
 
 def passes(kind, component, **given):
@@ -94,7 +98,6 @@ def test_a_right_component_passes():
         ({"name": "two words"}, "the name is a word of the params file", "is no word"),
         ({"summary": "short"}, "the summary is one short line", "it has 5 characters"),
         ({"summary": "two\nlines of it"}, "the summary is one short line", "is not one line"),
-        ({"reference": None}, "the reference is text", "it is None"),
         ({"params": Vague}, "every param has a description", "no description: params.rate"),
         (
             {"params": Loose},
@@ -143,26 +146,26 @@ def squares(x):
     return x.features.square().sum(dim=1)
 
 
-VALUE = "a value is a finite scalar attached to the graph and its gradient is finite"
+VALUE = "a value is finite and attached to the graph and its gradient is finite"
 
 
 @pytest.mark.parametrize(
     ("call", "check", "message"),
     [
-        (lambda x: LossOutput(squares(x)), VALUE, "it must be a scalar"),
-        (lambda x: LossOutput(torch.zeros(())), VALUE, "is not attached to the graph"),
+        (lambda x: LossOutput(squares(x)), VALUE, "expected a 0-d floating-point tensor"),
+        (lambda x: LossOutput(torch.zeros(())), VALUE, "returned value without a gradient"),
         (lambda x: LossOutput(squares(x).mean() / len(x.pids.unique()[1:])), VALUE, "one identity"),
         (lambda x: LossOutput((x.features / 0).mean()), VALUE, "the value is nan"),
-        (lambda x: LossOutput(squares(x).sqrt().mean()), VALUE, "features of zero': gradient"),
+        (lambda x: LossOutput(squares(x).sqrt().mean()), VALUE, "features of zero': the gradient"),
         (lambda x: LossOutput(squares(x).mean().double()), VALUE, "is torch.float64"),
         (
             lambda x: LossOutput(squares(x).mean(), {"m": squares(x).mean()}),
-            "monitors are finite detached scalars of the same names",
+            "monitors are finite detached and of the same names",
             "the monitor 'm' is not detached",
         ),
         (
             lambda x: LossOutput(squares(x).mean(), {str(len(x.pids)): torch.zeros(())}),
-            "monitors are finite detached scalars of the same names",
+            "monitors are finite detached and of the same names",
             "they differ by batch",
         ),
         (
@@ -181,7 +184,7 @@ VALUE = "a value is a finite scalar attached to the graph and its gradient is fi
             "and",
         ),
         (
-            lambda x: LossOutput(-squares(x).mean().detach() + 0 * squares(x).mean()),
+            lambda x: LossOutput(2 * squares(x).mean().detach() - squares(x).mean()),
             "a small step against the gradient lowers the value",
             "from ",
         ),
@@ -215,6 +218,68 @@ def test_a_loss_that_raises_is_told_with_what_it_raised():
         raise RuntimeError("out of ideas")
 
     assert "RuntimeError: out of ideas" in failures("loss", loss(call))[VALUE]
+
+
+def embedded(x):
+    """A loss with a number for each of the clothes; -1 is the last one."""
+    return LossOutput((squares(x) * torch.ones(2)[x.columns["clothes"]]).mean())
+
+
+def test_a_loss_of_columns_meets_images_of_which_nothing_is_known():
+    passes("loss", loss(embedded, columns=("clothes",)))
+
+    def strict(x):
+        assert (x.columns["clothes"] >= 0).all(), "unknown clothes"
+        return embedded(x)
+
+    check = "what is not known of the images leaves numbers"
+    component = loss(strict, columns=("clothes",))
+    assert list(failures("loss", component)) == [check]
+    assert check in failures("loss", component, case={"columns": {"clothes": ("", "red")}})
+
+
+def test_a_loss_gets_extras_and_indices_in_the_order_of_its_images():
+    def call(x):
+        share = x.extras["body"].float().mean(dim=(1, 2)) / 255
+        words = torch.tensor([float(text[-1]) for text in x.extras["caption"]])
+        assert torch.equal(words, x.index.float())
+        return LossOutput((squares(x) * (share + words)).mean())
+
+    component = loss(call, extras=("body", "caption"))
+    passes("loss", component, case={"extras": {"caption": "text"}})
+
+
+class Memory(nn.Module):
+    """A loss with a vector for each person, empty at first."""
+
+    def __init__(self, dim, num_pids, follows=True):
+        super().__init__()
+        self.register_buffer("memory", torch.zeros(num_pids, dim))
+        self.follows = follows
+
+    def set_classes(self, change):
+        self.memory = torch.zeros(change.num_pids if self.follows else 2, self.memory.shape[1])
+
+    def forward(self, x):
+        self.seen = x.features.detach(), x.pids
+        return LossOutput(nn.functional.cross_entropy(x.features @ self.memory.T, x.pids))
+
+    def after_step(self):
+        vectors, pids = self.seen
+        self.memory.index_add_(0, pids, vectors)
+
+
+def test_a_memory_is_filled_by_steps_and_follows_new_identities():
+    def build(params, *, dim, num_pids):
+        return Memory(dim, num_pids)
+
+    passes("loss", loss(None, build=build, normalize=True))
+
+    def wrong(params, *, dim, num_pids):
+        return Memory(dim, num_pids, follows=False)
+
+    found = failures("loss", loss(None, build=wrong, normalize=True))
+    assert list(found) == ["it follows new identities"]
 
 
 # ---- heads and backbones ----------------------------------------------------------------
@@ -267,7 +332,7 @@ def head(change=None, **spec):
         (
             head(lambda self, output: HeadOutput({"c": output.branches["b"]})),
             "forward gives what is declared",
-            "it declares ['b'] and gives ['c']",
+            "returned the branches c; it has declared b",
         ),
         (
             head(
@@ -356,12 +421,12 @@ class Half(Grid):
         (
             backbone(change=lambda o: FeatureMap(o.map[:, :4])),
             "the map has the declared channels and stride",
-            "a map of (2, 4, 2, 2); it declares (2, 8, 2, 2)",
+            "expected floats of shape (2, 8, h, w)",
         ),
         (
             backbone(change=lambda o: FeatureMap(o.map, o.map.mean(dim=(2, 3)))),
             "the map has the declared channels and stride",
-            "tokens of shape (2, 8); expected (2, K, 8)",
+            "expected None or floats of shape (2, K, 8)",
         ),
         (
             backbone(Half),
@@ -390,8 +455,37 @@ def test_a_backbone_gets_the_side_columns_that_it_declares():
         def forward(self, images, side):
             return FeatureMap(self.cells(images) + self.place + side["camid"][:, None, None, None])
 
-    component = dataclasses.replace(backbone(Sided), side=("camid",))
+    def build(params, *, input_size, side_values):
+        assert (input_size, side_values) == ((32, 32), {"camid": 3})
+        return Sided()
+
+    component = BackboneComponent(name="x", build=build, summary=SUMMARY, side=("camid",))
     passes("backbone", component, case=Case(size=(32, 32)))
+
+
+def test_a_backbone_that_has_no_number_for_an_unknown_camera_is_found():
+    class Sided(Grid):
+        def forward(self, images, side):
+            root = (side["camid"] + (side["camid"] < 0).all()).clamp(min=-1).float() + 1
+            return FeatureMap((self.cells(images) + self.place) / root[:, None, None, None])
+
+    component = dataclasses.replace(backbone(Sided), side=("camid",))
+    found = failures("backbone", component, case=Case(size=(32, 32)))
+    assert (
+        "is not finite" in found["the map is finite and alike in form in training and evaluation"]
+    )
+
+    class Unknown(Grid):
+        def forward(self, images, side):
+            known = (side["camid"] >= 0).float().mean()
+            return FeatureMap((self.cells(images) + self.place) / known)
+
+    component = dataclasses.replace(backbone(Unknown), side=("camid",))
+    found = failures("backbone", component, case=Case(size=(32, 32)))
+    assert list(found) == [
+        "what it does not know of an image leaves numbers",
+        "in evaluation an image does not depend on the others",
+    ]
 
 
 # ---- samplers ---------------------------------------------------------------------------
@@ -424,27 +518,30 @@ def sampler(change=lambda self, batch: batch, share=True, **given):
     return SamplerComponent(**{"name": "x", "build": build, "summary": SUMMARY, **given})
 
 
+BATCHES = "it yields as many batches as it announces in every epoch"
+
+
 @pytest.mark.parametrize(
     ("component", "check", "message"),
     [
         (
             sampler(lambda self, batch: [(np.int64(e), i) for e, i in batch]),
-            "keys are the epoch and the index of an image",
-            "int64",
+            BATCHES,
+            "yields (np.int64(0), 0); expected a pair (epoch, index) of ints",
         ),
         (
             sampler(lambda self, batch: [(0, i) for _, i in batch]),
-            "keys are the epoch and the index of an image",
-            "keys of other epochs than 3",
+            BATCHES,
+            "expected (epoch, index) of epoch 1",
         ),
         (
             sampler(lambda self, batch: [(e, i + 1000) for e, i in batch]),
-            "keys are the epoch and the index of an image",
-            "an index is no image's",
+            BATCHES,
+            "an index from 0 to 319",
         ),
         (
             sampler(lambda self, batch: [(e, int(torch.randint(9, ()))) for e, _ in batch]),
-            "the length is constant and true",
+            BATCHES,
             "a global random generator has been used",
         ),
         (
@@ -462,6 +559,18 @@ def test_a_right_sampler_passes():
     passes("sampler", sampler())
 
 
+def test_a_sampler_gets_columns_with_the_values_of_its_case():
+    def build(params, *, labels, columns, rank, world_size):
+        assert set(columns["view"]) == {"left", ""}
+        assert set(columns["clothes"]) == {0, 1}
+        return Ordered(len(labels), rank, world_size)
+
+    component = SamplerComponent(
+        name="x", build=build, summary=SUMMARY, columns=lambda params: ("clothes", "view")
+    )
+    passes("sampler", component, case={"columns": {"view": ("left", "")}})
+
+
 # ---- evaluators, distances, post-processing ---------------------------------------------
 
 
@@ -477,7 +586,7 @@ def evaluator(change=lambda **scores: scores, **given):
     return EvaluatorComponent(**{"name": "x", "summary": SUMMARY, **usual, **given})
 
 
-METRICS = "metrics are finite floats and the primary one is among them"
+SCORES = "scores are what can be compared and written"
 
 
 @pytest.mark.parametrize(
@@ -485,11 +594,15 @@ METRICS = "metrics are finite floats and the primary one is among them"
     [
         (
             evaluator(splits=("probe", "gallery")),
-            "splits and outputs are declared in known words",
-            "splits: ('probe', 'gallery')",
+            SCORES,
+            "declares splits ('probe', 'gallery'); expected a tuple of names out of",
         ),
-        (evaluator(lambda **s: {**s, "primary": "mAP"}), METRICS, "'mAP' is no metric"),
-        (evaluator(lambda **s: {**s, "metrics": {"r": 1}}), METRICS, "'r' is 1; expected a finite"),
+        (
+            evaluator(lambda **s: {**s, "primary": "mAP"}),
+            SCORES,
+            "primary 'mAP' (str); expected one of r",
+        ),
+        (evaluator(lambda **s: {**s, "metrics": {"r": 1}}), SCORES, "'r' is 1; expected a float"),
         (
             evaluator(lambda **s: {**s, "metrics": {"r": -s["metrics"]["r"]}}),
             "larger is better",
@@ -497,18 +610,18 @@ METRICS = "metrics are finite floats and the primary one is among them"
         ),
         (
             evaluator(lambda **s: {**s, "protocol": {}}),
-            "protocol and card can be written as json",
-            "the protocol is empty",
+            SCORES,
+            "expected every choice behind the numbers",
         ),
         (
-            evaluator(lambda **s: {**s, "protocol": {1: 2}}),
-            "protocol and card can be written as json",
+            evaluator(lambda **s: {**s, "protocol": {"junk": ("no",)}}),
+            "protocol and card come back from json",
             "the protocol is not what JSON makes of it",
         ),
         (
             evaluator(lambda **s: {**s, "per_query": {"a": np.ones(3), "b": np.ones(4)}}),
-            "arrays can be saved without pickle and have one row per query",
-            "different numbers of rows",
+            SCORES,
+            "per_query['a'] of shape (3,); expected one row for each of 18",
         ),
     ],
 )
@@ -518,7 +631,32 @@ def test_an_evaluator_that_breaks_its_contract_is_found(component, check, messag
 
 def test_a_right_evaluator_passes_and_gets_what_it_declares():
     passes("evaluator", evaluator())
-    passes("evaluator", evaluator(aux=("visibility",), columns=("clothes",)))
+    passes("evaluator", evaluator(aux=("visibility",), columns=("clothes", "camid")))
+
+
+def test_columns_of_an_evaluator_may_have_other_values_in_every_split():
+    def build(params):
+        def evaluate(splits):
+            words = {split: set(f.columns["modality"]) for split, f in splits.items()}
+            assert words == {"query": {"infrared"}, "gallery": {"visible", ""}}
+            return Scores({"r": 1.0}, "r", {"junk": "no"})
+
+        return evaluate
+
+    columns = {"modality": {"query": ("infrared",), "gallery": ("visible", "")}}
+    component = evaluator(build=build, columns=("modality",))
+    passes("evaluator", component, case={"columns": columns})
+    assert SCORES in failures("evaluator", component)
+
+
+def test_an_evaluator_gets_its_own_distance_also_where_the_catalog_has_it_not():
+    def build(params, *, distance, device):
+        return lambda splits: Scores({"r": 1.0}, "r", {"distance": [distance.name, device]})
+
+    passes("evaluator", evaluator(build=build, distance="of_my_own"))
+    passes("evaluator", evaluator(build=build, distance="of_my_own"), case={"context": {}})
+    with pytest.raises(ReidError, match="the case of a evaluator has no context 'depth'"):
+        passes("evaluator", evaluator(build=build), case={"context": {"depth": 1}})
 
 
 class Manhattan:
@@ -565,13 +703,13 @@ class Spoiling(Manhattan):
         ),
         (
             type("Back", (Manhattan,), {"values": lambda self, keys: -keys}),
-            "values grow with the keys and keep the shape",
+            "values grow with the keys",
             "a larger key has a smaller distance",
         ),
         (
             type("Lazy", (Manhattan,), {"fill": lambda self, query, gallery, out: None}),
             "every key is filled and finite",
-            "nan",
+            "left them unwritten",
         ),
     ],
 )
@@ -582,6 +720,25 @@ def test_a_distance_that_breaks_its_contract_is_found(built, check, message):
 
 def test_a_right_distance_passes():
     passes("distance", DistanceComponent(name="x", build=lambda p: Manhattan(), summary=SUMMARY))
+
+
+def test_a_distance_gets_the_columns_and_values_that_it_declares():
+    class Apart(Manhattan):
+        def fill(self, query, gallery, out):
+            super().fill(query, gallery, out)
+            one, other = query.columns["modality"], gallery.columns["modality"]
+            assert set(one) | set(other) <= {"visible", ""}
+            out.add_(torch.from_numpy(one[:, None] == other[None]))
+            out.add_(query.aux["uc"][:, None] + gallery.aux["uc"][None])
+
+    component = DistanceComponent(
+        name="x",
+        build=lambda params: Apart(),
+        summary=SUMMARY,
+        aux=lambda params: ("uc",),
+        columns=("modality",),
+    )
+    passes("distance", component, case={"columns": {"modality": ("visible", "")}})
 
 
 def step(call, stage="features"):
@@ -607,13 +764,17 @@ def in_place(comparison):
     ("component", "check", "message"),
     [
         (step(scaled, "distances"), "it changes what its stage says", "it leaves the keys"),
-        (step(half), "it changes what its stage says", "images of"),
+        (step(half), "it changes what its stage says", "returned query features of shape (5, 64)"),
         (step(in_place), "it changes what its stage says", "have been changed"),
-        (step(lambda c: None), "it changes what its stage says", "it returns a NoneType"),
+        (
+            step(lambda c: None),
+            "it changes what its stage says",
+            "returned None; expected a Comparison",
+        ),
         (
             step(lambda c: scaled(c, float("nan"))),
             "keys are finite and do not depend on the blocks",
-            "a key is not finite",
+            "query features that are NaN",
         ),
     ],
 )
@@ -625,7 +786,7 @@ def test_a_right_step_passes():
     passes("postprocess", step(scaled))
 
 
-# ---- augmentations, schedules, objectives, datasets -------------------------------------
+# ---- augmentations, schedules, objectives -----------------------------------------------
 
 
 def brighter(image, rng):
@@ -661,7 +822,7 @@ SAME_STAGE = "the result is an image of the same stage and its size is not rando
     ("component", "check", "message"),
     [
         (augmentation(cropped), SAME_STAGE, "the size is random"),
-        (augmentation(grey), SAME_STAGE, "a picture of mode L"),
+        (augmentation(grey), SAME_STAGE, "expected an RGB PIL.Image"),
         (augmentation(drawing), "the same rng gives the same image", ""),
         (augmentation(drawn_on), "the input is left as it was", "has been changed"),
         (
@@ -674,11 +835,26 @@ SAME_STAGE = "the result is an image of the same stage and its size is not rando
             "it can be sent to loader processes",
             "",
         ),
-        (augmentation(brighter, stage="raw"), "stage and use are known", "stage: 'raw'"),
+        (augmentation(brighter, extras="moves"), SAME_STAGE, "AttributeError"),
         (
-            augmentation(brighter, extras="moves"),
+            augmentation(lambda sample, rng: sample.image.copy(), extras="moves"),
             SAME_STAGE,
-            "AttributeError",
+            "expected a Sample, as it declares 'extras'",
+        ),
+        (
+            augmentation(lambda s, rng: Sample(s.image.resize((8, 8)), s.masks), extras="moves"),
+            SAME_STAGE,
+            "expected a PIL.Image of mode L and 8 x 8 pixels",
+        ),
+        (
+            augmentation(lambda images, rngs: images[:2], stage="batch"),
+            SAME_STAGE,
+            "expected a float32 tensor (4, 3, H, W)",
+        ),
+        (
+            augmentation(lambda images, rngs: images * rngs[0].uniform(), stage="batch"),
+            "an image of a batch depends on its own generator",
+            "an image becomes another one beside other images",
         ),
     ],
 )
@@ -726,6 +902,9 @@ def objective(call):
     return ObjectiveComponent(name="x", build=lambda params: call, summary=SUMMARY)
 
 
+TERMS = "it maps a step to finite terms with detached monitors"
+
+
 def length(step):
     return step.outputs.embedding.square().sum(dim=1).mean()
 
@@ -733,16 +912,16 @@ def length(step):
 @pytest.mark.parametrize(
     ("call", "check", "message"),
     [
-        (lambda step: {"x": length(step)}, "it maps a step to named terms", "expected a Term"),
-        (lambda step: {}, "it maps a step to named terms", "it returns {}"),
+        (lambda step: {"x": length(step)}, TERMS, "expected a Term"),
+        (lambda step: {}, TERMS, "no objective gave a term"),
         (
             lambda step: {"x": Term(length(step), 1.0, {"m": length(step)})},
-            "it maps a step to named terms",
+            TERMS,
             "monitors that are not detached: ['m']",
         ),
         (
             lambda step: {"x": Term(length(step) / 0)},
-            "every parameter that is trained receives a finite gradient",
+            TERMS,
             "the total is inf",
         ),
     ],
@@ -765,15 +944,188 @@ def test_a_right_objective_passes():
     passes("objective", objective(lambda step: {"x": Term(length(step))}))
 
 
+def test_an_objective_has_logits_only_if_it_says_that_it_needs_them():
+    def call(step):
+        return {"x": Term(step.outputs.logits["whole"].square().mean())}
+
+    assert "KeyError: 'whole'" in failures("objective", objective(call))[TERMS]
+    passes("objective", dataclasses.replace(objective(call), needs=("classifier",)))
+
+
+def test_an_objective_gets_streams_columns_and_texts_as_its_case_says():
+    def call(step):
+        (one, other), words = step.streams["target"], step.batch.extras["caption"]
+        assert len(words) == len(step.batch.columns["clothes"]) == len(one.pids) == len(other.pids)
+        return {"x": Term(step.model(one.images).embedding.square().mean() * len(words[0]))}
+
+    component = dataclasses.replace(objective(call), columns=("clothes",), extras=("caption",))
+    assert "KeyError: 'target'" in failures("objective", component)[TERMS]
+    passes("objective", component, case={"extras": {"caption": "text"}, "streams": {"target": 2}})
+
+
+class Average(nn.Module):
+    """An objective with a second network that is not trained."""
+
+    untrained = ("average",)
+
+    def __init__(self, average):
+        super().__init__()
+        self.average = average
+
+    def forward(self, step):
+        with torch.no_grad():
+            wanted = self.average(step.batch.images).embedding
+        return {"x": Term((step.outputs.embedding - wanted).square().mean())}
+
+
+def test_an_objective_may_build_a_second_network():
+    def build(params, *, build_model):
+        return Average(build_model())
+
+    passes("objective", ObjectiveComponent(name="x", build=build, summary=SUMMARY))
+
+
+# ---- callbacks and loggers --------------------------------------------------------------
+
+
+def callback(kind, **given):
+    def build(params, *, num_images):
+        return kind(**given) if given else kind()
+
+    return Component(name="x", build=build, summary=SUMMARY)
+
+
+class Patient(Callback):
+    """A right callback: it ends a training after some scores, and forgets nothing."""
+
+    def __init__(self, remembers=True, answer=True):
+        self.count, self.remembers, self.answer = 0, remembers, answer
+
+    def before_epoch(self, context):
+        features = context.extract(outputs=("embedding", "aux.uc"))
+        assert len(features) == len(context.labels)
+        context.log({"images": len(features), "epoch": context.progress.epoch})
+        context.relabel(np.arange(len(features)) % (3 + self.count), features)
+
+    def after_evaluation(self, context, results):
+        assert context.extract("query", "people").values["embedding"].shape[1] == 12
+        self.count += 1
+        return self.count >= 4 and self.answer
+
+    def state_dict(self):
+        return {"count": self.count} if self.remembers else {}
+
+    def load_state_dict(self, state):
+        self.count = state.get("count", 0)
+
+
+class Afterwards(Callback):
+    def after_epoch(self, context):
+        context.relabel(context.labels)
+
+
+class Gaps(Callback):
+    def before_epoch(self, context):
+        context.relabel(2 * context.labels)
+
+
+class Silent(Callback):
+    def after_epoch(self, context):
+        context.log({"share": float("nan")})
+
+
+REMEMBERED = "what it remembers comes back through a checkpoint"
+
+
+@pytest.mark.parametrize(
+    ("component", "check", "message"),
+    [
+        (callback(Callback), "it goes through epochs", "which defines none of after_epoch"),
+        (callback(Patient, answer=1), "it goes through epochs", "expected True, False or None"),
+        (callback(Patient, remembers=False), REMEMBERED, "it would do"),
+        (callback(Afterwards), "it goes through epochs", "only 'before_epoch' may relabel"),
+        (callback(Gaps), "it goes through epochs", "labels must count from 0 without a gap"),
+        (callback(Silent), "it goes through epochs", "expected finite numbers by name"),
+        (
+            callback(type("Arrays", (Patient,), {"state_dict": lambda self: {"x": np.ones(1)}})),
+            REMEMBERED,
+            "keeps a ndarray in state_dict()['x']",
+        ),
+    ],
+)
+def test_a_callback_that_breaks_its_contract_is_found(component, check, message):
+    assert message in failures("callback", component)[check]
+
+
+def test_a_callback_that_reads_files_where_shapes_are_checked_is_found():
+    def build(params, *, num_images):
+        if num_images == 1:
+            raise OSError("the clusters of the last run are not there")
+        return Patient()
+
+    found = failures("callback", Component(name="x", build=build, summary=SUMMARY))
+    assert list(found) == ["it can be built where shapes alone are checked"]
+
+
+def test_a_right_callback_passes_and_is_given_its_own_context():
+    passes("callback", callback(Patient))
+    with pytest.raises(ReidError, match="the case of a callback has no context 'num_images'"):
+        passes("callback", callback(Patient), case={"context": {"num_images": 3}})
+
+
+def logger(write, **methods):
+    kind = type("Kind", (Logger,), {"write": write, **methods})
+
+    def build(params, *, directory, step):
+        built = kind()
+        built.file = directory / "lines.txt"
+        return built
+
+    return Component(name="x", build=build, summary=SUMMARY)
+
+
+def keep(self, record):
+    with self.file.open("a") as file:
+        file.write(record["kind"])
+
+
+LINES = "it takes every line and a run can go on from an earlier step"
+
+
+@pytest.mark.parametrize(
+    ("component", "check", "message"),
+    [
+        (logger(lambda self, record: record["total"]), LINES, "KeyError: 'total'"),
+        (logger(keep, flush=lambda self: 1 / 0), LINES, "ZeroDivisionError"),
+        (logger(None), LINES, "it has no 'write(record)'"),
+        (
+            logger(lambda self, r: (self.file.parent / "metrics.jsonl").write_text("")),
+            "the other files of the run are left as they were",
+            "changed: metrics.jsonl",
+        ),
+    ],
+)
+def test_a_logger_that_breaks_its_contract_is_found(component, check, message):
+    assert message in failures("logger", component)[check]
+
+
+def test_a_right_logger_passes():
+    passes("logger", logger(keep))
+
+
+# ---- datasets ---------------------------------------------------------------------------
+
+
 def dataset(*records, root=None):
-    return Component(name="x", build=lambda params: Listing(list(records), root), summary=SUMMARY)
+    def build(params):
+        return Listing(list(records), root, extras={"body": "mask"})
+
+    return Component(name="x", build=build, summary=SUMMARY)
 
 
-def picture():
-    import io
-
+def picture(red=0):
     file = io.BytesIO()
-    Image.new("RGB", (4, 8)).save(file, "PNG")
+    Image.new("RGB", (4, 8), (red, 0, 0)).save(file, "PNG")
     return file.getvalue()
 
 
@@ -783,11 +1135,11 @@ RIGHT = ImageRecord("a.png", "train", "anna", 0, picture)
 @pytest.mark.parametrize(
     ("records", "check", "message"),
     [
-        ([], "it lists images with names that are unique in their split", "it lists no image"),
+        ([], "the packer accepts it", "the dataset has no images"),
         (
             [RIGHT, RIGHT],
-            "it lists images with names that are unique in their split",
-            "listed twice: [('train', 'a.png')]",
+            "the packer accepts it",
+            "a.png: twice in split 'train'",
         ),
         (
             [dataclasses.replace(RIGHT, name="/a.png")],
@@ -796,13 +1148,28 @@ RIGHT = ImageRecord("a.png", "train", "anna", 0, picture)
         ),
         (
             [dataclasses.replace(RIGHT, camid=-2)],
-            "splits identities and cameras are of the known forms",
+            "the packer accepts it",
             "camid -2",
         ),
         (
             [dataclasses.replace(RIGHT, source=lambda: b"none")],
             "images can be decoded and are the same when they are read again",
-            "a.png: cannot identify",
+            "a.png: truncated or not an image",
+        ),
+        (
+            [dataclasses.replace(RIGHT, extras={"body": picture})],
+            "images can be decoded and are the same when they are read again",
+            "a.png: its 'body' cannot be read as a mask (its mode is RGB",
+        ),
+        (
+            [dataclasses.replace(RIGHT, columns={"clothes": 1.5})],
+            "the packer accepts it",
+            "column 'clothes' is 1.5",
+        ),
+        (
+            [dataclasses.replace(RIGHT, junk=True, distractor=True)],
+            "what else it says is of the known forms",
+            "junk and distractor: ['a.png']",
         ),
     ],
 )
@@ -810,8 +1177,16 @@ def test_a_dataset_that_breaks_its_contract_is_found(records, check, message):
     assert message in failures("dataset", dataset(*records))[check]
 
 
+def test_images_that_are_other_ones_when_they_are_read_again_are_found():
+    count = iter(range(100, 200))
+    record = dataclasses.replace(RIGHT, source=lambda: picture(next(count)))
+    found = failures("dataset", dataset(record))
+    check = "images can be decoded and are the same when they are read again"
+    assert found == {check: "a.png: other bytes when it is read again"}
+
+
 def test_a_right_dataset_passes():
-    passes("dataset", dataset(RIGHT))
+    passes("dataset", dataset(dataclasses.replace(RIGHT, columns={"clothes": 3})))
 
 
 def test_kinds_without_checks_of_their_own_are_checked_for_their_words():

@@ -2,11 +2,14 @@
 
 import numpy as np
 import pytest
+import reid_cluster_contrast
 import torch
 from reid_cluster_contrast import ClusterMemoryParams, build_memory, clusters
 from torch.nn import functional as F
 
 from reid_core.contracts import Features, LossInput, Progress, Relabelling
+from reid_core.discovery import isolated_catalog
+from reid_core.testing import check_component
 
 PROGRESS = Progress(epoch=0, epochs=1, step=0, steps_per_epoch=1)
 
@@ -21,6 +24,12 @@ def told(memory, labels, vectors=None):
     features = None if vectors is None else features_of(np.array(vectors, np.float32))
     memory.set_classes(Relabelling(labels, labels, int(labels.max()) + 1, features))
     return memory
+
+
+def test_both_keep_the_contracts_of_their_kinds():
+    catalog = isolated_catalog(reid_cluster_contrast)
+    check_component("callback", "cluster_labels", catalog, params={"rho": 0.1})
+    check_component("loss", "cluster_memory", catalog)
 
 
 def test_images_that_lie_together_are_one_cluster_and_a_lonely_one_is_in_none():

@@ -11,6 +11,7 @@ from reid_core.discovery import load_catalog
 from reid_core.evaluation.evaluate_command import run_evaluation
 from reid_core.features.feature_files import save_features
 from reid_core.params.validation import check_eval_params
+from reid_core.testing import check_component
 
 PLUGINS = [reid_cross_modality.distance, reid_cross_modality.evaluator]
 PLACES = {0: "a", 1: "b", 2: "b", 3: "c"}
@@ -21,6 +22,18 @@ PLACES = {0: "a", 1: "b", 2: "b", 3: "c"}
 def catalog():
     known = load_catalog()
     return known if "cross_modality" in known.names("evaluator") else load_catalog(PLUGINS)
+
+
+def test_both_keep_the_contracts_of_their_kinds(catalog):
+    modality = {"query": ("infrared",), "gallery": ("visible",)}
+    check_component(
+        "evaluator", "cross_modality", catalog, case={"columns": {"modality": modality}}
+    )
+    columns = {"modality": ("infrared", "visible", "")}
+    check_component("distance", "modality_cosine", catalog, case={"columns": columns})
+    check_component(
+        "distance", "modality_cosine", catalog, {"factor": 0.5}, case={"columns": columns}
+    )
 
 
 def images(split, cameras, count=24):

@@ -2,7 +2,11 @@
 
 import csv
 
+import reid_file_logger
 from reid_file_logger import CsvParams, build, numbers_of
+
+from reid_core.discovery import isolated_catalog
+from reid_core.testing import check_component
 
 TRAIN = {"kind": "train", "step": 10, "total": 0.5, "losses": {"softmax": 0.5}, "card": {"a": "b"}}
 SCORES = {"kind": "evaluation", "step": 20, "metrics": {"mAP": 0.25}, "primary": "mAP"}
@@ -20,6 +24,10 @@ def written(directory, step, *records):
     logger.flush()
     logger.close()
     return rows_of(directory / "numbers.csv")
+
+
+def test_it_keeps_the_contract_of_loggers():
+    check_component("logger", "csv", isolated_catalog(reid_file_logger))
 
 
 def test_every_number_has_a_row(tmp_path):

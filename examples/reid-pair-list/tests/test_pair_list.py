@@ -13,6 +13,8 @@ from reid_core.discovery import load_catalog
 from reid_core.evaluation.evaluate_command import run_evaluation
 from reid_core.features.feature_files import save_features
 from reid_core.params.validation import check_eval_params
+from reid_core.testing import check_component
+from reid_core.testing.evaluators import features_of
 
 RNG = np.random.default_rng(0)
 SAME = RNG.random(60) < 0.5
@@ -25,6 +27,17 @@ def catalog():
     known = load_catalog()
     plugin = reid_pair_list.evaluator
     return known if "pair_list" in known.names("evaluator") else load_catalog([plugin])
+
+
+def test_it_keeps_the_contract_of_evaluators(catalog, tmp_path):
+    query = features_of("query")
+    lines = ["first,second,same"]
+    for one, other in itertools.combinations(range(len(query)), 2):
+        same = int(query.pids[one] == query.pids[other])
+        lines.append(f"{query.names[one]},{query.names[other]},{same}")
+    (tmp_path / "pairs.csv").write_text("\n".join(lines))
+    params = {"pairs": str(tmp_path / "pairs.csv")}
+    check_component("evaluator", "pair_list", catalog, params)
 
 
 # ---- the rates --------------------------------------------------------------------------
