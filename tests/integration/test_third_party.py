@@ -24,6 +24,11 @@ from safetensors import safe_open
 CLONE = Path(__file__).resolve().parents[2]
 EXAMPLES = {
     "reid-supcon-loss": ("loss supcon",),
+    "reid-visible-parts": (
+        "head visible_parts",
+        "loss part_masks",
+        "distance visible_parts",
+    ),
     "reid-camera-embedding": ("backbone camera_vit",),
     "reid-cluster-contrast": ("callback cluster_labels", "loss cluster_memory"),
     "reid-cross-modality": ("evaluator cross_modality", "distance modality_cosine"),
