@@ -15,7 +15,8 @@ from reid_core.features.feature_files import load_features
 from reid_core.network.weights import load_model, read_weights
 from reid_core.params.validation import check_eval_params, check_run_params
 from reid_core.runs.start_and_resume import start_train
-from reid_core.training.assembly import build_module, check_on_meta
+from reid_core.training.assembly import check_on_meta
+from reid_core.training.build_module import ModuleBuilder
 
 SIZE = (32, 16)
 CAMERAS = (("people", 1), ("people", 2), ("people", 5))
@@ -148,8 +149,7 @@ def test_the_params_pass_the_check_on_shapes(catalog, raw):
 
 def test_a_training_step_reaches_the_cameras_of_its_images_alone(catalog, raw, images):
     params = check_run_params(raw, catalog, "test")
-    values = {"camid": CAMERAS}
-    module, _ = build_module(params, catalog, num_pids=3, side_values=values)
+    module = ModuleBuilder(params, catalog, side_values={"camid": CAMERAS}).module(num_pids=3)
     output = module.model.train()(images, told(0, 2, UNKNOWN, 0))
     torch.nn.functional.cross_entropy(output.logits["global"], torch.arange(4) % 3).backward()
     gradient = module.model.backbone.tokens.cameras.weight.grad

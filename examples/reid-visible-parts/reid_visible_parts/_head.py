@@ -37,12 +37,13 @@ class VisiblePartsHead(nn.Module):
         self.names = ("foreground", *(f"part_{i}" for i in range(1, params.parts + 1)))
         self.reductions = nn.ModuleList(nn.Linear(in_channels, params.dim) for _ in self.names)
         self.necks = nn.ModuleList(Neck(params.dim) for _ in self.names)
-        identity, pairs = frozenset({"id"}), frozenset({"metric"})
         self.branches = (
-            BranchSpec("foreground", params.dim, "foreground", identity),
-            *(BranchSpec(name, params.dim, None, pairs) for name in self.names[1:]),
+            BranchSpec("foreground", params.dim, "foreground", frozenset({"id"})),
+            *(BranchSpec(name, params.dim, None, frozenset({"metric"})) for name in self.names[1:]),
             # The parts already put these values into the test embedding.
-            BranchSpec("parts", params.parts * params.dim, "parts", identity, in_test=False),
+            BranchSpec(
+                "parts", params.parts * params.dim, "parts", frozenset({"id"}), in_test=False
+            ),
         )
 
     def forward(self, features: FeatureMap) -> HeadOutput:

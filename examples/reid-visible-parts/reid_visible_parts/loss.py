@@ -9,7 +9,7 @@ Reference: Somers et al., arXiv:2211.03679, section 3.3, equation 5, without lab
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from reid_core import LossComponent, Params, ReidError, hookimpl
 from reid_core.contracts import Loss, LossInput, LossOutput
@@ -51,7 +51,7 @@ def build(params: Params) -> Loss:
     from torch.nn import functional as F
 
     def loss(x: LossInput) -> LossOutput:
-        logits, mask = x.aux[LOGITS], x.extras[MASK]
+        logits, mask = x.aux[LOGITS], cast("Tensor", x.extras[MASK])
         if x.progress.epoch == 0:  # a GPU waits for it, so that later epochs do without
             check_labels(mask, logits.shape[1] - 1)
         labels = labels_of_cells(mask, (logits.shape[2], logits.shape[3]))
