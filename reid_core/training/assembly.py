@@ -186,7 +186,7 @@ def _check_values(params: RunParams, given: Iterable[str]) -> None:
 
 
 def describe(training: Training) -> list[str]:
-    """Return what is about to be trained, as lines: data, model, parameter groups."""
+    """Return what is about to be trained, as lines: data, streams, model, parameter groups."""
     params, model, images = training.params, training.module.model, training.images
     used = ", ".join(f"{name} {version}" for name, version in params.plugins.items())
     cameras = len(np.unique(images.camids[images.camids >= 0]))
@@ -194,6 +194,7 @@ def describe(training: Training) -> list[str]:
         f"plugins: {used}",
         f"data: {len(images)} images, {len(images.classes)} identities, {cameras} cameras; "
         f"{len(training.batches)} steps of {training.images_per_step} images an epoch",
+        *training.streams.lines(),
         f"model: {params.backbone.bare_name}, embedding of {model.embedding_dim}, branches "
         + ", ".join(f"{s.name} ({s.dim})" for s in model.branches),
         *group_table(training.groups),
