@@ -6,7 +6,9 @@ dataset with identities of its own, as domain generalisation over several market
 
 import csv
 import json
+import re
 from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -169,6 +171,27 @@ def test_every_step_has_the_views_of_unlabelled_images_and_the_labels_of_others(
     out = capsys.readouterr().out
     assert "stream frames: 22 images, 0 identities; its epoch has 5 batches" in out
     assert "stream others: 12 images, 4 identities; its epoch has " in out
+
+
+def test_the_objective_in_the_guide_trains(params, catalog_with):
+    guide = Path(__file__).resolve().parents[2] / "docs" / "writing_plugins.md"
+    blocks = re.findall(r"```python\n(.*?)```", guide.read_text(encoding="utf-8"), re.DOTALL)
+    (example,) = [block for block in blocks if "step.streams" in block]
+    names = {}
+    exec(compile(example, str(guide), "exec"), names)
+
+    class Guide:
+        @hookimpl
+        def reid_objective(self):
+            return [ObjectiveComponent(name="agree", build=names["build"], summary="-")]
+
+    catalog = catalog_with(Guide())
+    raw = params(epochs=1).model_dump(mode="json", exclude={"plugins"})
+    raw["objective"] = [{"name": "supervised"}, {"name": "agree"}]
+    run = start_train(check_run_params(raw, catalog, "params.json"), catalog, "run")
+    values = [line["losses"]["agree"] for line in lines_of(run, "train")]
+    assert len(values) == STEPS
+    assert all(0 < value < 2 for value in values)
 
 
 class Killed(Exception):
