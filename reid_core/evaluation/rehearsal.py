@@ -8,8 +8,8 @@ from contextlib import contextmanager
 import numpy as np
 
 from reid_core.boundary import PluginError
-from reid_core.contracts import Classes, Features
-from reid_core.errors import ReidError
+from reid_core.contracts import CAMID, Classes, Features
+from reid_core.errors import ReidError, name_list
 from reid_core.evaluation.build_evaluator import BuiltEvaluator, build_evaluator
 from reid_core.evaluation.targets import Targets, class_names
 from reid_core.features.extraction import labelled
@@ -40,9 +40,11 @@ def check_targets(
             evaluator refuses these images, e.g. because no query has a match, or what it or its
             distance returns cannot be used.
     """
+    first = next(iter(targets.entries))
+    scored = list(dict.fromkeys(entry.target or first for entry in entries))
     for place, entry in enumerate(entries):
         evaluator = build_evaluator(entry)
-        name = entry.target or next(iter(targets.entries))
+        name = entry.target or first
         statistics = targets.store(name).index.statistics()
         for split in evaluator.splits:
             if split not in statistics:
@@ -59,7 +61,7 @@ def check_targets(
         plain = build_evaluator(entry.model_copy(update={"postprocess": []}))
         with _said_of(f"evaluation.{place}: '{plain.name}'"):
             row = blank(sorted(plain.outputs))
-            _check_columns(plain, targets, name)
+            _check_columns(plain, targets, name, scored)
         _rehearse(plain, targets, name, classes, row)
 
 
@@ -72,12 +74,20 @@ def _said_of(who: str) -> Iterator[None]:
         raise ReidError(f"{who}: {error}") from None
 
 
-def _check_columns(evaluator: BuiltEvaluator, targets: Targets, name: str) -> None:
-    """Raise ``ReidError`` if the images lack a column that is read."""
-    for split in evaluator.splits:
-        first = targets.store(name).index.positions(split)[:1]
-        meta, columns = targets.meta(name), evaluator.columns
-        labelled(targets.store(name), split, {}, meta=meta, at=first, columns=columns)
+def _check_columns(
+    evaluator: BuiltEvaluator, targets: Targets, name: str, scored: Iterable[str]
+) -> None:
+    """Raise ``ReidError`` if a target lacks a column that is read; it says who has it."""
+
+    def columns(target: str) -> set[str]:
+        return {CAMID, *targets.store(target).index.columns}
+
+    if missing := sorted(evaluator.columns - columns(name)):
+        having = [target for target in scored if missing[0] in columns(target)]
+        raise ReidError(
+            f"target '{name}' has no column '{missing[0]}' (columns: {name_list(columns(name))}; "
+            f"scored targets that have it: {name_list(having)})"
+        )
 
 
 def _rehearse(

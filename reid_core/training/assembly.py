@@ -199,15 +199,17 @@ NAMELESS = "they are left out until a callback gives them one"
 
 
 def describe(training: Training) -> list[str]:
-    """Return what is about to be trained, as lines: data, model, parameter groups."""
+    """Return what is about to be trained, as lines: data, streams, model, parameter groups."""
     params, model, images = training.params, training.module.model, training.images
     used = ", ".join(f"{name} {version}" for name, version in params.plugins.items())
     nameless = int((images.labels < 0).sum())
     cameras = len(np.unique(images.camids[images.camids >= 0]))
+    # 0 before a callback has named any identity: nobody knows yet what a batch will hold.
+    size = f" of {training.images_per_step} images" if training.images_per_step else ""
     return [
         f"plugins: {used}",
         f"data: {len(images)} images, {len(images.classes)} identities, {cameras} cameras; "
-        f"{len(training.batches)} steps of {training.images_per_step} images an epoch",
+        f"{len(training.batches)} steps{size} an epoch",
         *([f"data: {nameless} of these images have no identity; {NAMELESS}"] if nameless else []),
         *training.streams.lines(),
         f"model: {params.backbone.bare_name}, embedding of {model.embedding_dim}, branches "

@@ -21,9 +21,16 @@ from pathlib import Path
 import pytest
 from safetensors import safe_open
 
+from reid_plugins.command._new_plugin.package import package_files
+
 CLONE = Path(__file__).resolve().parents[2]
 EXAMPLES = {
     "reid-supcon-loss": ("loss supcon",),
+    "reid-visible-parts": (
+        "head visible_parts",
+        "loss part_masks",
+        "distance visible_parts",
+    ),
     "reid-camera-embedding": ("backbone camera_vit",),
     "reid-cluster-contrast": ("callback cluster_labels", "loss cluster_memory"),
     "reid-cross-modality": ("evaluator cross_modality", "distance modality_cosine"),
@@ -31,11 +38,14 @@ EXAMPLES = {
     "reid-pair-list": ("evaluator pair_list",),
 }
 """The example packages, each with the components that it offers."""
+MOVED = "early_stopping"
+"""A built-in callback that the package `other` offers as well, by a copy of its file."""
 OURS = (
     "reid_core",
     "reid_plugins",
     "reid_evaluate",
     "reid_broken",
+    "reid_short",
     *(name.replace("-", "_") for name in EXAMPLES),
 )
 
@@ -51,9 +61,41 @@ reid_core =
 """
 BROKEN_MODULE = "raise OSError('libmagic.so is missing')\n"
 
+OTHER_SETUP = f"""\
+[metadata]
+name = other
+version = 0.3
+[options]
+py_modules = other_{MOVED}
+[options.entry_points]
+reid_core =
+    other = other_{MOVED}
+"""
+
 
 def example(name):
     return CLONE / "examples" / name
+
+
+def written(folder, files):
+    """Write a package's files by their paths in it; return its folder."""
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    return folder
+
+
+def smallest(folder):
+    """Write the package of the guide's first page: six lines of Python, five of toml."""
+    files = package_files("loss", "short", "small")
+    assert len([line for line in files["reid_short.py"].splitlines() if line]) == 6
+    return written(folder, files)
+
+
+def moved(folder):
+    """Write the package ``other``: a built-in's file as it is, under another name."""
+    source = (CLONE / "plugins" / "reid_plugins" / "callback" / f"{MOVED}.py").read_text()
+    return written(folder, {"setup.cfg": OTHER_SETUP, f"other_{MOVED}.py": source})
 
 
 @dataclass(frozen=True)
@@ -123,16 +165,16 @@ def link_dependencies(folder):
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory):
     root = tmp_path_factory.mktemp("third_party")
-    broken = root / "broken"
-    broken.mkdir()
-    (broken / "setup.cfg").write_text(BROKEN_SETUP)
-    shutil.copy(example("reid-supcon-loss") / "pyproject.toml", broken)
-    (broken / "reid_broken.py").write_text(BROKEN_MODULE)
+    broken = {"setup.cfg": BROKEN_SETUP, "reid_broken.py": BROKEN_MODULE}
     sources = {
         "reid-core": copied(CLONE, root / "core"),
         **{name: copied(example(name), root / name) for name in EXAMPLES},
-        "reid-broken": broken,
+        "reid-short": smallest(root / "short"),
+        "other": moved(root / "other"),
+        "reid-broken": written(root / "broken", broken),
     }
+    for name in ("other", "reid-broken"):
+        shutil.copy(example("reid-supcon-loss") / "pyproject.toml", sources[name])
     files = {name: built(source, root / "dist" / name) for name, source in sources.items()}
     wheels = {name: wheel for name, (_, wheel) in files.items()}
 
@@ -230,7 +272,7 @@ def test_the_environment_knows_one_reid_core_alone(environment, tmp_path):
         "print(*sorted(d.name for d in distributions() if d.name.startswith('reid')))"
     )
     output = succeeded(environment.run("python", "-c", code, cwd=tmp_path))
-    assert output.split() == sorted(["reid-broken", "reid-core", *EXAMPLES])
+    assert output.split() == sorted(["reid-broken", "reid-core", "reid-short", *EXAMPLES])
 
 
 # ---- the third-party plugin -------------------------------------------------------------
@@ -376,6 +418,66 @@ def test_what_the_third_party_backbone_cannot_take_is_found_on_shapes(
     assert process.returncode == 2
     assert "patches of 5 pixels do not fill images of 32 x 16 pixels" in process.stderr
     assert "Traceback" not in process.stderr
+
+
+# ---- the smallest plugin, and a built-in outside the core --------------------------------
+
+
+def test_the_six_lines_of_the_guide_are_trained_with(environment, tiny_params, tmp_path):
+    short = {"name": "short", "weight": 0.01}
+    train = {**tiny_params["train"], "epochs": 1, "log_every": 1}
+    params = {**tiny_params, "loss": [{"name": "softmax"}, short], "train": train}
+    (tmp_path / "params.json").write_text(json.dumps(params))
+    command = ("train", "--config_path", "params.json", "--sub_working_dir", "run")
+    succeeded(environment.run("reid", *command, cwd=tmp_path))
+    directory = Path(tiny_params["working_dir"]) / "run"
+    steps = lines_of(directory, "train")
+    assert all(step["losses"]["short"] > 0 for step in steps)
+    for step in steps:
+        expected = step["losses"]["softmax"] + 0.01 * step["losses"]["short"]
+        assert step["total"] == pytest.approx(expected, rel=1e-4)
+    resolved = json.loads((directory / "params.json").read_text())
+    assert resolved["plugins"] == {"reid-short": "0.1.0", "reid-core": "0.1.0"}
+
+
+def lines_of(directory, kind):
+    lines = [json.loads(line) for line in (directory / "metrics.jsonl").read_text().splitlines()]
+    return [line for line in lines if line["kind"] == kind]
+
+
+@pytest.fixture
+def stopped_runs(environment, tiny_params, tmp_path):
+    """The runs that the callback ends, as the built-in and as the package `other` offers it."""
+    found = {}
+    for owner in ("reid-core", "other"):
+        stopping = {"name": f"{owner}:{MOVED}", "params": {"patience": 1, "min_delta": 0.9}}
+        train = {**tiny_params["train"], "epochs": 9, "evaluate_every": 1}
+        (tmp_path / f"{owner}.json").write_text(
+            json.dumps({**tiny_params, "callback": [stopping], "train": train})
+        )
+        command = ("train", "--config_path", f"{owner}.json", "--sub_working_dir", owner)
+        output = succeeded(environment.run("reid", *command, cwd=tmp_path))
+        assert f"callback '{MOVED}' ends the training after epoch 2" in output
+        found[owner] = Path(tiny_params["working_dir"]) / owner
+    return found
+
+
+def test_a_built_in_does_the_same_outside_the_core_unchanged(stopped_runs):
+    built_in, other = stopped_runs.values()
+    evaluations = [lines_of(run, "evaluation") for run in (built_in, other)]
+    assert [line["epoch"] for line in evaluations[1]] == [1, 2]
+    assert evaluations[0] == evaluations[1]
+    resolved = json.loads((other / "params.json").read_text())
+    assert resolved["plugins"] == {"other": "0.3", "reid-core": "0.1.0"}
+    assert resolved["callback"][0]["name"] == f"other:{MOVED}"
+
+
+def test_a_name_that_both_offer_must_say_whose_it_is(environment, tiny_params, tmp_path):
+    params = {**tiny_params, "callback": [{"name": MOVED}]}
+    (tmp_path / "params.json").write_text(json.dumps(params))
+    process = environment.run("reid", "check", "params.json", cwd=tmp_path)
+    assert process.returncode == 2
+    assert f"write 'other:{MOVED}' or 'reid-core:{MOVED}'" in process.stderr
 
 
 # ---- the broken plugin ------------------------------------------------------------------

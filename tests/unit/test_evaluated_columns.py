@@ -315,8 +315,8 @@ def test_a_column_that_the_images_have_not_is_found_before_the_training(rehearse
     with pytest.raises(ReidError) as caught:
         rehearse(RANKING, of_the_network, lambda index: {"time": np.zeros(len(index), int)})
     assert str(caught.value) == (
-        "evaluation.0: 'market_evaluate': the images of split 'query' of 'synthetic_market' have "
-        "no column 'clothes' (columns: camid, time)"
+        "evaluation.0: 'market_evaluate': target 'synthetic_market' has no column 'clothes' "
+        "(columns: camid, time; scored targets that have it: none)"
     )
 
 

@@ -154,8 +154,7 @@ def test_the_params_pass_the_check_on_shapes(catalog, raw):
 
 def test_a_training_step_reaches_the_cameras_of_its_images_alone(catalog, raw, images):
     params = check_run_params(raw, catalog, "test")
-    values = {"camid": CAMERAS}
-    module = ModuleBuilder(params, catalog, side_values=values).module(num_pids=3)
+    module = ModuleBuilder(params, catalog, side_values={"camid": CAMERAS}).module(num_pids=3)
     output = module.model.train()(images, told(0, 2, UNKNOWN, 0))
     torch.nn.functional.cross_entropy(output.logits["global"], torch.arange(4) % 3).backward()
     gradient = module.model.backbone.tokens.cameras.weight.grad
