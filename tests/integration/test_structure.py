@@ -471,11 +471,11 @@ ADVICE = {
 def named_in_core(sources, names):
     """Return (module, line, name) of every string in reid_core that is a component's name."""
     return [
-        (module, node.lineno, node.value)
+        (module, node.lineno, name)
         for module, text in sources.items()
         if module.partition(".")[0] == "reid_core"
         for node in strings_of(tree_of(text))
-        if node.value in names
+        if (name := node.value.removeprefix("reid-core:")) in names
     ]
 
 

@@ -384,11 +384,11 @@ def test_what_an_evaluator_returns_is_checked_in_the_rehearsal_and_for_real(
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
-        ({"splits": ["query"]}, r"declares splits \['query'\]; expected a tuple of names out of t"),
         ({"splits": ("test",)}, r"declares splits \('test',\); expected a tuple of names out of"),
         ({"outputs": ("aux",)}, r"declares outputs \('aux',\); .* embedding, feature, logits"),
         ({"columns": lambda params: params.rule}, "failed when it was asked for its columns: Attr"),
-        ({"aux": (3,)}, r"declares aux \(3,\); expected a tuple of names"),
+        ({"aux": lambda params: (3,)}, r"declares aux \(3,\); expected a tuple of names"),
+        ({"splits": lambda params: ["query"]}, r"declares splits \['query'\]; expected a tuple of"),
         ({"build": lambda params: 3}, "built a int; expected an Evaluator"),
         ({"build": lambda params, *, distance: distance}, "asks for a distance, and its component"),
     ],
@@ -420,7 +420,7 @@ def test_what_an_evaluator_raises_names_it_with_its_line(catalog_with, tmp_path,
     with pytest.raises(ReidError) as caught:
         scored(catalog_with(Offer()), saved(tmp_path, splits), {"name": "failing"})
     text = (
-        "evaluator 'failing' of local 0 failed on target 'features': KeyError: 'gallery' (test_col"
+        "evaluator 'failing' of local 0 failed on target 'features': KeyError: 'gallery' (test_ev"
     )
     assert str(caught.value).startswith(text)
 
