@@ -93,8 +93,8 @@ class Call:
         text = " ".join(str(error).split())
         if _is_memory(error):
             raise ReidError(
-                f"out of memory{_after(self.place)}, in {self.origin}: {text or 'none is left'}; take "
-                "smaller batches, smaller images or a smaller network"
+                f"out of memory{_after(self.place)}, in {self.origin}: {text or 'none is left'}; "
+                "take smaller batches, smaller images or a smaller network"
             ) from error
         cause = f"{type(error).__name__}: {text}" if text else type(error).__name__
         line = _own_line(self.origin.files, trace)

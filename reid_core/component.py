@@ -142,9 +142,11 @@ class ObjectiveComponent(Component):
         extras: Likewise in ``Batch.extras``, e.g. ``("mask",)``.
         needs: ``("classifier",)``: logits of every branch that can be classified, also where no
             loss needs them.
+        streams: Names in ``data.streams`` whose batches it reads in ``Step.streams``.
     """
 
     needs: Names = ()
+    streams: Names = ()
     columns: Names = ()
     extras: Names = ()
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import numpy as np
 
 from reid_core.boundary import PluginError
-from reid_core.contracts import Batch
+from reid_core.contracts import Batch, Classes
 from reid_core.data.column_codes import ColumnCodes
 from reid_core.data.dataset_stores import Stores
 from reid_core.data.epoch_batches import EpochBatches, epoch_batches
@@ -116,6 +116,10 @@ class Streams:
             for stream in self.streams
             for label, content in stream.images.content_hashes().items()
         }
+
+    def classes(self) -> dict[str, Classes]:
+        """Return the (dataset, pid) of every label of each stream."""
+        return {stream.name: stream.images.classes for stream in self.streams}
 
     def lines(self) -> list[str]:
         """Return what the streams are, a line each."""

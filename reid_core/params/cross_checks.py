@@ -11,17 +11,24 @@ from pydantic import PydanticUndefinedAnnotation, PydanticUserError, ValidationE
 from reid_core.catalog import Catalog
 from reid_core.component import (
     AugmentationComponent,
+    Component,
     EvaluatorComponent,
+    ObjectiveComponent,
+    Params,
     PostprocessComponent,
     ScheduleComponent,
+    declared,
 )
 from reid_core.errors import ReidError, did_you_mean
-from reid_core.params.entries import AugmentationEntry, ScheduleEntry
+from reid_core.params.entries import AugmentationEntry, Entry, ObjectiveEntry, ScheduleEntry
 from reid_core.params.messages import read_params
 from reid_core.params.schema import DataParams, DatasetEntry, EvaluationEntry, TrainParams
 
 STAGES = {"pil": "pictures", "tensor": "tensors", "batch": "batches"}
 """What the stages of image operations work on, in their order."""
+
+REPORTED = (ReidError, ValidationError, PydanticUserError, PydanticUndefinedAnnotation)
+"""What looking at an entry raises whose problems have been reported."""
 
 
 def run_cross_checks(sections: Mapping[str, Any], catalog: Catalog) -> Iterator[str]:
@@ -39,6 +46,8 @@ def run_cross_checks(sections: Mapping[str, Any], catalog: Catalog) -> Iterator[
     yield from _stage_checks(sections.get("augmentation", []), "augmentation", catalog)
     if {"loss", "objective"} <= sections.keys():
         yield from _loss_checks(sections, catalog)
+    if {"data", "objective"} <= sections.keys():
+        yield from _stream_checks(sections["data"], sections["objective"], catalog)
     if {"schedule", "train", "evaluation"} <= sections.keys():
         yield from _score_checks(sections, catalog)
 
@@ -133,6 +142,31 @@ def _loss_checks(sections: Mapping[str, Any], catalog: Catalog) -> Iterator[str]
             )
 
 
+def _stream_checks(
+    data: DataParams, objectives: Iterable[ObjectiveEntry], catalog: Catalog
+) -> Iterator[str]:
+    """Yield a problem for a stream that is read and not there, or there and not read."""
+    read: set[str] = set()
+    for i, entry in enumerate(objectives):
+        with suppress(*REPORTED):
+            component = cast(ObjectiveComponent, catalog.component("objective", entry.name))
+            for name in declared(component.streams, _params_of(entry, component)):
+                read.add(name)
+                if name not in data.streams:
+                    yield (
+                        f"objective.{i}: '{entry.bare_name}' reads the stream '{name}'"
+                        f"{did_you_mean(name, data.streams)}; add 'data.streams.{name}'"
+                    )
+    for name in sorted(data.streams.keys() - read):
+        yield f"data.streams.{name}: no objective reads it; add one that does, or leave it out"
+
+
+def _params_of(entry: Entry[Any], component: Component) -> Params:
+    """Return the params of an entry; those of a file with problems are not read yet."""
+    given: Any = entry.params
+    return read_params(component.params, given) if isinstance(given, dict) else given
+
+
 def _score_checks(sections: Mapping[str, Any], catalog: Catalog) -> Iterator[str]:
     """Yield a problem when the schedule follows scores and the training is never scored."""
     train: TrainParams = sections["train"]
@@ -153,12 +187,9 @@ def _score_checks(sections: Mapping[str, Any], catalog: Catalog) -> Iterator[str
 
 def _reads_scores(entry: ScheduleEntry, catalog: Catalog) -> bool:
     """Return whether a schedule follows scores; False if its entry has been reported."""
-    reported = (ReidError, ValidationError, PydanticUserError, PydanticUndefinedAnnotation)
-    with suppress(*reported):
+    with suppress(*REPORTED):
         component = cast(ScheduleComponent, catalog.component("schedule", entry.name))
-        given: Any = entry.params
-        if isinstance(given, dict):  # of a file with problems, they are not read yet
-            read_params(component.params, given)
+        _params_of(entry, component)
         return component.reads_scores
     return False
 

@@ -57,7 +57,10 @@ def build_training(
     codes = ColumnCodes.of(images, columns)
     batches = _batches(params, images)
     preprocessing = MeasuredPreprocessing.of(params.augmentation)
-    builder = ModuleBuilder(params, catalog, preprocessing, _side_values(params, codes))
+    streams = Streams.of(params, stores, codes, extras)
+    builder = ModuleBuilder(
+        params, catalog, preprocessing, _side_values(params, codes), streams.classes()
+    )
     # Without identities there is nobody to classify; a callback makes them up in time.
     module = builder.module(max(2, len(images.classes)), images.classes)
     steps = StepsOfEpoch(batches, params.train.steps_per_epoch or len(batches or ()))
@@ -73,7 +76,7 @@ def build_training(
         optimizer=build_optimizer(params.optimizer, groups),
         schedule=params.schedule.build(),
         loader=_loader(params, images, steps, codes, extras),
-        streams=Streams.of(params, stores, codes, extras),
+        streams=streams,
         batches=steps,
         device=device,
         freezing=freezing,

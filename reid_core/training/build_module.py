@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar, cast
@@ -38,12 +38,14 @@ class ModuleBuilder:
         preprocessing: How the images of the batches are prepared; None where only shapes are
             looked at.
         side_values: Of the columns that the backbone looks at.
+        stream_classes: (dataset, pid) of every label of each stream.
     """
 
     params: RunParams
     catalog: Catalog
     preprocessing: Preprocessing | None = None
     side_values: SideValues = field(default_factory=dict)
+    stream_classes: Mapping[str, Classes] = field(default_factory=dict)
 
     def module(self, num_pids: int, classes: Classes = ()) -> TrainingModule:
         """Build network, losses and objectives.
@@ -110,6 +112,7 @@ class ModuleBuilder:
             model=model,
             num_pids=model.num_pids,
             classes=classes,
+            stream_classes=self.stream_classes,
             preprocessing=self.preprocessing,
             load_trained=partial(load_trained, catalog=self.catalog),
             build_model=partial(self._another_model, model),

@@ -73,7 +73,13 @@ class Plugin:
             return Semi(name, model.embedding_dim, self.seen)
 
         return [
-            ObjectiveComponent(name="semi", build=build, summary="-", needs=("classifier",)),
+            ObjectiveComponent(
+                name="semi",
+                build=build,
+                summary="-",
+                needs=("classifier",),
+                streams=("frames", "others"),
+            ),
         ]
 
 
@@ -183,11 +189,16 @@ def test_the_objective_in_the_guide_trains(params, catalog_with):
     class Guide:
         @hookimpl
         def reid_objective(self):
-            return [ObjectiveComponent(name="agree", build=names["build"], summary="-")]
+            return [
+                ObjectiveComponent(
+                    name="agree", build=names["build"], summary="-", streams=("frames",)
+                )
+            ]
 
     catalog = catalog_with(Guide())
     raw = params(epochs=1).model_dump(mode="json", exclude={"plugins"})
     raw["objective"] = [{"name": "supervised"}, {"name": "agree"}]
+    del raw["data"]["streams"]["others"]
     run = start_train(check_run_params(raw, catalog, "params.json"), catalog, "run")
     values = [line["losses"]["agree"] for line in lines_of(run, "train")]
     assert len(values) == STEPS

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from reid_core import ObjectiveComponent, hookimpl
 from reid_core.params.validation import check_run_params
 from reid_core.training.assembly import check_on_meta
 
@@ -23,8 +24,24 @@ def pieces():
             yield pytest.param(json.loads(block), id=f"{guide}-{number}")
 
 
+class Agree:
+    """The objective that the plugin guide shows, without its code."""
+
+    @hookimpl
+    def reid_objective(self):
+        return [
+            ObjectiveComponent(
+                name="agree",
+                build=lambda params: lambda step: {},
+                summary="-",
+                streams=("frames",),
+            )
+        ]
+
+
 @pytest.mark.parametrize("sections", list(pieces()))
-def test_the_piece_fits_into_the_quick_start(sections, catalog):
+def test_the_piece_fits_into_the_quick_start(sections, catalog_with):
+    catalog = catalog_with(Agree())
     quickstart = json.loads((CLONE / "params" / "quickstart.json").read_text(encoding="utf-8"))
     assert sections.keys() <= quickstart.keys() | {"objective", "callback", "logger", "compute"}
     check_on_meta(check_run_params({**quickstart, **sections}, catalog, "guide"), catalog)

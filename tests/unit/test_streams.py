@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from reid_core import AugmentationComponent, Component, ReidError, hookimpl
+from reid_core import (
+    AugmentationComponent,
+    Component,
+    ObjectiveComponent,
+    Params,
+    ReidError,
+    hookimpl,
+)
 from reid_core.contracts import Listing
 from reid_core.data.column_codes import ColumnCodes
 from reid_core.data.dataset_stores import Stores
@@ -23,8 +30,24 @@ def mask():
     return png(5, mode="L")
 
 
+class ReadingParams(Params):
+    streams: list[str]
+
+
 class Plugin:
-    """Datasets of noise, and an operation that changes sizes."""
+    """Datasets of noise, an operation that changes sizes, and who reads streams."""
+
+    @hookimpl
+    def reid_objective(self):
+        return [
+            ObjectiveComponent(
+                name="reading",
+                params=ReadingParams,
+                build=lambda params: lambda step: {},
+                summary="-",
+                streams=lambda params: tuple(params.streams),
+            )
+        ]
 
     @hookimpl
     def reid_dataset(self):
@@ -65,6 +88,8 @@ def streams_of(catalog_with, tiny_params, tmp_path):
         tiny_params["data"] |= {"streams": given, "workers": workers}
         tiny_params["data"]["train"] = [{"name": "unlabelled", "alias": "u"}]
         tiny_params["train"] |= train
+        reading = {"name": "reading", "params": {"streams": list(given)}}
+        tiny_params["objective"] = [{"name": "supervised"}, reading]
         catalog = catalog_with(Plugin())
         params = check_run_params(tiny_params, catalog, "p")
         stores = Stores(tmp_path / "runs")
@@ -276,3 +301,16 @@ def test_random_numbers_of_streams_leave_the_global_ones_alone(streams_of):
     before = torch.get_rng_state().tolist(), np.random.get_state()[1].tolist()
     taken(streams_of(EXTRA), 0, 5)
     assert (torch.get_rng_state().tolist(), np.random.get_state()[1].tolist()) == before
+
+
+def test_a_stream_must_be_there_if_it_is_read_and_read_if_it_is_there(catalog_with, tiny_params):
+    tiny_params["data"]["streams"] = {"more": stream(), "other": stream()}
+    reading = {"name": "reading", "params": {"streams": ["more", "othr"]}}
+    tiny_params["objective"] = [{"name": "supervised"}, reading]
+    with pytest.raises(ParamsError) as caught:
+        check_run_params(tiny_params, catalog_with(Plugin()), "p")
+    assert caught.value.problems == [
+        "objective.1: 'reading' reads the stream 'othr'; did you mean 'other'?; add "
+        "'data.streams.othr'",
+        "data.streams.other: no objective reads it; add one that does, or leave it out",
+    ]
