@@ -158,13 +158,13 @@ def reid_objective() -> list[ObjectiveComponent]:  # type: ignore[empty-body]
     load_trained, build_model) -> Objective``, called with a ``Step`` for terms by name. ``name`` is
     that of the entry, numbered where it is repeated (``distillation``, ``distillation_2``): no two
     objectives may give a term of one name, so begin the terms' names with it. ``losses`` is the
-    weighted list of the params' ``loss`` section, an ``Objective`` itself, ``model`` the ``Network`` that is
-    trained, ``classes`` the (dataset, pid) of every label, ``stream_classes`` the same of every
-    stream by its name, ``preprocessing`` how the images of a batch were prepared
-    (``Preprocessing``). ``load_trained(path)`` opens another trained model by
-    its run directory or weights file (``TrainedModel``); ``build_model()`` makes another network
-    of the run's params, with random weights. Where shapes alone are checked, on the meta device,
-    ``classes`` and ``stream_classes`` are empty and ``preprocessing`` None: read no file there. A
+    weighted list of the params' ``loss`` section, an ``Objective`` itself, ``model`` the
+    ``Network`` that is trained, ``classes`` the (dataset, pid) of every label, ``stream_classes``
+    the same of every stream by its name, ``preprocessing`` how the images of a batch were prepared
+    (``Preprocessing``). ``load_trained(path)`` opens another trained model by its run directory or
+    weights file (``TrainedModel``); ``build_model()`` makes another network of the run's params,
+    with random weights. Where shapes alone are checked, on the meta device, ``classes`` and
+    ``stream_classes`` are empty and ``preprocessing`` None: read no file there. A
     sub-module that is not trained, such as a teacher, is named in the objective's attribute
     ``untrained``: see ``Objective``.
     """
