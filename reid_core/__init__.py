@@ -2,9 +2,9 @@
 
 The files directly in this folder are the kernel: hook specs, components, contracts, catalog; they
 load no torch. The folders are the rooms, each of which imports only rooms below it: ``params``,
-``compute``, ``data``, ``network`` and ``features``, ``training``, ``evaluation``, ``runs``. Above
-them stand ``api``, whose functions this package gives away by name (``reid_core.load_model``), and
-``testing``, the contract tests for authors of plugins.
+``compute``, ``storage``, ``data``, ``network`` and ``features``, ``training``, ``evaluation``,
+``runs``. Above them stand ``api``, whose functions this package gives away by name
+(``reid_core.load_model``), and ``testing``, the contract tests for authors of plugins.
 """
 
 from __future__ import annotations

@@ -72,8 +72,8 @@ def imports_of(name: str, sources: Mapping[str, str]) -> list[Import]:
     """Return what one module imports of the tree, wherever in the file, once each.
 
     That is what its imports name; what it reaches through an imported package, as in
-    ``reid_core.data.store.Store`` after ``import reid_core``; and what strings name, as in
-    ``importlib.import_module("reid_core.data.store")``.
+    ``reid_core.storage.store.Store`` after ``import reid_core``; and what strings name, as in
+    ``importlib.import_module("reid_core.storage.store")``.
 
     Raises:
         ValueError: It imports relatively, or takes a module that the tree does not have from a
@@ -101,7 +101,7 @@ def attributes_of(tree: ast.Module, sources: Mapping[str, str]) -> dict[int, tup
     """Return what the attributes that are read through imported modules of the tree spell.
 
     Returns:
-        For the ``id`` of each such node its full name, e.g. ``reid_core.data.store.Store``, and
+        For the ``id`` of each such node its full name, e.g. ``reid_core.storage.store.Store``, and
         whether its module is imported for types alone. Of a chain of modules only the last one
         stands here, and what is read of it.
     """

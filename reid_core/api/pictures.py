@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from reid_core.data.decoding import UNREADABLE, decode
 from reid_core.errors import ReidError
 from reid_core.files import user_path
+from reid_core.storage.decoding import UNREADABLE, decode
 
 Color = Literal["RGB", "BGR"]
 Picture = str | os.PathLike[str] | Image.Image | npt.NDArray[np.uint8]

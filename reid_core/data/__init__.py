@@ -1,1 +1,1 @@
-"""From a dataset to batches: stores, decoding, transforms, loaders."""
+"""From stored pictures to batches: labels, samplers, transforms, loaders, streams."""

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from reid_core.data.columns import column_of
-from reid_core.data.store import Store
 from reid_core.data.training_images import TrainingImages
+from reid_core.storage.columns import column_of
+from reid_core.storage.store import Store
 
 Value = int | str
 Values = tuple[tuple[str, Value], ...]

@@ -18,9 +18,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from reid_core.boundary import traceback_text
 from reid_core.contracts import Sample
-from reid_core.data.store import Store
 from reid_core.data.transforms import Pipeline
 from reid_core.errors import ReidError
+from reid_core.storage.store import Store
 
 Item = TypeVar("Item")
 

@@ -11,7 +11,6 @@ import numpy as np
 from reid_core.boundary import PluginError
 from reid_core.contracts import Batch, Classes
 from reid_core.data.column_codes import ColumnCodes
-from reid_core.data.dataset_stores import Stores
 from reid_core.data.epoch_batches import EpochBatches, epoch_batches
 from reid_core.data.pipeline_checks import check_extras, check_training_size
 from reid_core.data.training_images import TrainingImages
@@ -19,6 +18,7 @@ from reid_core.data.training_loader import ViewsLoader, views_loader
 from reid_core.data.transforms import Pipeline
 from reid_core.errors import ReidError
 from reid_core.params.schema import RunParams, StreamParams
+from reid_core.storage.dataset_stores import Stores
 
 
 class Stream:

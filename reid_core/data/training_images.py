@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from reid_core.contracts import Classes
-from reid_core.data.columns import column_of, column_problem
-from reid_core.data.store import Store
 from reid_core.errors import ReidError, name_list
+from reid_core.storage.columns import column_of, column_problem
+from reid_core.storage.store import Store
 
 
 @dataclass(frozen=True)

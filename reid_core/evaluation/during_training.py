@@ -7,7 +7,6 @@ from functools import partial
 
 from reid_core.console import say
 from reid_core.contracts import Features
-from reid_core.data.dataset_stores import Stores
 from reid_core.data.transforms import Pipeline
 from reid_core.evaluation.build_evaluator import build_evaluator
 from reid_core.evaluation.rehearsal import check_targets
@@ -19,6 +18,7 @@ from reid_core.features.extraction import ModelUnderTest, blank_values, extract
 from reid_core.features.joining import joined
 from reid_core.network.trial_runs import not_finite
 from reid_core.params.schema import EvaluationEntry
+from reid_core.storage.dataset_stores import Stores
 from reid_core.training.state import Training
 
 

@@ -13,8 +13,6 @@ from reid_core.catalog import Catalog
 from reid_core.compute.device import choose_device
 from reid_core.console import say
 from reid_core.contracts import Features
-from reid_core.data.dataset_stores import Stores
-from reid_core.data.store import Store
 from reid_core.data.transforms import Pipeline
 from reid_core.errors import ReidError
 from reid_core.evaluation.rehearsal import check_targets
@@ -39,6 +37,8 @@ from reid_core.params.json_file import read_json
 from reid_core.params.schema import DatasetEntry, EvalParams, EvaluationEntry, ExtractionParams
 from reid_core.params.validation import check_run_params
 from reid_core.run_directory import RunDirectory
+from reid_core.storage.dataset_stores import Stores
+from reid_core.storage.store import Store
 
 
 @dataclass(frozen=True)

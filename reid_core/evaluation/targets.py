@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from reid_core.contracts import Classes, Features
-from reid_core.data.dataset_stores import Stores
-from reid_core.data.store import Store
 from reid_core.evaluation.run_evaluators import Extract
 from reid_core.features import color_histogram
 from reid_core.features.extraction import ModelUnderTest, extract, labelled
 from reid_core.params.schema import DatasetEntry, RunParams
+from reid_core.storage.dataset_stores import Stores
+from reid_core.storage.store import Store
 
 
 @dataclass(frozen=True)

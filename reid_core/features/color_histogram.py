@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from reid_core.data.store import Store
+from reid_core.storage.store import Store
 
 STRIPES = 3
 BINS = 8

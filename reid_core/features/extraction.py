@@ -14,11 +14,11 @@ from reid_core.console import progress_bar
 from reid_core.contracts import CAMID, Classes, Features, ModelOutput, SideValues
 from reid_core.data.column_codes import ColumnCodes
 from reid_core.data.loaders import evaluation_loader
-from reid_core.data.store import Store
 from reid_core.data.transforms import Pipeline
 from reid_core.errors import ReidError, name_list
 from reid_core.features.averaging import averaged, averaging_facts
 from reid_core.params.schema import ExtractionParams
+from reid_core.storage.store import Store
 
 Side = Mapping[str, Tensor]
 """``(B,)`` int64 by column, as a network takes it."""

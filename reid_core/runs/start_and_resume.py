@@ -14,7 +14,6 @@ from reid_core.catalog import Catalog
 from reid_core.compute.device import choose_device
 from reid_core.console import say
 from reid_core.contracts import Translation
-from reid_core.data.dataset_stores import Stores
 from reid_core.data.training_images import TrainingImages
 from reid_core.evaluation.during_training import Scorer
 from reid_core.files import user_path
@@ -28,6 +27,7 @@ from reid_core.runs.checkpoint import read_checkpoint, restore
 from reid_core.runs.environment import write_environment
 from reid_core.runs.resume_rules import check_same_data, check_same_past
 from reid_core.runs.run import Run, open_run
+from reid_core.storage.dataset_stores import Stores
 from reid_core.training.assembly import build_training, check_on_meta, describe
 from reid_core.training.state import Training
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path, PurePosixPath
 
 from reid_core.contracts import SPLITS, ImageRecord, Listing
-from reid_core.data.fingerprints import fingerprint
-from reid_core.data.listing_checks import check_listing
-from reid_core.data.packed_content import read_record
+from reid_core.storage.fingerprints import fingerprint
+from reid_core.storage.listing_checks import check_listing
+from reid_core.storage.packed_content import read_record
 from reid_core.testing.subject import Subject, expect
 
 DECODED = 50

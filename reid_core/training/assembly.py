@@ -11,7 +11,6 @@ from reid_core.catalog import Catalog
 from reid_core.component import LossComponent, ObjectiveComponent, declared
 from reid_core.contracts import SideValues
 from reid_core.data.column_codes import ColumnCodes
-from reid_core.data.dataset_stores import Stores
 from reid_core.data.epoch_batches import EpochBatches, epoch_batches
 from reid_core.data.measured_preprocessing import MeasuredPreprocessing
 from reid_core.data.pipeline_checks import check_extras, check_training_size
@@ -24,6 +23,7 @@ from reid_core.network.side import side_columns, values_for_shapes
 from reid_core.network.trial_runs import run_on_shapes
 from reid_core.params.entries import Entry
 from reid_core.params.schema import RunParams
+from reid_core.storage.dataset_stores import Stores
 from reid_core.training.build_module import ModuleBuilder
 from reid_core.training.freezing import Freezing
 from reid_core.training.parameter_groups import build_optimizer, group_table, parameter_groups

@@ -1,7 +1,7 @@
 """Datasets beside their contract: what they list can be packed whole."""
 
 from dataset_folders import params_of
-from reid_core.data.packing import pack
+from reid_core.storage.packing import pack
 
 
 def test_the_listing_is_packed_with_every_image(dataset, tmp_path):

@@ -14,13 +14,13 @@ import torch
 from reid_core import ReidError
 from reid_core.cli import main
 from reid_core.contracts import Progress, Step
-from reid_core.data.dataset_stores import Stores
 from reid_core.data.training_images import TrainingImages
 from reid_core.errors import ParamsError
 from reid_core.evaluation.evaluate_command import run_evaluation
 from reid_core.network.weights import read_weights
 from reid_core.params.validation import check_eval_params, check_run_params
 from reid_core.runs.start_and_resume import resume_train, start_train
+from reid_core.storage.dataset_stores import Stores
 from reid_core.training.assembly import build_training, check_on_meta
 from reid_core.training.loop import train_one_epoch
 from reid_plugins.command._pictures import draw_run

@@ -48,6 +48,7 @@ DECLARED = dict(line.split(" = ") for line in lines_of("options.entry_points", "
 LAYERS = (
     ("params",),
     ("compute",),
+    ("storage",),
     ("data",),
     ("network", "features"),
     ("training",),
@@ -321,7 +322,7 @@ def test_the_message_tells_the_edge_and_what_is_allowed():
     source = "from reid_core.network.model import Model\nfrom reid_core.params import schema"
     assert wrong_imports({**HOUSE, "reid_core.data.store": source}) == [
         "reid_core.data.store imports reid_core.network.model; reid_core.data may import "
-        "reid_core, reid_core.params, reid_core.compute, reid_core.data"
+        "reid_core, reid_core.params, reid_core.compute, reid_core.storage, reid_core.data"
     ]
     source = FOR_TYPES + "from reid_plugins.loss.triplet import TripletParams"
     assert wrong_imports({**HOUSE, "reid_plugins.loss.center": source}) == [

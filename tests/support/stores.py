@@ -8,8 +8,8 @@ import numpy as np
 from PIL import Image
 
 from reid_core.contracts import ImageRecord, Listing
-from reid_core.data.packing import pack
-from reid_core.data.store import Store
+from reid_core.storage.packing import pack
+from reid_core.storage.store import Store
 
 SIZE = (12, 24)
 """(width, height) of the images in pixels."""

@@ -12,10 +12,10 @@ import pytest
 import torch
 
 from reid_core import ReidError
-from reid_core.data.dataset_stores import Stores
 from reid_core.data.training_images import TrainingImages
 from reid_core.params.validation import check_run_params
 from reid_core.runs.checkpoint import FORMAT, read_checkpoint, restore, save_checkpoint
+from reid_core.storage.dataset_stores import Stores
 from reid_core.training.assembly import build_training
 from reid_core.training.loop import train_one_epoch
 

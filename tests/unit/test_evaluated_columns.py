@@ -11,7 +11,6 @@ from parts import cosine
 from reid_core import DistanceComponent, EvaluatorComponent, ReidError, hookimpl
 from reid_core.cli import main
 from reid_core.contracts import Features, NamedPart, Scores
-from reid_core.data.dataset_stores import Stores
 from reid_core.errors import ParamsError
 from reid_core.evaluation.evaluate_command import run_evaluation
 from reid_core.evaluation.rehearsal import check_targets
@@ -20,6 +19,7 @@ from reid_core.evaluation.targets import Targets, target_entries
 from reid_core.features.feature_files import save_features
 from reid_core.files import user_path
 from reid_core.params.validation import check_eval_params, check_run_params
+from reid_core.storage.dataset_stores import Stores
 from reid_evaluate.distances.distance_matrix import Cosine
 from reid_plugins.evaluator.market_evaluate import MarketParams, build
 from reid_plugins.toolkit.image_sets import image_set, vectors

@@ -5,7 +5,6 @@ import pytest
 
 from reid_core import EvaluatorComponent, ReidError, hookimpl
 from reid_core.contracts import Scores
-from reid_core.data.dataset_stores import Stores
 from reid_core.data.training_images import TrainingImages
 from reid_core.evaluation.during_training import Scorer
 from reid_core.evaluation.rehearsal import REHEARSED, check_targets
@@ -13,6 +12,7 @@ from reid_core.evaluation.run_evaluators import Evaluated, print_scores
 from reid_core.evaluation.targets import Targets, target_entries
 from reid_core.files import user_path
 from reid_core.params.validation import check_run_params
+from reid_core.storage.dataset_stores import Stores
 from reid_core.training.assembly import build_training
 
 

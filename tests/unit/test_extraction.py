@@ -17,9 +17,7 @@ from torch import nn
 
 from reid_core import BackboneComponent, EvaluatorComponent, ReidError, hookimpl
 from reid_core.contracts import FeatureMap, ImageRecord, Listing, ModelOutput, Scores
-from reid_core.data.dataset_stores import Stores
 from reid_core.data.loaders import evaluation_loader
-from reid_core.data.packing import pack
 from reid_core.data.training_images import TrainingImages
 from reid_core.data.transforms import Pipeline
 from reid_core.errors import ParamsError
@@ -35,6 +33,8 @@ from reid_core.params.messages import read_params
 from reid_core.params.schema import ExtractionParams
 from reid_core.params.validation import check_eval_params, check_run_params
 from reid_core.run_directory import RunDirectory
+from reid_core.storage.dataset_stores import Stores
+from reid_core.storage.packing import pack
 from reid_core.training.assembly import build_training
 
 SIZE = (16, 8)

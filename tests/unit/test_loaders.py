@@ -15,12 +15,12 @@ from reid_core.contracts import ImageRecord, Listing
 from reid_core.data.column_codes import ColumnCodes
 from reid_core.data.epoch_batches import epoch_batches
 from reid_core.data.loaders import evaluation_loader
-from reid_core.data.packing import pack
 from reid_core.data.training_images import TrainingImages
 from reid_core.data.training_loader import training_loader
 from reid_core.data.transforms import Pipeline
 from reid_core.params.entries import AugmentationEntry, SamplerEntry
 from reid_core.params.messages import read_params
+from reid_core.storage.packing import pack
 
 AUGMENTATION = [
     {"name": "resize", "params": {"height": 24, "width": 12}},

@@ -11,10 +11,10 @@ from torch import nn
 from networks import PartsPlugin, network_of
 from reid_core import ReidError
 from reid_core.contracts import Batch, Branch, BranchSpec, FeatureMap, HeadOutput
-from reid_core.data.dataset_stores import Stores
 from reid_core.data.training_images import TrainingImages
 from reid_core.network.model import build_model
 from reid_core.params.validation import check_run_params
+from reid_core.storage.dataset_stores import Stores
 from reid_core.training.assembly import build_training, check_on_meta
 from reid_core.training.build_module import ModuleBuilder
 from reid_core.training.parameter_groups import build_optimizer, parameter_groups

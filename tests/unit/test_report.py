@@ -15,7 +15,6 @@ from PIL import Image
 import reid_plugins.command.report as plugin
 from reid_core import cli
 from reid_core.contracts import Scores
-from reid_core.data.dataset_stores import Stores
 from reid_core.discovery import isolated_catalog
 from reid_core.errors import ReidError
 from reid_core.evaluation.run_evaluators import Evaluated
@@ -23,6 +22,7 @@ from reid_core.evaluation.saved_scores import save_scores
 from reid_core.files import write_json
 from reid_core.params.validation import check_run_params
 from reid_core.run_directory import RunDirectory
+from reid_core.storage.dataset_stores import Stores
 from reid_plugins.command._report.collect import collect
 from reid_plugins.command._report.page import POLICY, write_report
 from reid_plugins.command._report.ranked_strips import best_and_worst

@@ -25,14 +25,14 @@ from reid_core import ReidError
 from reid_core.catalog import Catalog
 from reid_core.contracts import SPLITS, ImageRecord, Listing
 from reid_core.data import packing
-from reid_core.data.dataset_stores import Stores
-from reid_core.data.fingerprints import fingerprint
-from reid_core.data.listing_checks import check_listing, published_differences
-from reid_core.data.packing import pack, verify
-from reid_core.data.store import Store
 from reid_core.discovery import load_catalog
 from reid_core.params.field_facts import path_names
 from reid_core.params.validation import check_dataset_entry
+from reid_core.storage.dataset_stores import Stores
+from reid_core.storage.fingerprints import fingerprint
+from reid_core.storage.listing_checks import check_listing, published_differences
+from reid_core.storage.packing import pack, verify
+from reid_core.storage.store import Store
 from stores import overwrite
 
 SOURCE = {"name": "test", "params": {}}
@@ -532,7 +532,7 @@ PACK = """
     import sys, time
     from pathlib import Path
     from reid_core.contracts import ImageRecord, Listing
-    from reid_core.data.packing import pack
+    from reid_core.storage.packing import pack
 
     data, target, place = Path(sys.argv[1]).read_bytes(), Path(sys.argv[2]), Path(sys.argv[3])
     read = 0

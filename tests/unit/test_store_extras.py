@@ -12,10 +12,10 @@ from PIL import Image
 from reid_core import ReidError
 from reid_core.boundary import Origin, PluginError
 from reid_core.contracts import Listing
-from reid_core.data.fingerprints import fingerprint
-from reid_core.data.listing_checks import check_listing
-from reid_core.data.packing import pack, verify
-from reid_core.data.store import Store
+from reid_core.storage.fingerprints import fingerprint
+from reid_core.storage.listing_checks import check_listing
+from reid_core.storage.packing import pack, verify
+from reid_core.storage.store import Store
 from stores import SIZE, overwrite, packed, png, record
 
 MASK, TEXT = {"mask": "mask"}, {"caption": "text"}

@@ -16,11 +16,11 @@ from reid_core import (
 )
 from reid_core.contracts import Listing
 from reid_core.data.column_codes import ColumnCodes
-from reid_core.data.dataset_stores import Stores
 from reid_core.data.streams import Streams
 from reid_core.data.training_images import TrainingImages
 from reid_core.errors import ParamsError
 from reid_core.params.validation import check_run_params
+from reid_core.storage.dataset_stores import Stores
 from stores import png, record
 
 RESIZE = {"name": "resize", "params": {"height": 32, "width": 16}}

@@ -9,9 +9,9 @@ from torch import nn
 
 from reid_core import Component, LossComponent, ObjectiveComponent, ReidError, hookimpl
 from reid_core.contracts import Batch, LossOutput, Progress, Term
-from reid_core.data.dataset_stores import Stores
 from reid_core.data.training_images import TrainingImages
 from reid_core.params.validation import check_run_params
+from reid_core.storage.dataset_stores import Stores
 from reid_core.training.assembly import build_training
 from reid_core.training.build_module import ModuleBuilder
 from reid_core.training.loop import train_one_epoch

@@ -25,7 +25,6 @@ from reid_core import (
     hookimpl,
 )
 from reid_core.contracts import Branch, BranchSpec, FeatureMap, HeadOutput, LossOutput
-from reid_core.data.dataset_stores import Stores
 from reid_core.data.transforms import Pipeline
 from reid_core.network.snapshot import load_snapshot
 from reid_core.network.weights import (
@@ -37,6 +36,7 @@ from reid_core.network.weights import (
 )
 from reid_core.params.validation import check_run_params
 from reid_core.runs.start_and_resume import start_train
+from reid_core.storage.dataset_stores import Stores
 from reid_core.training.build_module import ModuleBuilder
 
 CLASSES = (("data", "a"), ("data", "b"), ("data", "c"))

@@ -8,12 +8,12 @@ from pathlib import Path
 from PIL import Image
 
 from reid_core.console import say
-from reid_core.data.store import Store
 from reid_core.evaluation.evaluate_command import Source
 from reid_core.evaluation.run_evaluators import Evaluated
 from reid_core.evaluation.saved_scores import read_scores, scores_path
 from reid_core.params.entries import numbered_names
 from reid_core.runs.run import Run
+from reid_core.storage.store import Store
 from reid_plugins.toolkit.pictures.curves import draw_curves
 from reid_plugins.toolkit.pictures.ranked_lists import draw_ranked_lists
 

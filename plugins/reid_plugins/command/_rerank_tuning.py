@@ -16,7 +16,6 @@ from reid_core import ReidError
 from reid_core.catalog import Catalog
 from reid_core.compute.device import choose_device
 from reid_core.contracts import Features, NamedPart
-from reid_core.data.store import Store
 from reid_core.evaluation.build_evaluator import build_evaluator
 from reid_core.evaluation.evaluate_command import model_under_test, what_to_score
 from reid_core.evaluation.targets import Targets
@@ -24,6 +23,7 @@ from reid_core.features.extraction import ModelUnderTest
 from reid_core.features.feature_files import load_features
 from reid_core.files import user_path
 from reid_core.params.schema import EvalParams, EvaluationEntry
+from reid_core.storage.store import Store
 from reid_evaluate.distances.comparison import Distance
 from reid_evaluate.distances.distance_matrix import Cosine
 from reid_evaluate.protocols.rule_data import JUNK_RULES, JunkRule, columns_of, data_of, rule_of

@@ -64,7 +64,7 @@ class PackCommand:
     def _pack_all(self, path: Path, overrides: list[str]) -> None:
         """Pack everything that a params file trains on and scores on."""
         params = load_run_params(path, self.catalog, overrides).params
-        from reid_core.data.dataset_stores import Stores
+        from reid_core.storage.dataset_stores import Stores
 
         stores = Stores(user_path(params.working_dir))
         streams = [entry for s in params.data.streams.values() for entry in s.sources]
@@ -75,9 +75,9 @@ class PackCommand:
         self, name: str, overrides: list[str], out: Path | None, working_dir: Path
     ) -> None:
         """Pack one dataset by name."""
-        from reid_core.data.dataset_stores import Stores
         from reid_core.params.overrides import apply_overrides
         from reid_core.params.validation import check_dataset_entry
+        from reid_core.storage.dataset_stores import Stores
 
         raw = apply_overrides(
             {"name": name, "params": {}}, [f"params.{o}" for o in overrides], name
@@ -103,8 +103,8 @@ def _check_options(args: argparse.Namespace) -> None:
 def _verify(path: Path) -> None:
     """Re-read every image of a store."""
     from reid_core.console import progress_bar
-    from reid_core.data.packing import verify
-    from reid_core.data.store import Store
+    from reid_core.storage.packing import verify
+    from reid_core.storage.store import Store
 
     store = Store(path)
     with progress_bar(f"verifying {path}") as tick:

@@ -12,13 +12,13 @@ import numpy as np
 from PIL import Image
 
 from reid_core.catalog import Catalog
-from reid_core.data.store import Store
 from reid_core.errors import ReidError
 from reid_core.evaluation.targets import target_entries
 from reid_core.files import user_path
 from reid_core.params.json_file import read_json
 from reid_core.params.validation import check_run_params
 from reid_core.run_directory import STORES, RunDirectory
+from reid_core.storage.store import Store
 from reid_plugins.command._report.collect import Evaluation, LeftOut
 
 HEIGHT, WIDEST = 96, 144

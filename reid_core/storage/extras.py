@@ -7,7 +7,7 @@ import io
 import numpy as np
 from PIL import Image
 
-from reid_core.data.decoding import UNREADABLE
+from reid_core.storage.decoding import UNREADABLE
 
 KINDS = ("mask", "text")
 """What an extra may be; see ``Listing.extras``."""

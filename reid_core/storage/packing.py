@@ -16,11 +16,11 @@ from filelock import FileLock
 
 from reid_core.boundary import Origin
 from reid_core.contracts import Listing
-from reid_core.data.listing_checks import check_listing, raise_problems
-from reid_core.data.packed_content import Content, add_index, index_of, new_digest, read_record
-from reid_core.data.store import FORMAT, Store
 from reid_core.errors import ReidError
 from reid_core.files import atomic_path, saving, write_json
+from reid_core.storage.listing_checks import check_listing, raise_problems
+from reid_core.storage.packed_content import Content, add_index, index_of, new_digest, read_record
+from reid_core.storage.store import FORMAT, Store
 
 COMMIT_BYTES = 1 << 25
 """Encoded images are written to the disk in portions of about this size."""

@@ -19,10 +19,10 @@ import lmdb
 import numpy as np
 from PIL import Image
 
-from reid_core.data.decoding import UNREADABLE, decode
-from reid_core.data.extras import decode_extra
 from reid_core.errors import ReidError, name_list
 from reid_core.files import DAMAGED
+from reid_core.storage.decoding import UNREADABLE, decode
+from reid_core.storage.extras import decode_extra
 
 FORMAT = 2
 """Version of the store's layout; another version is refused."""

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from reid_core.contracts import SPLITS, ImageRecord, Listing
-from reid_core.data.extras import KINDS
-from reid_core.data.store import FACTS
 from reid_core.errors import ReidError, shortened
+from reid_core.storage.extras import KINDS
+from reid_core.storage.store import FACTS
 
 SHOWN_PROBLEMS = 20
 

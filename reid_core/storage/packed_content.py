@@ -13,9 +13,9 @@ import numpy as np
 
 from reid_core.boundary import Origin
 from reid_core.contracts import UNKNOWN_CAMERA, ImageRecord, Listing
-from reid_core.data.decoding import UNREADABLE, decode
-from reid_core.data.extras import extra_problem
-from reid_core.data.store import Index, record_key
+from reid_core.storage.decoding import UNREADABLE, decode
+from reid_core.storage.extras import extra_problem
+from reid_core.storage.store import Index, record_key
 
 
 @dataclass(frozen=True)

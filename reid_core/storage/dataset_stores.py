@@ -7,14 +7,14 @@ from pathlib import Path
 
 from reid_core.console import progress_bar, say
 from reid_core.contracts import ImageRecord, Listing
-from reid_core.data.fingerprints import fingerprint
-from reid_core.data.listing_checks import published_differences
-from reid_core.data.packing import pack
-from reid_core.data.store import Store
 from reid_core.errors import ReidError, name_list
 from reid_core.files import user_path
 from reid_core.params.field_facts import path_names
 from reid_core.params.schema import DatasetEntry
+from reid_core.storage.fingerprints import fingerprint
+from reid_core.storage.listing_checks import published_differences
+from reid_core.storage.packing import pack
+from reid_core.storage.store import Store
 
 
 class Stores:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from reid_core.contracts import ImageRecord, Listing
-from reid_core.data.store import FORMAT
 from reid_core.errors import ReidError
+from reid_core.storage.store import FORMAT
 
 
 def fingerprint(

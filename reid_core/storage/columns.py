@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from reid_core.data.store import Store
 from reid_core.errors import name_list
+from reid_core.storage.store import Store
 
 BUILT_IN = ("camid", "source")
 """Columns that every image has: its camera, and its dataset."""
