@@ -139,25 +139,25 @@ def _stream(
     extras: Sequence[str],
 ) -> Stream:
     """Build one stream and check that its images go into the network."""
-    augmentation = params.augmentation if given.augmentation is None else given.augmentation
+    views = given.operations(params.augmentation)
     own_seed = _seed(params.train.seed, name)
     with _named(name):
         opened = [(entry.label, stores.open(entry)) for entry in given.sources]
         images = TrainingImages.of(opened, given.split)
         delivered = [extra for extra in extras if extra in images.extra_kinds()]
-        check_extras(augmentation, images.masks(delivered))
         size = Pipeline(params.augmentation, training=False).input_size()
-        check_training_size(augmentation, size)
+        for operations in views:
+            check_extras(operations, images.masks(delivered))
+            check_training_size(operations, size)
         batches = epoch_batches(given.sampler, images, seed=own_seed)
         loader = views_loader(
             images,
-            Pipeline(augmentation, training=True),
+            [Pipeline(operations, training=True) for operations in views],
             batches,
             seed=params.train.seed,
             workers=params.data.workers,
             columns=codes.of_images(images),
             extras=delivered,
-            views=given.views,
             stream=name,
         )
     return Stream(name, images, batches, loader)

@@ -47,18 +47,17 @@ class _TrainingSet(Dataset[Any]):
     def __init__(
         self,
         images: TrainingImages,
-        pipeline: Pipeline,
+        pipelines: Sequence[Pipeline],
         extras: Sequence[str],
         *,
         seed: int,
-        views: int,
         stream: str,
     ) -> None:
         self.stores = [store for _, store in images.stores]
         self.positions, self.sources = images.positions, images.sources
         self.masks = images.masks(extras)
         self.texts = [name for name in extras if name not in self.masks]
-        self.pipeline, self.seed, self.views, self.stream = pipeline, seed, views, stream
+        self.pipelines, self.seed, self.stream = list(pipelines), seed, stream
 
     @handing_errors_over
     def __getitems__(self, keys: list[Key]) -> list[_Images]:
@@ -66,10 +65,10 @@ class _TrainingSet(Dataset[Any]):
         index = torch.tensor([index for _, index in keys])
         beside = {name: [text[name] for text in texts] for name in self.texts}
         found = []
-        for view in range(self.views):
+        for view, pipeline in enumerate(self.pipelines):
             rngs = self._generators(keys, view)
-            each = [self.pipeline.single(*one) for one in zip(samples, rngs, names, strict=True)]
-            joined = self.pipeline.batch(each, rngs, names)
+            each = [pipeline.single(*one) for one in zip(samples, rngs, names, strict=True)]
+            joined = pipeline.batch(each, rngs, names)
             found.append(_Images(joined.image, index, {**joined.masks, **beside}))
         return found
 
@@ -173,37 +172,35 @@ def training_loader(
         ReidError: Images lack an extra.
     """
     loader = views_loader(
-        *(images, pipeline, batches), seed=seed, workers=workers, columns=columns, extras=extras
+        *(images, [pipeline], batches), seed=seed, workers=workers, columns=columns, extras=extras
     )
     return TrainingLoader(loader)
 
 
 def views_loader(
     images: TrainingImages,
-    pipeline: Pipeline,
+    pipelines: Sequence[Pipeline],
     batches: Batches,
     *,
     seed: int,
     workers: int,
     columns: Mapping[str, np.ndarray] | None = None,
     extras: Sequence[str] = (),
-    views: int = 1,
     stream: str = "",
 ) -> ViewsLoader:
     """Return a loader of the views of batches; see ``training_loader``.
 
     Args:
         images: See there.
-        pipeline: See there.
+        pipelines: One for each view: batches of the same images.
         batches: See there.
         seed: See there.
         workers: See there.
         columns: See there.
         extras: See there.
-        views: Batches of the same images that are augmented differently.
         stream: Whose batches they are, so that others have other augmentations; empty: the run's.
     """
-    data = _TrainingSet(images, pipeline, extras, seed=seed, views=views, stream=stream)
+    data = _TrainingSet(images, pipelines, extras, seed=seed, stream=stream)
     loader: DataLoader[Any] = DataLoader(
         data,
         batch_sampler=cast(Any, batches),

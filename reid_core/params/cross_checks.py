@@ -42,6 +42,8 @@ def run_cross_checks(sections: Mapping[str, Any], catalog: Catalog) -> Iterator[
             place = f"data.streams.{name}"
             yield from _label_checks(stream.sources, f"{place}.sources")
             yield from _stage_checks(stream.augmentation or [], f"{place}.augmentation", catalog)
+            for i, view in enumerate(stream.views if isinstance(stream.views, list) else []):
+                yield from _stage_checks(view, f"{place}.views.{i}", catalog)
         yield from _target_checks(sections.get("evaluation", []), list(data.targets) or labels)
     yield from _stage_checks(sections.get("augmentation", []), "augmentation", catalog)
     if {"loss", "objective"} <= sections.keys():

@@ -76,6 +76,10 @@ class DatasetEntry(Entry[Component]):
         return self.alias or self.bare_name
 
 
+Operations = Annotated[list[AugmentationEntry], Field(min_length=1)]
+"""Image operations in order."""
+
+
 class StreamParams(Params):
     """A further batch in every training step, which objectives read as ``Step.streams``."""
 
@@ -86,14 +90,27 @@ class StreamParams(Params):
     sampler: SamplerEntry = Field(
         description="Order of its images, and how many make a batch; its epochs are its own."
     )
-    augmentation: Annotated[list[AugmentationEntry], Field(min_length=1)] | None = Field(
+    augmentation: Operations | None = Field(
         default=None,
         description="Image operations in order, to the same size; default: those of the run.",
     )
-    views: Positive = Field(
+    views: Positive | Annotated[list[Operations], Field(min_length=1)] = Field(
         default=1,
-        description="Batches of the same images that are augmented differently (>= 1).",
+        description="Batches of the same images that are augmented differently: how many (>= 1), "
+        "or the operations of each, such as weak ones and strong ones.",
     )
+
+    @model_validator(mode="after")
+    def _operations_once(self) -> StreamParams:
+        if self.augmentation is not None and isinstance(self.views, list):
+            raise ValueError("'views' has operations of its own; leave 'augmentation' out")
+        return self
+
+    def operations(self, of_run: list[AugmentationEntry]) -> list[list[AugmentationEntry]]:
+        """Return the image operations of every view, where those of the run are given."""
+        if isinstance(self.views, list):
+            return self.views
+        return [of_run if self.augmentation is None else self.augmentation] * self.views
 
 
 class DataParams(Params):

@@ -188,6 +188,41 @@ def test_views_show_the_same_images_augmented_differently(streams_of):
             assert not any(torch.equal(x, y) for x, y in zip(a.images, b.images, strict=True))
 
 
+def test_a_view_may_have_operations_of_its_own(streams_of):
+    weak, strong = [RESIZE], [RESIZE, {"name": "pad_crop", "params": {"padding": 8}}]
+    views = {"more": stream(split="extra", size=10, views=[weak, strong, weak])}
+    (step,) = taken(streams_of(views), 0, 1)
+    one, two, three = step["more"]
+    assert one.index.tolist() == two.index.tolist() == three.index.tolist()
+    assert torch.equal(one.images, three.images)  # nothing is random in them
+    assert not torch.equal(one.images, two.images)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"views": []}, r"data\.streams\.more\.views: needs 1 or more"),
+        ({"views": [[]]}, r"data\.streams\.more\.views\.0: needs 1 or more"),
+        ({"views": [[{"name": "rezise"}]]}, r"views\.0\.0\.name: .*mean 'resize'"),
+        (
+            {"views": [[RESIZE]], "augmentation": [RESIZE]},
+            r"data\.streams\.more: 'views' has operations of its own; leave 'augmentation' out",
+        ),
+        (
+            {"views": [[RESIZE], [RESIZE, {"name": "normalize"}, {"name": "color_jitter"}]]},
+            r"data\.streams\.more\.views\.1\.2\.name: 'color_jitter' works on pictures",
+        ),
+        (
+            {"views": [[RESIZE], [{"name": "resize", "params": {"height": 8, "width": 8}}]]},
+            r"data\.streams\.more: augmentation: images of the training are 8 x 8",
+        ),
+    ],
+)
+def test_views_that_cannot_work_are_refused(streams_of, change, message):
+    with pytest.raises(ReidError, match=message):
+        streams_of({"more": {**stream(split="extra"), **change}})
+
+
 def test_streams_of_one_dataset_have_other_orders_and_other_augmentations(streams_of):
     whole = {"one": stream(split="extra", size=10), "two": stream(split="extra", size=10)}
     (step,) = taken(streams_of(whole), 0, 1)
