@@ -201,7 +201,7 @@ def test_a_view_may_have_operations_of_its_own(streams_of):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"views": []}, r"data\.streams\.more\.views: needs 1 or more"),
+        ({"views": []}, r"data\.streams\.more\.views: expected a whole number or needs 1 or more"),
         ({"views": [[]]}, r"data\.streams\.more\.views\.0: needs 1 or more"),
         ({"views": [[{"name": "rezise"}]]}, r"views\.0\.0\.name: .*mean 'resize'"),
         (
@@ -314,7 +314,7 @@ def test_what_a_stream_cannot_do_names_the_stream(streams_of, given, extras, mes
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"views": 0}, r"data\.streams\.more\.views: must be >= 1, got 0"),
+        ({"views": 0}, r"data\.streams\.more\.views: must be >= 1 or a list, got 0"),
         ({"split": "test"}, r"data\.streams\.more\.split: .*got \"test\""),
         ({"sources": []}, r"data\.streams\.more\.sources: needs 1 or more"),
         ({"augmentation": []}, r"data\.streams\.more\.augmentation: needs 1 or more"),
