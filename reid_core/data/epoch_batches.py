@@ -8,7 +8,6 @@ from typing import Any, Protocol
 import numpy as np
 
 from reid_core.boundary import Origin
-from reid_core.component import declared
 from reid_core.contracts import BatchSampler
 from reid_core.data.training_images import TrainingImages
 from reid_core.errors import ReidError, shortened
@@ -163,7 +162,7 @@ def epoch_batches(
         ReidError: The sampler cannot serve the images, or data lack a column that it reads.
     """
     at = np.arange(len(images)) if indices is None else indices
-    columns = images.columns(declared(entry.component.columns, entry.params))
+    columns = images.columns(entry.names("columns"))
     sampler: BatchSampler = entry.build(
         labels=(images.labels if labels is None else labels)[at],
         camids=images.camids[at],

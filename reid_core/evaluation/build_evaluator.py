@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from reid_core.boundary import Origin
-from reid_core.component import Names, declared
 from reid_core.contracts import SPLITS, Evaluator, Features, NamedPart, Scores
 from reid_core.errors import ReidError, name_list
 from reid_core.evaluation.checked_parts import CheckedDistance, checked_step
 from reid_core.evaluation.score_checks import checked_scores
-from reid_core.params.entries import DistanceEntry, Entry, PostprocessEntry
+from reid_core.params.entries import DistanceEntry, PostprocessEntry
 from reid_core.params.schema import EvaluationEntry
 
 if TYPE_CHECKING:
@@ -98,10 +97,9 @@ def build_evaluator(entry: EvaluationEntry, device: str = "cpu") -> BuiltEvaluat
     if distance is None and component.takes("distance"):
         raise origin.fault("asks for a distance, and its component names none that is its default")
     steps = tuple(_built_step(step) for step in entry.postprocess)
-    splits = _names(entry, "splits", component.splits, SPLITS)
-    outputs = _names(entry, "outputs", component.outputs, OUTPUTS)
-    aux = _names(entry, "aux", component.aux) + (distance.aux if distance else ())
-    columns = _names(entry, "columns", component.columns) + (distance.columns if distance else ())
+    splits, outputs = entry.names("splits", SPLITS), entry.names("outputs", OUTPUTS)
+    aux = entry.names("aux") + (distance.aux if distance else ())
+    columns = entry.names("columns") + (distance.columns if distance else ())
     evaluator = entry.build(distance=distance, postprocess=steps, device=device)
     if not callable(evaluator):
         raise origin.fault(f"built a {type(evaluator).__name__}; expected an Evaluator")
@@ -122,8 +120,8 @@ def _built_distance(distance: DistanceEntry) -> NamedPart[Distance]:
         distance.bare_name,
         distance.params.model_dump(mode="json"),
         CheckedDistance(distance.build(), distance.origin),
-        aux=_names(distance, "aux", distance.component.aux),
-        columns=_names(distance, "columns", distance.component.columns),
+        aux=distance.names("aux"),
+        columns=distance.names("columns"),
     )
 
 
@@ -136,20 +134,3 @@ def _built_step(step: PostprocessEntry) -> NamedPart[Postprocess]:
         checked_step(step.build(), step.origin, component.stage),
         splits=component.splits,
     )
-
-
-def _names(
-    entry: Entry[Any], what: str, names: Names, known: tuple[str, ...] | None = None
-) -> tuple[str, ...]:
-    """Return the names that a component declares for its params.
-
-    Raises:
-        PluginError: It declares something else than known names.
-    """
-    with entry.origin.calling(f"when it was asked for its {what}"):
-        found = declared(names, entry.params)
-    strange = not isinstance(found, tuple) or not all(isinstance(name, str) for name in found)
-    if strange or (known is not None and not set(found) <= set(known)):
-        of = f" out of {', '.join(known)}" if known else ""
-        raise entry.origin.fault(f"declares {what} {found!r}; expected a tuple of names{of}")
-    return found

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from reid_core.catalog import Catalog
-from reid_core.component import LossComponent, ObjectiveComponent, declared
+from reid_core.component import LossComponent, ObjectiveComponent
 from reid_core.contracts import SideValues
 from reid_core.data.column_codes import ColumnCodes
 from reid_core.data.dataset_stores import Stores
@@ -103,8 +103,8 @@ def _read_of_images(params: RunParams) -> tuple[list[str], list[str]]:
         *params.objective,
     ]
     for entry in readers:
-        columns += declared(entry.component.columns, entry.params)
-        extras += declared(entry.component.extras, entry.params)
+        columns += entry.names("columns")
+        extras += entry.names("extras")
     return list(dict.fromkeys(columns)), list(dict.fromkeys(extras))
 
 
@@ -172,11 +172,11 @@ def _check_values(params: RunParams, given: Iterable[str]) -> None:
     """Raise ReidError if a loss or a distance reads a value that no head gives."""
     reads: dict[tuple[str, str], Iterable[str]] = {}
     for i, entry in enumerate(params.loss):
-        reads[f"loss.{i}", entry.bare_name] = declared(entry.component.reads, entry.params)
+        reads[f"loss.{i}", entry.bare_name] = entry.names("reads")
     for i, evaluation in enumerate(params.evaluation):
         if evaluation.distance:
             at = f"evaluation.{i}.distance", evaluation.distance.bare_name
-            reads[at] = declared(evaluation.distance.component.aux, evaluation.distance.params)
+            reads[at] = evaluation.distance.names("aux")
     for (place, name), values in reads.items():
         if missing := sorted(set(values) - set(given)):
             raise ReidError(

@@ -177,7 +177,7 @@ class Elsewhere(Net):
 
 def build(params): return Elsewhere()
 """,
-        ("returned as map a tensor on meta; expected it on cpu, where the images are",),
+        ("returned as map a tensor on meta; expected it on cpu, where its input is",),
     ),
     Fault(
         "backbone",
@@ -603,7 +603,7 @@ def build(params):
         return LossOutput(x.features.mean(), accuracy=torch.tensor(math.nan if late else 0.5))
     return loss
 """,
-        ("returned the accuracy nan; expected a number from 0 to 1",),
+        ("gave the term 'faulty' an accuracy of nan ", "expected a number from 0 to 1 at step 10"),
     ),
 ]
 
@@ -1770,7 +1770,7 @@ def build(params): return terms
 def build(params):
     return lambda step: {"x": Term(step.outputs.feature.mean(), accuracy=torch.tensor(50.0))}
 """,
-        ("gave the term 'x' the accuracy 50; expected a number from 0 to 1",),
+        ("gave the term 'x' an accuracy of 50 ", "expected a number from 0 to 1 at step 10"),
     ),
     Fault(
         "objective",

@@ -423,9 +423,9 @@ def test_values_that_a_backbone_needs_must_be_given(checked):
 @pytest.mark.parametrize(
     ("side", "fault"),
     [
-        (lambda params: ["camid"], r"declares side = \['camid'\]; expected a tuple of names"),
-        (("camid", "camid"), r"declares side = \('camid', 'camid'\); expected every name once"),
-        (lambda params: params.missing, "failed while it was asked for its columns: AttributeEr"),
+        (lambda params: ["camid"], r"declares side \['camid'\]; expected a tuple of names"),
+        (("camid", "camid"), r"declares side \('camid', 'camid'\); expected every name once"),
+        (lambda params: params.missing, "failed when it was asked for its side: AttributeError"),
     ],
 )
 def test_columns_that_cannot_be_are_the_plugins_fault(checked, side, fault):
