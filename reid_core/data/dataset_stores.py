@@ -8,7 +8,7 @@ from pathlib import Path
 from reid_core.console import progress_bar, say
 from reid_core.contracts import ImageRecord, Listing
 from reid_core.data.fingerprints import fingerprint
-from reid_core.data.listing_checks import published_differences
+from reid_core.data.listing_checks import check_form, published_differences
 from reid_core.data.packing import pack
 from reid_core.data.store import Store
 from reid_core.errors import ReidError, name_list
@@ -121,7 +121,11 @@ def _listing(entry: DatasetEntry) -> Listing:
     listing = entry.build()
     if not isinstance(listing, Listing):
         raise entry.origin.fault(f"returned a {type(listing).__name__}; expected a Listing")
+    if not isinstance(listing.records, list | tuple):
+        kind = type(listing.records).__name__
+        raise entry.origin.fault(f"lists a {kind}; expected a list of ImageRecords")
     others = {type(r).__name__ for r in listing.records if not isinstance(r, ImageRecord)}
     if others:
         raise entry.origin.fault(f"lists {name_list(others)}; expected ImageRecords alone")
+    check_form(listing, entry.origin)
     return listing

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
+from reid_core.boundary import Origin
 from reid_core.contracts import SPLITS, ImageRecord, Listing
 from reid_core.data.extras import KINDS
 from reid_core.data.store import FACTS
@@ -23,28 +25,58 @@ TAKEN = {*FACTS, "source", "columns", "extras"}
 """What no column may be called, because there is another thing of that name."""
 
 
-def check_listing(listing: Listing) -> None:
-    """Check what can be checked without reading an image.
+def check_form(listing: Listing, origin: Origin) -> None:
+    """Check what a listing says of itself, but for its records.
 
     Raises:
-        ReidError: With all problems: no images, an unknown split, a repeated name, an empty
-            identity, a negative camera other than -1, a column that cannot be kept, an extra
-            that is not declared, or a file outside the root.
+        PluginError: The root is no path, or what is published or packed beside the images is not
+            of its form.
     """
+    root: Any = listing.root
+    if root is not None and not isinstance(root, Path):
+        raise origin.fault(f"returned a Listing: its root is {root!r}; expected a Path or None")
+    for what in ("published", "extras"):
+        if not isinstance(found := getattr(listing, what), Mapping):
+            raise origin.fault(f"returned a Listing: its {what} is {found!r}; expected a dict")
+    for split, numbers in listing.published.items():
+        is_pair = isinstance(numbers, tuple | list) and [type(n) for n in numbers] == [int, int]
+        if not is_pair:
+            raise origin.fault(
+                f"returned a Listing: its published[{split!r}] is {numbers!r}; expected "
+                "(identities, images)"
+            )
+
+
+def check_listing(listing: Listing, origin: Origin | None = None) -> None:
+    """Check what can be checked without reading an image.
+
+    Args:
+        listing: The images.
+        origin: Where the dataset comes from, for the message.
+
+    Raises:
+        ReidError: With all problems: no images, a name that leads out of the folder, an unknown
+            split, a repeated name, an empty identity, a negative camera other than -1, a column
+            that cannot be kept, an extra that is not declared, or a file outside the root.
+    """
+    whose = f"{origin}: " if origin else ""
     if not listing.records:
-        raise ReidError("the dataset has no images")
+        raise ReidError(f"{whose}the dataset has no images")
     problems = [*_name_problems(listing)]
     seen: set[tuple[str, str]] = set()
     types: dict[str, tuple[type, str]] = {}
     root = listing.root.resolve() if listing.root else None
     for record in listing.records:
-        found = [*_fact_problems(record), *_column_problems(record.columns, record.name, types)]
-        if (record.split, record.name) in seen:
-            found.append(f"twice in split '{record.split}'")
-        seen.add((record.split, record.name))
-        found += _file_problems(record, listing, root)
+        found = [*_form_problems(record)]
+        if not found:
+            found += [*_fact_problems(record)]
+            found += [*_column_problems(record.columns, record.name, types)]
+            if (record.split, record.name) in seen:
+                found.append(f"twice in split '{record.split}'")
+            seen.add((record.split, record.name))
+            found += _file_problems(record, listing, root)
         problems += [f"{record.name}: {text}" for text in found]
-    raise_problems(problems, "images cannot be used")
+    raise_problems(problems, "images cannot be used", whose)
 
 
 def published_differences(listing: Listing) -> list[str]:
@@ -61,20 +93,22 @@ def published_differences(listing: Listing) -> list[str]:
     return differences
 
 
-def raise_problems(problems: Iterable[str], what: str) -> None:
-    """Raise a ReidError that lists the problems, if there are any."""
+def raise_problems(problems: Iterable[str], what: str, whose: str = "") -> None:
+    """Raise a ReidError that lists the problems, if there are any; ``whose`` begins it."""
     lines = list(problems)
     if lines:
         more = (
             f"\n  ... and {len(lines) - SHOWN_PROBLEMS} more" if len(lines) > SHOWN_PROBLEMS else ""
         )
         listed = "".join(f"\n  {line}" for line in lines[:SHOWN_PROBLEMS])
-        raise ReidError(f"{len(lines)} {what}:{listed}{more}")
+        raise ReidError(f"{whose}{len(lines)} {what}:{listed}{more}")
 
 
 def _name_problems(listing: Listing) -> Iterator[str]:
     """Yield what is wrong with the names of columns and extras, each once."""
-    columns = dict.fromkeys(name for record in listing.records for name in record.columns)
+    columns = dict.fromkeys(
+        name for r in listing.records if isinstance(r.columns, Mapping) for name in r.columns
+    )
     for what, names in (("column", columns), ("extra", listing.extras)):
         for name in names:
             if not isinstance(name, str) or not NAME.fullmatch(name):
@@ -87,6 +121,30 @@ def _name_problems(listing: Listing) -> Iterator[str]:
     for name, kind in listing.extras.items():
         if kind not in KINDS:
             yield f"extra '{name}': {kind!r} is none of {', '.join(KINDS)}"
+
+
+def _form_problems(record: ImageRecord) -> Iterator[str]:
+    """Yield what of a record is not even of its type."""
+    name: Any = record.name
+    if not isinstance(name, str) or not name or "\0" in name:
+        yield f"name is {shortened(repr(name))}; expected a string, not empty"
+    elif name.startswith("/") or ".." in name.split("/"):
+        yield "name leads out of the data folder; expected a path relative to it, without '..'"
+    if not isinstance(record.split, str):
+        yield f"split is {shortened(repr(record.split))}; expected a string"
+    for what in ("junk", "distractor"):
+        if type(value := getattr(record, what)) is not bool:
+            yield f"{what} is {shortened(repr(value))}; expected True or False"
+    for what in ("columns", "extras"):
+        if not isinstance(value := getattr(record, what), Mapping):
+            yield f"{what} is a {type(value).__name__}; expected values by name"
+    extras = record.extras if isinstance(record.extras, Mapping) else {}
+    for what, source in {"source": record.source, **extras}.items():
+        if not isinstance(source, Path) and not callable(source):
+            yield (
+                f"{what} is {shortened(repr(source))}; expected a Path or a function that returns "
+                "bytes"
+            )
 
 
 def _fact_problems(record: ImageRecord) -> Iterator[str]:

@@ -13,7 +13,12 @@ from reid_core.contracts import Batch
 from reid_core.data.column_codes import ColumnCodes
 from reid_core.data.dataset_stores import Stores
 from reid_core.data.epoch_batches import EpochBatches, epoch_batches
-from reid_core.data.pipeline_checks import check_extras, check_training_size
+from reid_core.data.pipeline_checks import (
+    check_can_be_sent,
+    check_extras,
+    check_repeatable,
+    check_training_size,
+)
 from reid_core.data.training_images import TrainingImages
 from reid_core.data.training_loader import ViewsLoader, views_loader
 from reid_core.data.transforms import Pipeline
@@ -144,6 +149,9 @@ def _stream(
         check_extras(augmentation, images.masks(delivered))
         size = Pipeline(params.augmentation, training=False).input_size()
         check_training_size(augmentation, size)
+        check_repeatable(augmentation)
+        if params.data.workers:
+            check_can_be_sent(Pipeline(augmentation, training=True))
         batches = epoch_batches(given.sampler, images, seed=own_seed)
         loader = views_loader(
             images,

@@ -68,7 +68,9 @@ class _TrainingSet(Dataset[Any]):
         found = []
         for view in range(self.views):
             rngs = self._generators(keys, view)
-            each = [self.pipeline.single(*one) for one in zip(samples, rngs, names, strict=True)]
+            # Each view begins with pictures of its own: an operation may draw into one.
+            own = samples if view == self.views - 1 else map(_copied, samples)
+            each = [self.pipeline.single(*one) for one in zip(own, rngs, names, strict=True)]
             joined = self.pipeline.batch(each, rngs, names)
             found.append(_Images(joined.image, index, {**joined.masks, **beside}))
         return found
@@ -90,6 +92,11 @@ class _TrainingSet(Dataset[Any]):
             found.append(np.random.default_rng([self.seed, *key, repeats[key], *address]))
             repeats[key] += 1
         return found
+
+
+def _copied(sample: Sample) -> Sample:
+    """Return a picture and its masks as new pictures."""
+    return Sample(sample.image.copy(), {name: m.copy() for name, m in sample.masks.items()})
 
 
 class ViewsLoader:

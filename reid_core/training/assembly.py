@@ -14,7 +14,12 @@ from reid_core.data.column_codes import ColumnCodes
 from reid_core.data.dataset_stores import Stores
 from reid_core.data.epoch_batches import EpochBatches, epoch_batches
 from reid_core.data.measured_preprocessing import MeasuredPreprocessing
-from reid_core.data.pipeline_checks import check_extras, check_training_size
+from reid_core.data.pipeline_checks import (
+    check_can_be_sent,
+    check_extras,
+    check_repeatable,
+    check_training_size,
+)
 from reid_core.data.streams import Streams
 from reid_core.data.training_images import TrainingImages
 from reid_core.data.training_loader import training_loader
@@ -54,6 +59,9 @@ def build_training(
     """
     columns, extras = _read_of_images(params)
     check_extras(params.augmentation, images.masks(extras))
+    if params.data.workers:
+        for training in (True, False):
+            check_can_be_sent(Pipeline(params.augmentation, training=training))
     codes = ColumnCodes.of(images, columns)
     batches = _batches(params, images)
     steps = params.train.steps_per_epoch
@@ -154,6 +162,7 @@ def check_on_meta(params: RunParams, catalog: Catalog) -> None:
     """
     size = Pipeline(params.augmentation, training=False).input_size()
     check_training_size(params.augmentation, size)
+    check_repeatable(params.augmentation)
     side_values = values_for_shapes(params.backbone)
     with torch.device("meta"):
         builder = ModuleBuilder(params, catalog, None, side_values)

@@ -83,8 +83,12 @@ def _made_up(
     is_classified: bool,
 ) -> LossInput:
     """Return random vectors of two images of each of some people."""
-    features = torch.randn(IMAGES, spec.dim, requires_grad=True)
-    weight = torch.randn(PIDS, spec.dim, requires_grad=True)
+    # Not leaves, as in a training: torch itself keeps leaves from being changed in place.
+    features, weight = (
+        torch.randn(count, spec.dim, requires_grad=True).clone() for count in (IMAGES, PIDS)
+    )
+    features.retain_grad()
+    weight.retain_grad()
     pids = torch.arange(IMAGES) % PIDS
     return LossInput(
         features=features,

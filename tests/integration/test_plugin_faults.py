@@ -77,7 +77,7 @@ def build(params): return Lies()
         "backbone",
         "has no out_channels",
         "check",
-        "def build(params): return nn.Conv2d(3, 8, 16, stride=16)",
+        "def build(params): return nn.Sequential(Net())",
         ("failed when it was asked for 'out_channels': AttributeError",),
     ),
     Fault(
@@ -394,7 +394,7 @@ LOSSES = [
         "has a value for each image",
         "check",
         "def build(params): return lambda x: LossOutput(x.features.mean(dim=1))",
-        ("returned a tensor of shape (8,)", "as value; expected a 0-d", "on branch 'global'"),
+        ("returned a tensor of shape (8,)", "as value; expected a 0-d", "of branch 'global'"),
     ),
     Fault(
         "loss",
@@ -1051,7 +1051,7 @@ class Changes(Near):
 
 def build(params): return Changes()
 """,
-        ("changed the features that it was given in place in 'prepare'",),
+        ("changed the features that it was given in place", "in 'prepare'"),
     ),
     Fault(
         "distance",
@@ -1087,7 +1087,7 @@ class Changes(Near):
 
 def build(params): return Changes()
 """,
-        ("changed the keys that it was given in place in 'values'",),
+        ("changed the keys that it was given in place", "in 'values'"),
     ),
     Fault(
         "distance",
@@ -1796,7 +1796,7 @@ def terms(step):
 
 def build(params): return terms
 """,
-        ("changed the pids that it was given in place at step 1",),
+        ("changed the pids that it was given in place; expected a new tensor at step 1",),
     ),
     Fault(
         "objective",
