@@ -91,10 +91,11 @@ class Call:
         """
         if kind is None:
             self._check_given()
-        # A plugin may even call sys.exit; Ctrl-C and a stop that was asked for go through.
+        # A plugin may even call sys.exit; Ctrl-C and a stop that was asked for go through, and
+        # so does the end of whoever reads the output.
         if not isinstance(error, Exception | SystemExit):
             return
-        if isinstance(error, ReidError | Interrupted):
+        if isinstance(error, ReidError | Interrupted | BrokenPipeError):
             return
         text = " ".join(str(error).split())
         cause = f"{type(error).__name__}: {text}" if text else type(error).__name__
@@ -103,7 +104,6 @@ class Call:
             f"{self.origin} failed{_after(self.place)}: {cause}{line}; if your params and data are "
             f"right, the plugin must be corrected ({TRACEBACK}=1 shows the traceback)"
         ) from error
-
 
     def _check_given(self) -> None:
         """Raise PluginError if a tensor was written into."""

@@ -50,13 +50,16 @@ class Stores:
             self._check_source(store, entry)
             return store
         listing = _listing(entry)
-        mark = fingerprint(
-            name,
-            entry.params.model_dump(mode="json"),
-            listing,
-            distribution=entry.offer.distribution,
-            version=entry.offer.version,
-        )
+        try:
+            mark = fingerprint(
+                name,
+                entry.params.model_dump(mode="json"),
+                listing,
+                distribution=entry.offer.distribution,
+                version=entry.offer.version,
+            )
+        except ReidError as error:
+            raise ReidError(f"{entry.origin}: {error}") from None
         target = place or self.folder / f"{name}-{mark}"
         if not target.is_dir():
             self._pack(entry, name, listing, target)

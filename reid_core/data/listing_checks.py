@@ -26,11 +26,10 @@ TAKEN = {*FACTS, "source", "columns", "extras"}
 
 
 def check_form(listing: Listing, origin: Origin) -> None:
-    """Check what a listing says of itself, but for its records.
+    """Check that everything in a listing is of its type, as all that is done with it expects.
 
     Raises:
-        PluginError: The root is no path, or what is published or packed beside the images is not
-            of its form.
+        ReidError: Something is not, or a name leads out of the folder; with all such images.
     """
     root: Any = listing.root
     if root is not None and not isinstance(root, Path):
@@ -45,19 +44,21 @@ def check_form(listing: Listing, origin: Origin) -> None:
                 f"returned a Listing: its published[{split!r}] is {numbers!r}; expected "
                 "(identities, images)"
             )
+    problems = [f"{r.name}: {text}" for r in listing.records for text in _form_problems(r)]
+    raise_problems(problems, "images cannot be used", f"{origin}: ")
 
 
 def check_listing(listing: Listing, origin: Origin | None = None) -> None:
-    """Check what can be checked without reading an image.
+    """Check what can be checked without reading an image, of a listing of the right form.
 
     Args:
         listing: The images.
         origin: Where the dataset comes from, for the message.
 
     Raises:
-        ReidError: With all problems: no images, a name that leads out of the folder, an unknown
-            split, a repeated name, an empty identity, a negative camera other than -1, a column
-            that cannot be kept, an extra that is not declared, or a file outside the root.
+        ReidError: With all problems: no images, an unknown split, a repeated name, an empty
+            identity, a negative camera other than -1, a column that cannot be kept, an extra
+            that is not declared, or a file outside the root.
     """
     whose = f"{origin}: " if origin else ""
     if not listing.records:
@@ -67,14 +68,11 @@ def check_listing(listing: Listing, origin: Origin | None = None) -> None:
     types: dict[str, tuple[type, str]] = {}
     root = listing.root.resolve() if listing.root else None
     for record in listing.records:
-        found = [*_form_problems(record)]
-        if not found:
-            found += [*_fact_problems(record)]
-            found += [*_column_problems(record.columns, record.name, types)]
-            if (record.split, record.name) in seen:
-                found.append(f"twice in split '{record.split}'")
-            seen.add((record.split, record.name))
-            found += _file_problems(record, listing, root)
+        found = [*_fact_problems(record), *_column_problems(record.columns, record.name, types)]
+        if (record.split, record.name) in seen:
+            found.append(f"twice in split '{record.split}'")
+        seen.add((record.split, record.name))
+        found += _file_problems(record, listing, root)
         problems += [f"{record.name}: {text}" for text in found]
     raise_problems(problems, "images cannot be used", whose)
 
@@ -106,9 +104,7 @@ def raise_problems(problems: Iterable[str], what: str, whose: str = "") -> None:
 
 def _name_problems(listing: Listing) -> Iterator[str]:
     """Yield what is wrong with the names of columns and extras, each once."""
-    columns = dict.fromkeys(
-        name for r in listing.records if isinstance(r.columns, Mapping) for name in r.columns
-    )
+    columns = dict.fromkeys(name for record in listing.records for name in record.columns)
     for what, names in (("column", columns), ("extra", listing.extras)):
         for name in names:
             if not isinstance(name, str) or not NAME.fullmatch(name):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from reid_core.boundary import Origin
 from reid_core.contracts import SPLITS, Evaluator, Features, NamedPart, Scores
@@ -57,8 +60,16 @@ class BuiltEvaluator:
         for split, features in splits.items():
             self._check(split, features)
         place = f"on target '{target}'"
+        before = checksums(splits)
         with self.origin.calling(place):
             found = self.evaluator(splits)
+        after = checksums(splits)
+        if changed := [what for what, checksum in before.items() if after.get(what) != checksum]:
+            raise self.origin.fault(
+                f"changed {changed[0]} that it was given in place, which other evaluators read; "
+                "expected new arrays",
+                place,
+            )
         return checked_scores(found, splits, self.origin, place)
 
     def _check(self, split: str, features: Features) -> None:
@@ -79,6 +90,20 @@ class BuiltEvaluator:
                 )
 
 
+def checksums(splits: Mapping[str, Features]) -> dict[str, int]:
+    """Return a checksum of every array that an evaluator is given, by what messages call it."""
+    found = {}
+    for split, features in splits.items():
+        names = ("pids", "camids", "names", "junk", "distractor")
+        arrays = {name: getattr(features, name) for name in names}
+        arrays |= {f"'{name}'": array for name, array in features.values.items()}
+        arrays |= {f"column '{name}'": array for name, array in features.columns.items()}
+        for name, array in arrays.items():
+            numbers = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+            found[f"the {split}'s {name}"] = zlib.crc32(numbers)
+    return found
+
+
 def build_evaluator(entry: EvaluationEntry, device: str = "cpu") -> BuiltEvaluator:
     """Build what an entry names.
 
@@ -93,10 +118,10 @@ def build_evaluator(entry: EvaluationEntry, device: str = "cpu") -> BuiltEvaluat
         ReidError: A part cannot be built or declares what it must not.
     """
     component, origin = entry.component, entry.origin
-    distance = _built_distance(entry.distance) if entry.distance else None
+    distance = built_distance(entry.distance) if entry.distance else None
     if distance is None and component.takes("distance"):
         raise origin.fault("asks for a distance, and its component names none that is its default")
-    steps = tuple(_built_step(step) for step in entry.postprocess)
+    steps = tuple(built_step(step) for step in entry.postprocess)
     splits, outputs = entry.names("splits", SPLITS), entry.names("outputs", OUTPUTS)
     aux = entry.names("aux") + (distance.aux if distance else ())
     columns = entry.names("columns") + (distance.columns if distance else ())
@@ -114,7 +139,7 @@ def build_evaluator(entry: EvaluationEntry, device: str = "cpu") -> BuiltEvaluat
     )
 
 
-def _built_distance(distance: DistanceEntry) -> NamedPart[Distance]:
+def built_distance(distance: DistanceEntry) -> NamedPart[Distance]:
     """Build a distance."""
     return NamedPart(
         distance.bare_name,
@@ -125,7 +150,7 @@ def _built_distance(distance: DistanceEntry) -> NamedPart[Distance]:
     )
 
 
-def _built_step(step: PostprocessEntry) -> NamedPart[Postprocess]:
+def built_step(step: PostprocessEntry) -> NamedPart[Postprocess]:
     """Build a step of post-processing."""
     component = step.component
     return NamedPart(

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import numpy as np
 
 from reid_core.boundary import PluginError
-from reid_core.contracts import Classes, Features
+from reid_core.contracts import Classes, Features, Scores
 from reid_core.errors import ReidError
 from reid_core.evaluation.build_evaluator import BuiltEvaluator, build_evaluator
 from reid_core.evaluation.targets import Targets, class_names
@@ -29,17 +29,21 @@ def check_targets(
     blank: Blank,
     *,
     has_classifier: bool,
-) -> None:
+) -> list[str]:
     """Find before the training what would make an evaluation fail after it.
 
     Every evaluator is rehearsed on the real identities, cameras and columns with what the model
     says of a blank image; steps of post-processing are left out.
+
+    Returns:
+        The primary metric of every evaluator.
 
     Raises:
         ReidError: A split is empty, the model or the images lack what an evaluator reads, the
             evaluator refuses these images, e.g. because no query has a match, or what it or its
             distance returns cannot be used.
     """
+    primaries = []
     for place, entry in enumerate(entries):
         evaluator = build_evaluator(entry)
         name = entry.target or next(iter(targets.entries))
@@ -60,7 +64,8 @@ def check_targets(
         with _said_of(f"evaluation.{place}: '{plain.name}'"):
             row = blank(sorted(plain.outputs))
             _check_columns(plain, targets, name)
-        _rehearse(plain, targets, name, classes, row)
+        primaries.append(_rehearse(plain, targets, name, classes, row).primary)
+    return primaries
 
 
 @contextmanager
@@ -86,7 +91,7 @@ def _rehearse(
     name: str,
     classes: Classes,
     row: Mapping[str, np.ndarray],
-) -> None:
+) -> Scores:
     """Run an evaluator on real labels, all with the values of one row.
 
     Raises:
@@ -98,12 +103,12 @@ def _rehearse(
         return {s: _alike(targets, name, s, row, columns, classes, most) for s in evaluator.splits}
 
     try:
-        evaluator.score(splits(REHEARSED), name)
+        return evaluator.score(splits(REHEARSED), name)
     except PluginError:
         raise
     except ReidError:
         # A few images may by chance have no match; only all of them are a reason to stop.
-        evaluator.score(splits(None), name)
+        return evaluator.score(splits(None), name)
 
 
 def _alike(

@@ -62,7 +62,9 @@ def check_loss_numbers(output: LossOutput, origin: Origin, place: str) -> None:
     numbers |= {f"the monitor '{name}'": number for name, number in output.monitors.items()}
     for what, number in numbers.items():
         if not torch.isfinite(number):
-            raise origin.fault(f"returned {what} {number.item():g}; expected a finite number", place)
+            raise origin.fault(
+                f"returned {what} {number.item():g}; expected a finite number", place
+            )
     if output.accuracy is not None and not is_accuracy(output.accuracy.item()):
         raise origin.fault(
             f"returned the accuracy {output.accuracy.item():g}; expected a number from 0 to 1",
@@ -110,7 +112,9 @@ def _check_parts(
         )
     monitors: Any = output.monitors
     if not isinstance(monitors, Mapping):
-        raise origin.fault(f"returned {_text(monitors)} as monitors; expected numbers by name", place)
+        raise origin.fault(
+            f"returned {_text(monitors)} as monitors; expected numbers by name", place
+        )
     for name, number in monitors.items():
         if not isinstance(name, str) or not _is_number(number):
             raise origin.fault(

@@ -55,7 +55,9 @@ def _try_loss(entry: LossEntry, spec: BranchSpec, aux: Mapping[str, Tensor]) -> 
         progress = Progress(epoch=0, epochs=1, step=step, steps_per_epoch=2)
         place = f"on {IMAGES} random vectors of branch '{spec.name}'"
         call_all(listeners, f"before a step {place}", progress)
-        given = _made_up(spec, aux, names, progress, is_classified="classifier" in entry.component.needs)
+        given = _made_up(
+            spec, aux, names, progress, is_classified="classifier" in entry.component.needs
+        )
         with origin.calling(place, given_tensors(given)):
             output = loss(given)
         check_loss_output(output, origin, place, attached=True)

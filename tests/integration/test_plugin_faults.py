@@ -1301,7 +1301,7 @@ DATASETS = [
 from pathlib import Path
 
 def build(params):
-    return listing(record(99, source=Path("/elsewhere/99.png")), root=Path("/data"))
+    return listing(record(99, source=Path(__file__)), root=Path("/data"))
 """,
         ("train/99.png: lies outside the data folder /data",),
     ),
@@ -2219,7 +2219,7 @@ FAULTS = [
 
 # ---- what every case needs --------------------------------------------------------------
 
-TINY_MODULE = '''
+TINY_MODULE = """
 from reid_core import BackboneComponent, hookimpl
 
 
@@ -2244,7 +2244,7 @@ def build(params):
 @hookimpl
 def reid_backbone():
     return [BackboneComponent(name="faultless", build=build, summary="-")]
-'''
+"""
 
 
 @pytest.fixture

@@ -221,7 +221,7 @@ def _placed(kind: str, usual: dict[str, Any]) -> dict[str, Any]:
         "distance": {"evaluation": [{**ranked, "distance": faulty}]},
         "postprocess": {"evaluation": [{**ranked, "postprocess": [faulty]}]},
         "dataset": {"data": {"train": [faulty]}},
-        "augmentation": {"augmentation": [*usual["augmentation"], faulty]},
+        "augmentation": {"augmentation": [*usual["augmentation"][:2], faulty]},
         "objective": {"objective": [{"name": "supervised"}, faulty]},
         "callback": {"callback": [faulty]},
         "logger": {"logger": [faulty]},
