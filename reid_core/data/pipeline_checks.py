@@ -54,11 +54,11 @@ def check_training_size(
     if sizes[-1] == size:
         return
     changes = [
-        operation.origin.name
+        operation.origin
         for operation, before, after in zip(pipeline.operations, sizes, sizes[1:], strict=False)
         if operation.use == "train" and before != after
     ]
-    cause = f"'{changes[-1]}' changes their size; " if changes else ""
+    cause = f"{changes[-1]} changes their size; " if changes else ""
     raise ReidError(
         f"{place}: images of the training are {sizes[-1][0]} x {sizes[-1][1]} pixels high and "
         f"wide, those of evaluation {size[0]} x {size[1]}; {cause}both must be the same: "

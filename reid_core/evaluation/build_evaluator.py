@@ -100,7 +100,7 @@ def checksums(splits: Mapping[str, Features]) -> dict[str, int]:
         arrays |= {f"column '{name}'": array for name, array in features.columns.items()}
         for name, array in arrays.items():
             numbers = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
-            found[f"the {split}'s {name}"] = zlib.crc32(numbers)
+            found[f"the {split}'s {name}"] = zlib.crc32(numbers.data)
     return found
 
 

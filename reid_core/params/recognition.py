@@ -61,7 +61,7 @@ def recognitions(
                 if recognition := _recognition(offer, raw, kind):
                     found.append(recognition)
             except ReidError as error:
-                failed.append(f"it is not known whether the file is another system's: {error}")
+                failed.append(str(error))
     return found
 
 

@@ -49,13 +49,16 @@ class Callbacks:
 
     def after_epoch(self, context_of: ContextOf) -> str:
         """Call what comes after an epoch; return the first callback that ends the training."""
-        return self._ended_by("after_epoch", lambda *whose: (context_of(*whose, False),))
+        return self._ended_by(
+            "after_epoch", lambda name, origin: (context_of(name, origin, False),)
+        )
 
     def after_evaluation(self, context_of: ContextOf, results: Mapping[str, Scores]) -> str:
         """Call what looks at scores; return the first callback that ends the training."""
         # Each gets results of its own, whatever the others do to theirs.
         return self._ended_by(
-            "after_evaluation", lambda *whose: (context_of(*whose, False), deepcopy(results))
+            "after_evaluation",
+            lambda name, origin: (context_of(name, origin, False), deepcopy(results)),
         )
 
     def state_dict(self) -> dict[str, Any]:

@@ -45,10 +45,10 @@ class RunLog:
             loggers: Of the params; they receive every line.
         """
         self.directory, self.every = directory, every
+        self._loggers = Loggers(loggers, directory.path, step)
         with saving(directory.metrics):
             self._file = directory.metrics.open("a+", encoding="utf-8")
             self._file.truncate(min(keep_bytes, os.fstat(self._file.fileno()).st_size))
-        self._loggers = Loggers(loggers, directory.path, step)
         self._clock, self._images = time.monotonic(), 0
         self.tick: Ticker | None = None
 

@@ -24,8 +24,8 @@ from reid_core.params.json_file import read_json
 from reid_core.params.schema import RunParams
 from reid_core.run_directory import RunDirectory, new_run_path
 from reid_core.runs.callbacks import Callbacks
-from reid_core.runs.checks import check_without_data
 from reid_core.runs.checkpoint import read_checkpoint, restore
+from reid_core.runs.checks import check_without_data
 from reid_core.runs.environment import write_environment
 from reid_core.runs.resume_rules import check_same_data, check_same_past
 from reid_core.runs.run import Run, open_run

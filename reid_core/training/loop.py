@@ -128,7 +128,7 @@ def backward(progress: Progress, weight: float, result: StepResult) -> None:
             was kept of an earlier step or changed in place.
     """
     try:
-        (weight * result.total).backward()
+        (weight * result.total).backward()  # type: ignore[no-untyped-call]
     except RuntimeError as error:
         whose = name_list({str(origin) for origin in result.origins.values()})
         raise ReidError(

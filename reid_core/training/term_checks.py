@@ -1,4 +1,4 @@
-"""What losses and objectives return: types and shapes in every step, numbers where they are read."""
+"""What losses and objectives return: types and shapes in every step, numbers in a trial."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from reid_core.boundary import Origin
 from reid_core.contracts import LossOutput, Term
-
 
 ROUNDING = 1e-4
 """How far above 1 the mean of accuracies may come to be."""

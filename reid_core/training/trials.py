@@ -63,7 +63,7 @@ def _try_loss(entry: LossEntry, spec: BranchSpec, aux: Mapping[str, Tensor]) -> 
         check_loss_output(output, origin, place, attached=True)
         check_loss_numbers(output, origin, place)
         with origin.calling(f"in its backward pass {place}"):
-            output.value.backward()
+            output.value.backward()  # type: ignore[no-untyped-call]
         inputs = (given.features, given.weight)
         gradients = [x.grad for x in inputs if x is not None and x.grad is not None]
         if not all(torch.isfinite(gradient).all() for gradient in gradients):

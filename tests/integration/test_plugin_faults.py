@@ -1192,7 +1192,7 @@ def step(comparison):
 
 def build(params): return step
 """,
-        ("changed the features that it was given in place",),
+        ("changed the query's features that it was given in place",),
         declares='stage="features"',
     ),
     Fault(
@@ -1428,7 +1428,7 @@ AUGMENTATIONS = [
         "changes the size",
         "check",
         "def build(params): return lambda image, rng: image[:, 1:, 1:]",
-        ("changes their size", "31 x 15", "32 x 16"),
+        (" changes their size", "31 x 15", "32 x 16"),
     ),
     Fault(
         "augmentation",
@@ -1466,7 +1466,6 @@ AUGMENTATIONS = [
         "check",
         """
 def erase(image, rng):
-    image[:, 0:rng.integers(1), 0] = torch.ones(5)
     image[:, 0, 0] = torch.ones(5)  # raises
     return image
 
@@ -1535,14 +1534,16 @@ def build(params):
         "raises on a real image",
         "first use",
         """
-def build(params):
-    def step(image, rng):
-        if len(torch.unique(image)) > 8 and rng.integers(1 << 60) % 2 == 0:
-            raise OverflowError("too bright")  # raises
-        return image
-    return step
+def sharpen(image, rng):
+    if image.size == (16, 32):
+        raise OverflowError("too small")  # raises
+    return image
+
+def build(params): return sharpen
 """,
-        ("failed on image '", ".jpg'", "OverflowError: too bright"),
+        ("failed on image '", ".jpg'", "OverflowError: too small"),
+        declares='stage="pil"',
+        changes={"augmentation": [{"name": "faulty"}, BLANK]},
     ),
     Fault(
         "augmentation",
@@ -2093,7 +2094,7 @@ class Reads:
     def translate(self, raw, kind, source): return Translation(dict(raw["ours"]))
 
 """
-OURS = {"ours": True}
+OURS = {"ours": {}}
 
 TRANSLATORS = [
     Fault(
@@ -2101,7 +2102,7 @@ TRANSLATORS = [
         "build returns nothing",
         "check",
         "def build(params): pass",
-        ("cannot say whether the file is for it", "AttributeError"),
+        ("failed when it was asked about the file: AttributeError",),
         changes=OURS,
     ),
     Fault(
@@ -2192,7 +2193,7 @@ class Raises(Reads):
 
 def build(params): return Raises()
 """,
-        ("failed on", "KeyError: 'run'"),
+        ("failed on the run params: KeyError: 'run'",),
         changes=OURS,
     ),
     Fault(
