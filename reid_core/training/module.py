@@ -140,7 +140,7 @@ class TrainingModule(nn.Module):
                 f"objective: none of {name_list(str(each.entry.origin) for each in self.named)} "
                 f"gave a term {place}; nothing is minimised"
             )
-        return _result(terms, origins | self.losses.origins())
+        return result_of(terms, origins | self.losses.origins())
 
     def parts(self) -> Iterator[tuple[object, Origin]]:
         """Yield every part of a plugin, each once: modules with all below them, and functions."""
@@ -171,7 +171,7 @@ def _tensors_of(step: Step) -> dict[str, Tensor]:
     return tensors
 
 
-def _result(terms: Mapping[str, Term], origins: Mapping[str, Origin]) -> StepResult:
+def result_of(terms: Mapping[str, Term], origins: Mapping[str, Origin]) -> StepResult:
     """Join the terms of a step."""
     total = torch.stack([term.weight * term.value for term in terms.values()]).sum()
     losses = {name: term.value.detach() for name, term in terms.items()}
