@@ -82,9 +82,9 @@ def _run(catalog: Catalog, arguments: list[str], prog: str | None) -> int:
     command, origin = commands[args.command]
     with origin.calling():
         status: Any = command.run(args)
-    if status is not None and type(status) is not int:
+    if not isinstance(status, int | None):
         raise origin.fault(f"returned {status!r}; expected the exit status, a whole number or None")
-    return status or 0
+    return int(status or 0)
 
 
 def _offered(catalog: Catalog, broken: dict[str, str]) -> dict[str, Offer]:

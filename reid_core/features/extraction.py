@@ -111,7 +111,7 @@ def blank_values(model: ModelUnderTest, outputs: Iterable[str]) -> dict[str, np.
     was_training = model.module.training
     model.module.eval()
     with torch.inference_mode():
-        found = _wanted(model.module(images), set(outputs))
+        found = _wanted(model.module(images, {}), set(outputs))
         if not _are_finite(found):
             raise model.not_finite(images, {})
     model.module.train(was_training)

@@ -31,6 +31,7 @@ from reid_core.params.entries import Entry
 from reid_core.params.schema import RunParams
 from reid_core.training.build_module import ModuleBuilder
 from reid_core.training.freezing import Freezing
+from reid_core.training.module import TrainingModule
 from reid_core.training.parameter_groups import build_optimizer, group_table, parameter_groups
 from reid_core.training.state import Training, TrainState
 from reid_core.training.steps import StepsOfEpoch, check_first_batch
@@ -169,12 +170,28 @@ def check_on_meta(params: RunParams, catalog: Catalog) -> None:
         module = builder.module(num_pids=2)
         module.eval()
         Freezing(params.train.freeze, module)
+        _check_states(module)
         output = run_on_shapes(module.model, size)
     _check_values(params, output.aux)
     try_losses(params, module.model.branches, output.aux)
     try_schedule(params)
     groups = parameter_groups(params.optimizer, module.trained_parameters())
     build_optimizer(params.optimizer, groups)
+
+
+def _check_states(module: TrainingModule) -> None:
+    """Raise ReidError if a part has a state that no checkpoint can be read back with."""
+    for part, origin in module.roots():
+        if not isinstance(part, torch.nn.Module):
+            continue
+        with origin.calling("when its state was asked for"):
+            state = part.state_dict()
+        for name, value in state.items():
+            if not isinstance(value, torch.Tensor):
+                raise origin.fault(
+                    f"keeps a {type(value).__name__} as '{name}' in its state; expected tensors, "
+                    "such as buffers"
+                )
 
 
 def _check_values(params: RunParams, given: Iterable[str]) -> None:

@@ -177,7 +177,7 @@ def check_accuracy(progress: Progress, result: StepResult, running: float) -> No
     Args:
         progress: Before the step.
         result: Of the step.
-        running: The mean over the last steps.
+        running: The mean over the last steps, or over the terms of this one.
 
     Raises:
         PluginError: It is not from 0 to 1; names the term that is at fault.

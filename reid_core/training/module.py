@@ -126,7 +126,9 @@ class TrainingModule(nn.Module):
             origin = each.entry.origin
             with origin.calling(place, tensors):
                 given = each.objective(step)
-            check_terms(given, origin, place, attached=outputs.feature.requires_grad)
+            feature = outputs.feature
+            attached, device = feature.requires_grad, feature.device
+            check_terms(given, origin, place, attached=attached, device=device)
             if twice := sorted(terms.keys() & given.keys()):
                 raise ReidError(
                     f"{origin} gives a term named {twice[0]}, and so does {origins[twice[0]]}; "
@@ -145,13 +147,14 @@ class TrainingModule(nn.Module):
     def parts(self) -> Iterator[tuple[object, Origin]]:
         """Yield every part of a plugin, each once: modules with all below them, and functions."""
         seen: set[int] = set()
-        for root, origin in self._roots():
+        for root, origin in self.roots():
             for part in root.modules() if isinstance(root, nn.Module) else [root]:
                 if id(part) not in seen and not isinstance(part, WeightedLosses | LossTerm):
                     seen.add(id(part))
                     yield part, origin
 
-    def _roots(self) -> Iterator[tuple[object, Origin]]:
+    def roots(self) -> Iterator[tuple[object, Origin]]:
+        """Yield what plugins have built: modules and functions."""
         yield from zip((self.model.backbone, *self.model.heads), self.model.origins, strict=True)
         yield from self.losses.parts()
         for each in self.named:
@@ -176,7 +179,9 @@ def result_of(terms: Mapping[str, Term], origins: Mapping[str, Origin]) -> StepR
     total = torch.stack([term.weight * term.value for term in terms.values()]).sum()
     losses = {name: term.value.detach() for name, term in terms.items()}
     accuracies = [
-        term.accuracy.detach().float() for term in terms.values() if term.accuracy is not None
+        term.accuracy.detach().float().to(term.value.device)
+        for term in terms.values()
+        if term.accuracy is not None
     ]
     mean = torch.stack(accuracies).mean() if accuracies else None
     return StepResult(total, losses, logged_monitors(terms, mean), mean, origins)

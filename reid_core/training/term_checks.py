@@ -17,7 +17,9 @@ ROUNDING = 1e-4
 """How far above 1 the mean of accuracies may come to be."""
 
 
-def check_loss_output(output: Any, origin: Origin, place: str, *, attached: bool) -> None:
+def check_loss_output(
+    output: Any, origin: Origin, place: str, *, attached: bool, device: torch.device
+) -> None:
     """Check what a loss returned; no number is read, so that a GPU goes on.
 
     Args:
@@ -25,16 +27,19 @@ def check_loss_output(output: Any, origin: Origin, place: str, *, attached: bool
         origin: Whose the loss is.
         place: When it was called, for the message.
         attached: What it was given depends on trained parameters, so its value must too.
+        device: Where its input is.
 
     Raises:
         PluginError: It is none, or its parts are not what the contract says.
     """
     if not isinstance(output, LossOutput):
         raise origin.fault(f"returned {_text(output)}; expected a LossOutput", place)
-    _check_parts(output, origin, place, "value", attached=attached)
+    _check_parts(output, origin, place, "value", attached=attached, device=device)
 
 
-def check_terms(terms: Any, origin: Origin, place: str, *, attached: bool) -> None:
+def check_terms(
+    terms: Any, origin: Origin, place: str, *, attached: bool, device: torch.device
+) -> None:
     """Check what an objective returned; see ``check_loss_output``."""
     if not isinstance(terms, Mapping):
         raise origin.fault(f"returned {_text(terms)}; expected terms by name", place)
@@ -48,7 +53,8 @@ def check_terms(terms: Any, origin: Origin, place: str, *, attached: bool) -> No
                 f"gave the term '{name}' the weight {_text(weight)}; expected a finite number",
                 place,
             )
-        _check_parts(term, origin, place, f"the value of the term '{name}'", attached=attached)
+        what = f"the value of the term '{name}'"
+        _check_parts(term, origin, place, what, attached=attached, device=device)
 
 
 def check_loss_numbers(output: LossOutput, origin: Origin, place: str) -> None:
@@ -95,13 +101,23 @@ def untrained_modules(objective: object, origin: Origin) -> Iterator[nn.Module]:
 
 
 def _check_parts(
-    output: LossOutput | Term, origin: Origin, place: str, what: str, *, attached: bool
+    output: LossOutput | Term,
+    origin: Origin,
+    place: str,
+    what: str,
+    *,
+    attached: bool,
+    device: torch.device,
 ) -> None:
     """Check value, monitors and accuracy."""
     value: Any = output.value
     if not isinstance(value, Tensor) or value.ndim != 0 or not value.is_floating_point():
         raise origin.fault(
             f"returned {_text(value)} as {what}; expected a 0-d floating-point tensor", place
+        )
+    if value.device != device:
+        raise origin.fault(
+            f"returned {what} on {value.device}; expected it on {device}, where its input is", place
         )
     if attached and not value.requires_grad:
         raise origin.fault(

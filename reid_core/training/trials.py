@@ -60,7 +60,8 @@ def _try_loss(entry: LossEntry, spec: BranchSpec, aux: Mapping[str, Tensor]) -> 
         )
         with origin.calling(place, given_tensors(given)):
             output = loss(given)
-        check_loss_output(output, origin, place, attached=True)
+        device = given.features.device
+        check_loss_output(output, origin, place, attached=True, device=device)
         check_loss_numbers(output, origin, place)
         with origin.calling(f"in its backward pass {place}"):
             output.value.backward()  # type: ignore[no-untyped-call]

@@ -85,7 +85,8 @@ class LossTerm(nn.Module):
         with self.origin.calling(place, given_tensors(given)):
             output = loss(given)
         attached = any(x is not None and x.requires_grad for x in (given.features, given.logits))
-        check_loss_output(output, self.origin, place, attached=attached)
+        device = given.features.device
+        check_loss_output(output, self.origin, place, attached=attached, device=device)
         return output
 
     def _input(self, step: Step, spec: BranchSpec) -> LossInput:

@@ -4,7 +4,9 @@ Every case installs a distribution with one faulty component and runs the real p
 when the fault is found: what comes before must succeed. Nothing may be accepted in silence.
 """
 
+import importlib
 import json
+import sys
 from collections import Counter
 
 import pytest
@@ -205,6 +207,27 @@ class Late(Net):
 def build(params): return Late()
 """,
         ("failed on images of shape (6, 3, 32, 16): IndexError: no such block",),
+    ),
+    Fault(
+        "backbone",
+        "has a state that cannot be saved",
+        "check",
+        """
+class Counts(Net):
+    def get_extra_state(self): return {"calls": 3}
+    def set_extra_state(self, state): pass
+
+def build(params): return Counts()
+""",
+        ("keeps a dict as '_extra_state' in its state; expected tensors",),
+    ),
+    Fault(
+        "backbone",
+        "has a name that leads to another folder",
+        "declared",
+        "def build(params): return Net()",
+        ("reid_backbone: name must be a word of letters", "got '../faulty'"),
+        declares='name="../faulty"',
     ),
 ]
 
@@ -603,7 +626,28 @@ def build(params):
         return LossOutput(x.features.mean(), accuracy=torch.tensor(math.nan if late else 0.5))
     return loss
 """,
-        ("gave the term 'faulty' an accuracy of nan ", "expected a number from 0 to 1 at step 10"),
+        ("gave the term 'faulty' an accuracy of nan ", "expected a number from 0 to 1 at step 5"),
+    ),
+    Fault(
+        "loss",
+        "is on another device",
+        "check",
+        'def build(params): return lambda x: LossOutput(x.features.mean().to("meta"))',
+        ("returned value on meta; expected it on cpu, where its input is",),
+    ),
+    Fault(
+        "loss",
+        "has a monitor that is NaN in a late step",
+        "harmless",
+        """
+def build(params):
+    def loss(x):
+        late = len(x.pids) == 6 and x.progress.step == 1
+        return LossOutput(x.features.sum() * 0, {"hard": torch.tensor(math.nan if late else 0.5)})
+    return loss
+""",
+        ("gave the monitor 'faulty.hard' nan at step 2; it is left out",),
+        changes={"loss": [{"name": "softmax"}, {"name": "triplet"}, {"name": "faulty"}]},
     ),
 ]
 
@@ -1771,7 +1815,7 @@ def build(params): return terms
 def build(params):
     return lambda step: {"x": Term(step.outputs.feature.mean(), accuracy=torch.tensor(50.0))}
 """,
-        ("gave the term 'x' an accuracy of 50 ", "expected a number from 0 to 1 at step 10"),
+        ("gave the term 'x' an accuracy of 50 ", "expected a number from 0 to 1 at step 1"),
     ),
     Fault(
         "objective",
@@ -2286,11 +2330,10 @@ def installed(install_plugin):
     return lambda fault: install_plugin(DISTRIBUTION, {MODULE: fault.module}, version=VERSION)
 
 
-def lines_of(directory):
-    """Return the lines of metrics.jsonl without what depends on the machine."""
-    machine = ("images_per_second", "memory_mb")
+def numbers_of(directory):
+    """Return what was reached in every step and evaluation of a run."""
     lines = map(json.loads, (directory / "metrics.jsonl").read_text().splitlines())
-    return [{k: v for k, v in line.items() if k not in machine} for line in lines]
+    return [(line["kind"], line["step"], line.get("total"), line.get("metrics")) for line in lines]
 
 
 def named(faults):
@@ -2330,14 +2373,20 @@ def test_a_component_that_declares_nonsense_is_left_out_and_named(
 
 
 @found("check")
-def test_a_fault_that_shapes_show_is_found_by_the_check_and_leaves_no_run(
-    fault, installed, usual, written, capsys, tmp_path
+def test_a_fault_that_shapes_or_trials_show_is_found_by_the_check(
+    fault, installed, usual, written, capsys
 ):
     installed(fault)
     path = written(fault.params(usual))
-    checked = refused(fault, capsys, "check", path, "--model")
+    refused(fault, capsys, "check", path, "--model")
+
+
+@named(list({f.kind: f for f in FAULTS if f.when == "check"}.values()))
+def test_a_training_begins_with_the_same_checks(fault, installed, usual, written, capsys, tmp_path):
+    installed(fault)
+    path = written(fault.params(usual))
     started = refused(fault, capsys, "train", "--config_path", path, "--sub_working_dir", "run")
-    assert started == checked
+    assert refused(fault, capsys, "check", path, "--model") == started
     assert not (tmp_path / "runs" / "run").exists()
 
 
@@ -2412,7 +2461,7 @@ def test_a_fault_that_can_do_no_harm_changes_nothing(
     assert "7.0000" not in output.out
     for part in fault.expected() if fault.says else ():
         assert part in output.out
-    assert lines_of(tmp_path / "runs" / "run") == lines_of(reference)
+    assert numbers_of(tmp_path / "runs" / "run") == numbers_of(reference)
 
 
 def test_a_run_that_a_fault_has_stopped_goes_on_when_the_plugin_is_corrected(
@@ -2426,9 +2475,11 @@ def test_a_run_that_a_fault_has_stopped_goes_on_when_the_plugin_is_corrected(
     run = tmp_path / "runs" / "run"
     refused(fault, capsys, *resume, str(run))
     module = info.parent / f"{MODULE}.py"
-    corrected = module.read_text().replace("raise SystemExit  # raises", "return None")
-    namespace = {"__name__": MODULE}
-    exec(compile(corrected, str(module), "exec"), namespace)
+    module.write_text(module.read_text().replace("raise SystemExit  # raises", "return None"))
+    del sys.modules[MODULE]
+    importlib.invalidate_caches()
+    assert main([*resume, str(run)]) == 0
+    assert numbers_of(run) == numbers_of(reference)
 
 
 def test_every_kind_has_its_faults():

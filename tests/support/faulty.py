@@ -143,11 +143,11 @@ def listing(*records, **changes):
 """What the sources begin with: every kind's part without a fault."""
 
 DECLARED = {
-    "loss": ', role="metric"',
-    "augmentation": ', stage="tensor"',
-    "evaluator": ', splits=("query", "gallery")',
-    "postprocess": ', stage="distances"',
-    "translator": ', system="elsewhere"',
+    "loss": 'role="metric"',
+    "augmentation": 'stage="tensor"',
+    "evaluator": 'splits=("query", "gallery")',
+    "postprocess": 'stage="distances"',
+    "translator": 'system="elsewhere"',
 }
 """What the components of a kind declare where a fault declares nothing else."""
 
@@ -184,10 +184,11 @@ class Fault:
         """Return the whole source of the plugin."""
         record = {"callback": "", "command": "", "logger": "", "head": "", "dataset": ""}
         component = f"{record.get(self.kind, self.kind.capitalize())}Component"
-        declares = f", {self.declares}" if self.declares else DECLARED.get(self.kind, "")
+        declares = self.declares or DECLARED.get(self.kind, "")
         return (
             f"{PARTS}\n\n{self.source.strip()}\n\n\n@hookimpl\ndef reid_{self.kind}():\n"
-            f'    return [{component}(name="faulty", build=build, summary="-"{declares})]\n'
+            f'    usual = dict(name="faulty", build=build, summary="-")\n'
+            f"    return [{component}(**{{**usual, **dict({declares})}})]\n"
         )
 
     @property
