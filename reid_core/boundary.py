@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -44,13 +45,14 @@ class Origin:
         """Name the component and its package, for messages."""
         return f"{self.kind} '{self.name}' of {self.distribution} {self.version}"
 
-    def calling(self, place: str = "") -> Call:
+    def calling(self, place: str = "", given: Mapping[str, Any] | None = None) -> Call:
         """Return a context manager around a call into the plugin.
 
         Args:
             place: When or where it is called, for the message, e.g. ``"at step 12"``.
+            given: Tensors that the plugin must leave as they are, by what the message calls them.
         """
-        return Call(self, place)
+        return Call(self, place, given or {})
 
     def fault(self, what: str, place: str = "") -> PluginError:
         """Return the error of a result that the contract does not allow.
@@ -65,14 +67,15 @@ class Origin:
 class Call:
     """Turns what a plugin raises into a ``PluginError``; a ``ReidError`` of its own passes."""
 
-    __slots__ = ("origin", "place")
+    __slots__ = ("given", "origin", "place", "versions")
 
-    def __init__(self, origin: Origin, place: str) -> None:
+    def __init__(self, origin: Origin, place: str, given: Mapping[str, Any]) -> None:
         """Prepare for a call into the plugin of an origin."""
-        self.origin, self.place = origin, place
+        self.origin, self.place, self.given = origin, place, given
 
     def __enter__(self) -> None:
         """Begin the call."""
+        self.versions = [_version(tensor) for tensor in self.given.values()]
 
     def __exit__(
         self,
@@ -80,15 +83,19 @@ class Call:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Word what was raised.
+        """Word what was raised, or what was changed.
 
         Raises:
-            PluginError: It was no ``ReidError``; its cause is what was raised.
+            PluginError: It was no ``ReidError``; its cause is what was raised. Or a tensor that
+                was given is not what it was.
         """
-        # A plugin may even call sys.exit; Ctrl-C and a stop that was asked for go through.
+        if kind is None:
+            self._check_given()
+        # A plugin may even call sys.exit; Ctrl-C and a stop that was asked for go through, and
+        # so does the end of whoever reads the output.
         if not isinstance(error, Exception | SystemExit):
             return
-        if isinstance(error, ReidError | Interrupted):
+        if isinstance(error, ReidError | Interrupted | BrokenPipeError):
             return
         text = " ".join(str(error).split())
         if _is_memory(error):
@@ -103,9 +110,24 @@ class Call:
             f"right, the plugin must be corrected ({TRACEBACK}=1 shows the traceback)"
         ) from error
 
+    def _check_given(self) -> None:
+        """Raise PluginError if a tensor was written into."""
+        for (name, tensor), before in zip(self.given.items(), self.versions, strict=True):
+            if _version(tensor) != before:
+                raise self.origin.fault(
+                    f"changed {name} that it was given in place; expected a new tensor", self.place
+                )
+
+
+def _version(tensor: Any) -> int:
+    """Return how often a tensor was written into; those of inference mode do not count it."""
+    return -1 if tensor is None or tensor.is_inference() else int(tensor._version)
+
 
 def files_of(build: Callable[..., Any]) -> str:
     """Return the folder of the package that a function is from, or its file if it is alone."""
+    while isinstance(build, partial):
+        build = build.func
     module = sys.modules.get(getattr(build, "__module__", None) or "")
     top = sys.modules.get(module.__name__.partition(".")[0]) if module else None
     file = getattr(top, "__file__", None) or getattr(module, "__file__", None)

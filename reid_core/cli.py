@@ -6,8 +6,9 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from typing import Any
 
-from reid_core.boundary import traceback_text
+from reid_core.boundary import Origin, traceback_text
 from reid_core.catalog import Catalog, Offer
 from reid_core.contracts import Command
 from reid_core.discovery import load_catalog
@@ -56,7 +57,7 @@ def _run(catalog: Catalog, arguments: list[str], prog: str | None) -> int:
         prog="reid", description="Person re-identification: train, evaluate, and look inside."
     )
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    commands: dict[str, Command] = {}
+    commands: dict[str, tuple[Command, Origin]] = {}
     broken: dict[str, str] = {}
     for name, offer in _offered(catalog, broken).items():
         summary = offer.component.summary
@@ -66,8 +67,9 @@ def _run(catalog: Catalog, arguments: list[str], prog: str | None) -> int:
         try:
             params = offer.component.params()
             command: Command = offer.build(params, catalog=catalog)
-            command.add_arguments(subparser)
-            commands[name] = command
+            with offer.origin.calling("when it was asked for its arguments"):
+                command.add_arguments(subparser)
+            commands[name] = command, offer.origin
         except ReidError as error:
             broken[name] = str(error)
         except Exception as error:  # the fault of one plugin; the other commands work
@@ -77,7 +79,12 @@ def _run(catalog: Catalog, arguments: list[str], prog: str | None) -> int:
     if arguments and not arguments[0].startswith("-") and arguments[0] not in commands:
         catalog.offer("command", arguments[0])  # says what there is and which plugins failed
     args = parser.parse_args(arguments)
-    return int(commands[args.command].run(args) or 0)
+    command, origin = commands[args.command]
+    with origin.calling():
+        status: Any = command.run(args)
+    if not isinstance(status, int | None):
+        raise origin.fault(f"returned {status!r}; expected the exit status, a whole number or None")
+    return int(status or 0)
 
 
 def _offered(catalog: Catalog, broken: dict[str, str]) -> dict[str, Offer]:

@@ -2,7 +2,8 @@
 
 Every kind has a Protocol here that says what its ``build`` returns; a dataset's returns a
 ``Listing``, and ``Distance`` and ``Postprocess`` are those of ``reid_evaluate``. A class need not
-name its Protocol: to have the members is enough.
+name its Protocol: to have the members is enough. What a plugin is given it leaves as it is: it
+returns new tensors and arrays and writes into none, unless a method says so.
 
 Shapes: B images in a batch, C/h/w a feature map, d the size of a branch, D of the whole
 embedding, N images of a split.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import re
 from collections.abc import Iterable
@@ -20,6 +21,9 @@ from reid_core.hookspecs import COMPONENT_TYPES, GROUP, KINDS
 
 OFF_SWITCH = "REID_CORE_NO_THIRD_PARTY"
 """Environment variable: any value but "" and "0" keeps plugins of other distributions out."""
+
+NAME = re.compile(r"\w[\w.+-]*")
+"""What a component may be called: files and folders of runs have its name in theirs."""
 
 OUR_DISTRIBUTION = "reid-core"
 
@@ -167,8 +171,11 @@ def _checked(kind: str, component: object) -> Component:
     if not isinstance(component, COMPONENT_TYPES.get(kind, Component)):
         raise _Mistake(_wrong_return(kind, component))
     name: object = component.name
-    if not isinstance(name, str) or not name or ":" in name:
-        raise _Mistake(f"reid_{kind}: name must be a word without ':', got {name!r}")
+    if not isinstance(name, str) or not NAME.fullmatch(name):
+        raise _Mistake(
+            f"reid_{kind}: name must be a word of letters, digits, '_', '-', '+' and '.', without "
+            f"':' and no '.' first, got {name!r}"
+        )
     if fault := field_fault(COMPONENT_TYPES.get(kind, Component), component):
         raise _Mistake(f"{kind} '{name}': {fault}")
     if not (isinstance(component.params, type) and issubclass(component.params, Params)):
@@ -176,6 +183,8 @@ def _checked(kind: str, component: object) -> Component:
             f"{kind} '{name}': params must be a subclass of reid_core.Params, "
             f"got {component.params!r}"
         )
+    if not inspect.signature(component.build).parameters:
+        raise _Mistake(f"{kind} '{name}': build must take params, and takes nothing")
     return component
 
 

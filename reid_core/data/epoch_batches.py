@@ -8,7 +8,6 @@ from typing import Any, Protocol
 import numpy as np
 
 from reid_core.boundary import Origin
-from reid_core.component import declared
 from reid_core.contracts import BatchSampler
 from reid_core.data.training_images import TrainingImages
 from reid_core.errors import ReidError, shortened
@@ -60,6 +59,7 @@ class EpochBatches:
         self._sampler, self._num_images = sampler, num_images
         self._indices = None if indices is None else indices.tolist()
         self._epoch = self._start = 0
+        self._begun: tuple[int, list[Key]] | None = None
         self._length = self._measured()
 
     def set(self, epoch: int, start: int) -> None:
@@ -85,7 +85,8 @@ class EpochBatches:
         """Yield the keys of each batch, leaving out those before the start.
 
         Raises:
-            ReidError: They are of the wrong form, or there are more or fewer than announced.
+            ReidError: They are of the wrong form, there are more or fewer than announced, or the
+                epoch began otherwise before.
         """
         place = f"in epoch {self._epoch + 1}"
         with self.origin.calling(place):
@@ -100,6 +101,8 @@ class EpochBatches:
                 )
             if keys is not _END:
                 self._check(keys, position)
+                if not position:
+                    self._check_again(keys)
                 if position >= self._start:
                     yield self._global(keys)
 
@@ -135,10 +138,19 @@ class EpochBatches:
                     place,
                 )
 
+    def _check_again(self, keys: list[Key]) -> None:
+        """Raise ReidError if this epoch had another first batch before."""
+        if self._begun is not None and self._begun[0] == self._epoch and self._begun[1] != keys:
+            raise self.origin.fault(
+                f"gives another first batch when epoch {self._epoch + 1} is begun again; expected "
+                "batches that depend on (seed, epoch, rank) alone, so that a run can be resumed"
+            )
+        self._begun = self._epoch, list(keys)
+
     def _global(self, keys: list[Key]) -> list[Key]:
         """Return the keys with indices among all images that are trained on."""
         if self._indices is None:
-            return keys
+            return list(keys)  # a sampler may go on to fill its own
         return [(epoch, self._indices[index]) for epoch, index in keys]
 
 
@@ -163,7 +175,7 @@ def epoch_batches(
         ReidError: The sampler cannot serve the images, or data lack a column that it reads.
     """
     at = np.arange(len(images)) if indices is None else indices
-    columns = images.columns(declared(entry.component.columns, entry.params))
+    columns = images.columns(entry.names("columns"))
     sampler: BatchSampler = entry.build(
         labels=(images.labels if labels is None else labels)[at],
         camids=images.camids[at],

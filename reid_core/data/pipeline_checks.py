@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Sequence
+
+import numpy as np
+import torch
+from PIL import Image
 
 from reid_core.data.transforms import Pipeline, Size
 from reid_core.errors import ReidError
@@ -49,13 +54,68 @@ def check_training_size(
     if sizes[-1] == size:
         return
     changes = [
-        operation.origin.name
+        operation.origin
         for operation, before, after in zip(pipeline.operations, sizes, sizes[1:], strict=False)
         if operation.use == "train" and before != after
     ]
-    cause = f"'{changes[-1]}' changes their size; " if changes else ""
+    cause = f"{changes[-1]} changes their size; " if changes else ""
     raise ReidError(
         f"{place}: images of the training are {sizes[-1][0]} x {sizes[-1][1]} pixels high and "
         f"wide, those of evaluation {size[0]} x {size[1]}; {cause}both must be the same: "
         "resize in both alike, and let no augmentation change the size"
     )
+
+
+TRIES = 4
+"""Generators that an operation is tried with: it may act on some images alone."""
+
+
+def check_repeatable(entries: Sequence[AugmentationEntry]) -> None:
+    """Refuse operations whose result depends on more than the image and its generator.
+
+    A run that is resumed would go on with other images; preprocessing that draws would give
+    an image other features in every evaluation.
+
+    Args:
+        entries: An ``augmentation`` section.
+
+    Raises:
+        PluginError: One gives two results for one input, or is preprocessing and draws.
+    """
+    pixels = np.random.default_rng(0).integers(0, 256, (128, 64, 3), dtype=np.uint8)
+    picture = Image.fromarray(pixels)
+    for training in (True, False):
+        pipeline = Pipeline(entries, training=training)
+        for count, operation in enumerate(pipeline.operations, 1):
+            beginning = pipeline.first(count)
+            seen = [
+                beginning(picture.copy(), np.random.default_rng(seed))
+                for seed in (*range(TRIES), *range(TRIES))
+            ]
+            if not all(map(torch.equal, seen[:TRIES], seen[TRIES:])):
+                raise operation.origin.fault(
+                    "gives another image for the same image and the same generator; expected one "
+                    "that depends on these alone"
+                )
+            if not training and not all(torch.equal(image, seen[0]) for image in seen):
+                raise operation.origin.fault(
+                    "gives another image for another generator; it is preprocessing, as its "
+                    "component says by use, and must leave the generator alone"
+                )
+
+
+def check_can_be_sent(pipeline: Pipeline) -> None:
+    """Refuse operations that loader processes cannot receive.
+
+    Raises:
+        PluginError: One does not survive pickling.
+    """
+    for operation in pipeline.operations:
+        try:
+            pickle.dumps(operation.apply)
+        except Exception as error:  # of any kind, since objects pickle themselves
+            text = " ".join(str(error).split())
+            raise operation.origin.fault(
+                f"cannot be sent to loader processes ({type(error).__name__}: {text}); expected "
+                "what pickle takes, such as a partial of a function of the module"
+            ) from error

@@ -12,7 +12,12 @@ from reid_core.boundary import PluginError
 from reid_core.contracts import Batch, Classes
 from reid_core.data.column_codes import ColumnCodes
 from reid_core.data.epoch_batches import EpochBatches, epoch_batches
-from reid_core.data.pipeline_checks import check_extras, check_training_size
+from reid_core.data.pipeline_checks import (
+    check_can_be_sent,
+    check_extras,
+    check_repeatable,
+    check_training_size,
+)
 from reid_core.data.training_images import TrainingImages
 from reid_core.data.training_loader import ViewsLoader, views_loader
 from reid_core.data.transforms import Pipeline
@@ -149,6 +154,9 @@ def _stream(
         for operations in views:
             check_extras(operations, images.masks(delivered))
             check_training_size(operations, size)
+            check_repeatable(operations)
+            if params.data.workers:
+                check_can_be_sent(Pipeline(operations, training=True))
         batches = epoch_batches(given.sampler, images, seed=own_seed)
         loader = views_loader(
             images,

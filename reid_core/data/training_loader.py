@@ -67,7 +67,9 @@ class _TrainingSet(Dataset[Any]):
         found = []
         for view, pipeline in enumerate(self.pipelines):
             rngs = self._generators(keys, view)
-            each = [pipeline.single(*one) for one in zip(samples, rngs, names, strict=True)]
+            # Each view begins with pictures of its own: an operation may draw into one.
+            own = samples if pipeline is self.pipelines[-1] else map(_copied, samples)
+            each = [pipeline.single(*one) for one in zip(own, rngs, names, strict=True)]
             joined = pipeline.batch(each, rngs, names)
             found.append(_Images(joined.image, index, {**joined.masks, **beside}))
         return found
@@ -89,6 +91,11 @@ class _TrainingSet(Dataset[Any]):
             found.append(np.random.default_rng([self.seed, *key, repeats[key], *address]))
             repeats[key] += 1
         return found
+
+
+def _copied(sample: Sample) -> Sample:
+    """Return a picture and its masks as new pictures."""
+    return Sample(sample.image.copy(), {name: m.copy() for name, m in sample.masks.items()})
 
 
 class ViewsLoader:

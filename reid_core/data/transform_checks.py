@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -33,6 +34,9 @@ def fault_of(image: Any, stage: str, count: int | None = None) -> str | None:
     else:
         leading = (3,) if count is None else (count, 3)
         right = _is_tensor(image, torch.float32) and tuple(image.shape[:-2]) == leading
+    # A sum is NaN or infinite if a number is, and takes a fraction of the time.
+    if right and isinstance(image, Tensor) and not math.isfinite(image.sum()):
+        return "returned an image that is NaN or infinite"
     if right:
         return None
     return f"returned {_described(image)}; expected {EXPECTED[stage].format(count=count)}"

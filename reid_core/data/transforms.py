@@ -103,7 +103,7 @@ class Pipeline:
         Returns:
             The image ``(3, H, W)`` float32 and its masks ``(H, W)`` uint8.
         """
-        place = f"on image '{name}'"
+        place = f"on image '{name}'" if name else "on a made-up image"
         for operation in self._at("pil"):
             sample = operation(sample, rng, place)
         # A copy, because Pillow's buffer is read-only.
@@ -139,8 +139,9 @@ class Pipeline:
             for name in samples[0].masks
         }
         joined = Sample(images, masks)
+        place = f"on the batch of image '{names[0]}'" if names[0] else "on a made-up batch"
         for operation in self._at("batch"):
-            joined = operation(joined, list(rngs), f"on the batch of image '{names[0]}'")
+            joined = operation(joined, list(rngs), place)
         return joined
 
     def input_size(self) -> Size:
@@ -150,12 +151,13 @@ class Pipeline:
 
     def sizes(self) -> list[Size]:
         """Return the size of a picture of 128 x 64 pixels, and that after each operation."""
-        found = []
-        for count in range(len(self.operations) + 1):
-            beginning = copy.copy(self)
-            beginning.operations = self.operations[:count]
-            found.append(beginning.input_size())
-        return found
+        return [self.first(count).input_size() for count in range(len(self.operations) + 1)]
+
+    def first(self, count: int) -> Pipeline:
+        """Return the pipeline of the first operations alone."""
+        beginning = copy.copy(self)
+        beginning.operations = self.operations[:count]
+        return beginning
 
     def _at(self, stage: str) -> list[Operation]:
         return [operation for operation in self.operations if operation.stage == stage]

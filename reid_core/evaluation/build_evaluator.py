@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from reid_core.boundary import Origin
-from reid_core.component import Names, declared
 from reid_core.contracts import SPLITS, Evaluator, Features, NamedPart, Scores
 from reid_core.errors import ReidError, name_list
 from reid_core.evaluation.checked_parts import CheckedDistance, checked_step
 from reid_core.evaluation.score_checks import checked_scores
-from reid_core.params.entries import DistanceEntry, Entry, PostprocessEntry
+from reid_core.params.entries import DistanceEntry, PostprocessEntry
 from reid_core.params.schema import EvaluationEntry
 
 if TYPE_CHECKING:
@@ -58,8 +60,16 @@ class BuiltEvaluator:
         for split, features in splits.items():
             self._check(split, features)
         place = f"on target '{target}'"
+        before = checksums(splits)
         with self.origin.calling(place):
             found = self.evaluator(splits)
+        after = checksums(splits)
+        if changed := [what for what, checksum in before.items() if after.get(what) != checksum]:
+            raise self.origin.fault(
+                f"changed {changed[0]} that it was given in place, which other evaluators read; "
+                "expected new arrays",
+                place,
+            )
         return checked_scores(found, splits, self.origin, place)
 
     def _check(self, split: str, features: Features) -> None:
@@ -80,6 +90,20 @@ class BuiltEvaluator:
                 )
 
 
+def checksums(splits: Mapping[str, Features]) -> dict[str, int]:
+    """Return a checksum of every array that an evaluator is given, by what messages call it."""
+    found = {}
+    for split, features in splits.items():
+        names = ("pids", "camids", "names", "junk", "distractor")
+        arrays = {name: getattr(features, name) for name in names}
+        arrays |= {f"'{name}'": array for name, array in features.values.items()}
+        arrays |= {f"column '{name}'": array for name, array in features.columns.items()}
+        for name, array in arrays.items():
+            numbers = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+            found[f"the {split}'s {name}"] = zlib.crc32(numbers.data)
+    return found
+
+
 def build_evaluator(entry: EvaluationEntry, device: str = "cpu") -> BuiltEvaluator:
     """Build what an entry names.
 
@@ -97,11 +121,10 @@ def build_evaluator(entry: EvaluationEntry, device: str = "cpu") -> BuiltEvaluat
     distance = built_distance(entry.distance) if entry.distance else None
     if distance is None and component.takes("distance"):
         raise origin.fault("asks for a distance, and its component names none that is its default")
-    steps = tuple(_built_step(step) for step in entry.postprocess)
-    splits = _names(entry, "splits", component.splits, SPLITS)
-    outputs = _names(entry, "outputs", component.outputs, OUTPUTS)
-    aux = _names(entry, "aux", component.aux) + (distance.aux if distance else ())
-    columns = _names(entry, "columns", component.columns) + (distance.columns if distance else ())
+    steps = tuple(built_step(step) for step in entry.postprocess)
+    splits, outputs = entry.names("splits", SPLITS), entry.names("outputs", OUTPUTS)
+    aux = entry.names("aux") + (distance.aux if distance else ())
+    columns = entry.names("columns") + (distance.columns if distance else ())
     evaluator = entry.build(distance=distance, postprocess=steps, device=device)
     if not callable(evaluator):
         raise origin.fault(f"built a {type(evaluator).__name__}; expected an Evaluator")
@@ -122,12 +145,12 @@ def built_distance(distance: DistanceEntry) -> NamedPart[Distance]:
         distance.bare_name,
         distance.params.model_dump(mode="json"),
         CheckedDistance(distance.build(), distance.origin),
-        aux=_names(distance, "aux", distance.component.aux),
-        columns=_names(distance, "columns", distance.component.columns),
+        aux=distance.names("aux"),
+        columns=distance.names("columns"),
     )
 
 
-def _built_step(step: PostprocessEntry) -> NamedPart[Postprocess]:
+def built_step(step: PostprocessEntry) -> NamedPart[Postprocess]:
     """Build a step of post-processing."""
     component = step.component
     return NamedPart(
@@ -136,20 +159,3 @@ def _built_step(step: PostprocessEntry) -> NamedPart[Postprocess]:
         checked_step(step.build(), step.origin, component.stage),
         splits=component.splits,
     )
-
-
-def _names(
-    entry: Entry[Any], what: str, names: Names, known: tuple[str, ...] | None = None
-) -> tuple[str, ...]:
-    """Return the names that a component declares for its params.
-
-    Raises:
-        PluginError: It declares something else than known names.
-    """
-    with entry.origin.calling(f"when it was asked for its {what}"):
-        found = declared(names, entry.params)
-    strange = not isinstance(found, tuple) or not all(isinstance(name, str) for name in found)
-    if strange or (known is not None and not set(found) <= set(known)):
-        of = f" out of {', '.join(known)}" if known else ""
-        raise entry.origin.fault(f"declares {what} {found!r}; expected a tuple of names{of}")
-    return found

@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
+import numpy as np
+
 from reid_core.boundary import Origin
 from reid_core.errors import ReidError
 
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
 
     from reid_core.contracts import Comparison, Distance, Keys, Postprocess, Vectors
 
+SIDES = ("query", "gallery")
+"""What a comparison has, each with vectors of its own."""
+
 
 class CheckedKeys:
     """Keys that a step has made."""
@@ -28,16 +33,21 @@ class CheckedKeys:
     def __init__(self, keys: Keys, origin: Origin) -> None:
         """Keep the keys and whose they are."""
         self._keys, self._origin = keys, origin
+        self._filled_before = False
 
     def fill(self, start: int, stop: int, out: Tensor) -> None:
         """Write the keys of queries start to stop, ``(b, G)``, into ``out``.
 
         Raises:
-            PluginError: The step failed, or gave keys that are not numbers.
+            PluginError: The step failed, gave keys that are not numbers, or left some out.
         """
+        if not self._filled_before:
+            out.fill_(float("nan"))  # what is left as it was would else pass for keys
+        shape = out.shape
         with self._origin.calling("when it gave keys"):
             self._keys.fill(start, stop, out)
-        check_filled(out, self._origin)
+        check_filled(out, tuple(shape), self._origin)
+        self._filled_before = True
 
     def values(self, keys: Tensor) -> Tensor:
         """Return the distances of keys, of the same shape.
@@ -45,7 +55,7 @@ class CheckedKeys:
         Raises:
             PluginError: The step failed, or gave another shape.
         """
-        with self._origin.calling("when it gave the distances of keys"):
+        with self._origin.calling("when it gave the distances of keys", {"the keys": keys}):
             found = self._keys.values(keys)
         return checked_values(found, keys, self._origin)
 
@@ -73,7 +83,9 @@ class CheckedDistance:
         Raises:
             ReidError: The distance refuses them, failed, or returned something else.
         """
-        with self._origin.calling("in 'prepare'"), refusals(self._origin):
+        given = {f"the value '{name}' of a head": value for name, value in vectors.aux.items()}
+        given["the features"] = vectors.features
+        with self._origin.calling("in 'prepare'", given), refusals(self._origin):
             found = self._distance.prepare(vectors)
         if not isinstance(found, type(vectors)):
             raise self._origin.fault(f"returned {_kind(found)}; expected Vectors", "from 'prepare'")
@@ -91,9 +103,11 @@ class CheckedDistance:
         """
         if not self._filled_before:
             out.fill_(float("nan"))  # what is left as it was would else pass for keys
-        with self._origin.calling("in 'fill'"):
+        shape = out.shape
+        given = {"the query's features": query.features, "the gallery's features": gallery.features}
+        with self._origin.calling("in 'fill'", given):
             self._distance.fill(query, gallery, out)
-        check_filled(out, self._origin)
+        check_filled(out, tuple(shape), self._origin)
         self._filled_before = True
 
     def values(self, keys: Tensor) -> Tensor:
@@ -102,7 +116,7 @@ class CheckedDistance:
         Raises:
             PluginError: The distance failed, or gave another shape.
         """
-        with self._origin.calling("in 'values'"):
+        with self._origin.calling("in 'values'", {"the keys": keys}):
             found = self._distance.values(keys)
         return checked_values(found, keys, self._origin)
 
@@ -119,9 +133,12 @@ def checked_step(
     """
 
     def run(comparison: Comparison) -> Comparison:
-        with origin.calling(), refusals(origin):
+        given = {f"the {side}'s features": getattr(comparison, side).features for side in SIDES}
+        with origin.calling("", given), refusals(origin):
             found = step(comparison)
         _check_comparison(found, comparison, origin)
+        if found.distance is not comparison.distance:
+            found = replace(found, distance=CheckedDistance(found.distance, origin))
         if found.altered is None or found.altered is comparison.altered:
             return found
         if stage == "features":
@@ -140,12 +157,14 @@ def refusals(origin: Origin) -> Iterator[None]:
         raise ReidError(f"{origin.kind} '{origin.name}': {error}") from error
 
 
-def check_filled(out: Tensor, origin: Origin) -> None:
-    """Look at keys ``(b, G)``.
+def check_filled(out: Tensor, shape: tuple[int, ...], origin: Origin) -> None:
+    """Look at keys ``(b, G)``, whose shape that is.
 
     Raises:
-        PluginError: One is not a number.
+        PluginError: One is not a number, or they have another shape now.
     """
+    if out.shape != shape:
+        raise origin.fault(f"gave the keys the shape {tuple(out.shape)}; expected {shape}")
     # A sum is NaN if a number is, or if it holds both infinities; only then is it worth a look.
     if bool(out.sum().isnan()) and bool(out.isnan().any()):
         raise origin.fault("gave keys that are NaN, or left them unwritten; expected numbers")
@@ -164,6 +183,8 @@ def checked_values(found: Tensor, keys: Tensor, origin: Origin) -> Tensor:
             f"{tuple(keys.shape)}",
             "from 'values'",
         )
+    if bool(found.sum().isnan()) and bool(found.isnan().any()):
+        raise origin.fault("returned distances that are NaN", "from 'values'")
     return found
 
 
@@ -171,7 +192,7 @@ def _check_comparison(found: Comparison, before: Comparison, origin: Origin) -> 
     """Raise ``PluginError`` if a step's result cannot be ranked."""
     if not isinstance(found, type(before)):
         raise origin.fault(f"returned {_kind(found)}; expected a Comparison")
-    for side in ("query", "gallery"):
+    for side in SIDES:
         now, then = getattr(found, side), getattr(before, side)
         features = now.features
         if len(now) != len(then) or features.ndim != 2:
@@ -184,6 +205,11 @@ def _check_comparison(found: Comparison, before: Comparison, origin: Origin) -> 
                 f"returned {side} features of {features.dtype} on {features.device}; expected "
                 f"{then.features.dtype} on {then.features.device}"
             )
+        for what in ("pids", "camids"):
+            if not np.array_equal(getattr(now, what), getattr(then, what)):
+                raise origin.fault(
+                    f"returned other {side} images, or in another order: their {what} differ"
+                )
         changed = features is not then.features
         if changed and not bool(features.sum().isfinite()) and not bool(features.isfinite().all()):
             raise origin.fault(f"returned {side} features that are NaN or infinite")

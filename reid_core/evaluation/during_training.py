@@ -29,7 +29,7 @@ class Scorer:
         """Open every target that an evaluation uses, so that a missing one is found now."""
         self.training, self.params = training, training.params
         self.targets = Targets(target_entries(self.params), stores)
-        check_targets(
+        self.primaries = check_targets(
             self.params.evaluation,
             self.targets,
             training.classes,
@@ -70,8 +70,19 @@ class Scorer:
         return joined(parts, [label for label, _ in images.stores])
 
     def scores(self) -> list[Evaluated]:
-        """Run every evaluation on the model as it is now."""
-        return self._run(self.targets.extractor(self.model), self.params.evaluation)
+        """Run every evaluation on the model as it is now.
+
+        Raises:
+            ReidError: As ``evaluate``, or an evaluator has another primary metric than before.
+        """
+        found = self._run(self.targets.extractor(self.model), self.params.evaluation)
+        for entry, now, primary in zip(self.params.evaluation, found, self.primaries, strict=True):
+            if now.scores.primary != primary:
+                raise entry.origin.fault(
+                    f"has the primary metric '{now.scores.primary}', and '{primary}' before; "
+                    "expected one, by which models are compared"
+                )
+        return found
 
     def baselines(self) -> Iterator[tuple[str, list[Evaluated]]]:
         """Yield the scores of a colour histogram and of the untrained network."""

@@ -25,6 +25,7 @@ from reid_core.evaluation.run_evaluators import (
 )
 from reid_core.evaluation.saved_scores import save_scores
 from reid_core.evaluation.targets import Targets, target_entries
+from reid_core.evaluation.trials import try_evaluations
 from reid_core.evaluation.unknown_side import unknown_side_lines
 from reid_core.features.averaging import check_scales
 from reid_core.features.extraction import ModelUnderTest, blank_values
@@ -84,6 +85,7 @@ def run_evaluation(
         source_of_files(params) if params.features is not None else source_of_model(params, catalog)
     )
     device = str(source.device)
+    try_evaluations(source.entries)
     results = evaluate(source.entries, source.targets, source.extract, device)
     for result in results:
         print_scores(result)

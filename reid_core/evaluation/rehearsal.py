@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import numpy as np
 
 from reid_core.boundary import PluginError
-from reid_core.contracts import CAMID, Classes, Features
+from reid_core.contracts import CAMID, Classes, Features, Scores
 from reid_core.errors import ReidError, name_list
 from reid_core.evaluation.build_evaluator import BuiltEvaluator, build_evaluator
 from reid_core.evaluation.targets import Targets, class_names
@@ -29,11 +29,14 @@ def check_targets(
     blank: Blank,
     *,
     has_classifier: bool,
-) -> None:
+) -> list[str]:
     """Find before the training what would make an evaluation fail after it.
 
     Every evaluator is rehearsed on the real identities, cameras and columns with what the model
     says of a blank image; steps of post-processing are left out.
+
+    Returns:
+        The primary metric of every evaluator.
 
     Raises:
         ReidError: A split is empty, the model or the images lack what an evaluator reads, the
@@ -42,6 +45,7 @@ def check_targets(
     """
     first = next(iter(targets.entries))
     scored = list(dict.fromkeys(entry.target or first for entry in entries))
+    primaries = []
     for place, entry in enumerate(entries):
         evaluator = build_evaluator(entry)
         name = entry.target or first
@@ -62,7 +66,8 @@ def check_targets(
         with _said_of(f"evaluation.{place}: '{plain.name}'"):
             row = blank(sorted(plain.outputs))
             _check_columns(plain, targets, name, scored)
-        _rehearse(plain, targets, name, classes, row)
+        primaries.append(_rehearse(plain, targets, name, classes, row).primary)
+    return primaries
 
 
 @contextmanager
@@ -96,7 +101,7 @@ def _rehearse(
     name: str,
     classes: Classes,
     row: Mapping[str, np.ndarray],
-) -> None:
+) -> Scores:
     """Run an evaluator on real labels, all with the values of one row.
 
     Raises:
@@ -108,12 +113,12 @@ def _rehearse(
         return {s: _alike(targets, name, s, row, columns, classes, most) for s in evaluator.splits}
 
     try:
-        evaluator.score(splits(REHEARSED), name)
+        return evaluator.score(splits(REHEARSED), name)
     except PluginError:
         raise
     except ReidError:
         # A few images may by chance have no match; only all of them are a reason to stop.
-        evaluator.score(splits(None), name)
+        return evaluator.score(splits(None), name)
 
 
 def _alike(

@@ -105,14 +105,15 @@ def blank_values(model: ModelUnderTest, outputs: Iterable[str]) -> dict[str, np.
     """Return what the model says of one blank image, ``(1, ...)`` by name; see ``extract``.
 
     Raises:
-        ReidError: An output that is asked for is not there.
+        ReidError: An output that is asked for is not there, or vectors are NaN or infinite.
     """
-    height, width = model.pipeline.input_size()
+    images = torch.zeros(1, 3, *model.pipeline.input_size(), device=model.device)
     was_training = model.module.training
     model.module.eval()
     with torch.inference_mode():
-        output = model.module(torch.zeros(1, 3, height, width, device=model.device))
-        found = _wanted(output, set(outputs))
+        found = _wanted(model.module(images, {}), set(outputs))
+        if not _are_finite(found):
+            raise model.not_finite(images, {})
     model.module.train(was_training)
     return {name: tensor.float().cpu().numpy() for name, tensor in found.items()}
 
@@ -155,10 +156,15 @@ def _of_batch(
         return _wanted(model.module(version, side), outputs)
 
     found = averaged(run, images, model.extraction)
-    vectors = [found[name] for name in ("embedding", "feature", "logits") if name in found]
-    if is_first and not all(torch.isfinite(v).all() for v in vectors):
+    if is_first and not _are_finite(found):
         raise model.not_finite(images, side)
     return found
+
+
+def _are_finite(found: Mapping[str, Tensor]) -> bool:
+    """Return whether the vectors among some outputs are numbers."""
+    vectors = [found[name] for name in ("embedding", "feature", "logits") if name in found]
+    return all(bool(torch.isfinite(vector).all()) for vector in vectors)
 
 
 def labelled(

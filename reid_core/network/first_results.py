@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor, nn
 
@@ -44,9 +44,10 @@ def check_map(found: object, images: Tensor, backbone: Any, origin: Origin) -> F
     count, channels = len(images), backbone.out_channels
     if not _is_float(found.map, 4) or found.map.shape[:2] != (count, channels):
         raise origin.fault(
-            f"returned as map {_words(found.map)}; expected floats of shape ({count}, {channels}, "
-            f"h, w): {count} images, and its out_channels is {channels}"
+            f"returned as map {_words(found.map)}; expected floats of at most 32 bits and of shape "
+            f"({count}, {channels}, h, w): {count} images, and its out_channels is {channels}"
         )
+    _check_device("map", found.map, images, origin)
     _check_stride(found.map, images, backbone.stride, origin)
     _check_beside(found, count, channels, origin)
     return found
@@ -125,13 +126,14 @@ def _is_key(word: str) -> bool:
 
 
 def check_output(
-    found: object, branches: Sequence[BranchSpec], count: int, origin: Origin
+    found: object, branches: Sequence[BranchSpec], features: Tensor, origin: Origin
 ) -> HeadOutput:
-    """Return what a head has returned for a number of images, if it is what it has declared.
+    """Return what a head has returned for a map ``(B, C, h, w)``, if it is what it has declared.
 
     Raises:
         ReidError: It is not.
     """
+    count = len(features)
     if not isinstance(found, HeadOutput):
         raise origin.fault(f"returned {_words(found)}; expected a HeadOutput")
     given = found.branches if isinstance(found.branches, Mapping) else {}
@@ -141,7 +143,7 @@ def check_output(
             f"{name_list(spec.name for spec in branches)}"
         )
     for spec in branches:
-        _check_vectors(given[spec.name], spec, count, origin)
+        _check_vectors(given[spec.name], spec, features, origin)
     if not isinstance(found.aux, Mapping):
         raise origin.fault(f"returned as aux {_words(found.aux)}; expected a dict by name")
     for name, value in found.aux.items():
@@ -149,20 +151,32 @@ def check_output(
             raise origin.fault(
                 f"returned as aux '{name}' {_words(value)}; expected a tensor with {count} rows"
             )
+        _check_device(f"aux '{name}'", value, features, origin)
     return found
 
 
-def _check_vectors(branch: object, spec: BranchSpec, count: int, origin: Origin) -> None:
+def _check_vectors(branch: object, spec: BranchSpec, features: Tensor, origin: Origin) -> None:
     """Raise ReidError if a branch has not the vectors that it has declared."""
     if not isinstance(branch, Branch):
         raise origin.fault(f"returned as branch '{spec.name}' {_words(branch)}; expected a Branch")
     for part in ("feature", "embedding"):
         vectors = getattr(branch, part)
-        if not _is_float(vectors, 2) or vectors.shape != (count, spec.dim):
+        if not _is_float(vectors, 2) or vectors.shape != (len(features), spec.dim):
             raise origin.fault(
                 f"returned as {part} of branch '{spec.name}' {_words(vectors)}; it has declared "
-                f"{spec.dim} values: expected floats of shape ({count}, {spec.dim})"
+                f"{spec.dim} values: expected floats of at most 32 bits and of shape "
+                f"({len(features)}, {spec.dim})"
             )
+        _check_device(f"{part} of branch '{spec.name}'", vectors, features, origin)
+
+
+def _check_device(what: str, value: Tensor, given: Tensor, origin: Origin) -> None:
+    """Raise ReidError if a result is not where the input is."""
+    if value.device != given.device:
+        raise origin.fault(
+            f"returned as {what} a tensor on {value.device}; expected it on {given.device}, where "
+            "its input is"
+        )
 
 
 def _module(built: object, origin: Origin) -> nn.Module:
@@ -177,7 +191,9 @@ def _attribute(module: nn.Module, name: str, origin: Origin) -> Any:
 
 
 def _is_float(value: object, dimensions: int) -> bool:
-    return isinstance(value, Tensor) and value.is_floating_point() and value.dim() == dimensions
+    """Return whether a value is a float32 tensor, or as small as autocast makes them."""
+    is_float = isinstance(value, Tensor) and value.is_floating_point() and value.itemsize <= 4
+    return is_float and cast(Tensor, value).dim() == dimensions
 
 
 def _words(value: object) -> str:

@@ -60,9 +60,10 @@ class ReIDModel(nn.Module):
         self.head_names = tuple(entry.bare_name for entry, _ in heads)
         self.backbone_is_frozen = False
         self._entries = [entry for entry, _ in heads]
+        self._declared = [cast(Head, head).branches for _, head in heads]
         self._specs = [
-            {spec.name: _renamed(spec, entry.alias) for spec in cast(Head, head).branches}
-            for entry, head in heads
+            {spec.name: _renamed(spec, entry.alias) for spec in branches}
+            for (entry, _), branches in zip(heads, self._declared, strict=True)
         ]
         self.branches: tuple[BranchSpec, ...] = tuple(
             spec for specs in self._specs for spec in specs.values()
@@ -140,18 +141,24 @@ class ReIDModel(nn.Module):
     def feature_map(self, images: Tensor, side: Mapping[str, Tensor] | None = None) -> FeatureMap:
         """Return what the backbone says of images, checked; see ``forward``."""
         columns, origin = completed(side, self.side, images), self._backbone_entry.origin
-        with origin.calling(f"on images of shape {tuple(images.shape)}"):
+        given = {f"the column '{name}'": column for name, column in columns.items()}
+        given["the images"] = images
+        with origin.calling(f"on images of shape {tuple(images.shape)}", given):
             found = self.backbone(images, columns)
         return check_map(found, images, self.backbone, origin)
 
     def head_outputs(self, features: FeatureMap) -> list[HeadOutput]:
         """Return what every head says of a feature map, checked."""
         outputs = []
-        for entry, head in zip(self._entries, self.heads, strict=True):
-            with entry.origin.calling(f"on a map of shape {tuple(features.map.shape)}"):
+        given = {f"the map '{name}'": stage for name, stage in features.maps.items()}
+        given["the map"] = features.map
+        if features.tokens is not None:
+            given["the tokens"] = features.tokens
+        place = f"on a map of shape {tuple(features.map.shape)}"
+        for entry, head, branches in zip(self._entries, self.heads, self._declared, strict=True):
+            with entry.origin.calling(place, given):
                 found = head(features)
-            branches = cast(Head, head).branches
-            outputs.append(check_output(found, branches, len(features.map), entry.origin))
+            outputs.append(check_output(found, branches, features.map, entry.origin))
         return outputs
 
     @property

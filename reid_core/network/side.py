@@ -7,7 +7,6 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from reid_core.component import declared
 from reid_core.contracts import SideValues
 from reid_core.errors import ReidError, name_list
 from reid_core.params.entries import BackboneEntry
@@ -22,13 +21,9 @@ def side_columns(entry: BackboneEntry) -> tuple[str, ...]:
     Raises:
         ReidError: It declares something else than names, or one twice.
     """
-    origin = entry.origin
-    with origin.calling("while it was asked for its columns"):
-        names: object = declared(entry.component.side, entry.params)
-    if not (isinstance(names, tuple) and all(isinstance(n, str) and n for n in names)):
-        raise origin.fault(f"declares side = {names!r}; expected a tuple of names")
+    names = entry.names("side")
     if len(set(names)) != len(names):
-        raise origin.fault(f"declares side = {names!r}; expected every name once")
+        raise entry.origin.fault(f"declares side {names!r}; expected every name once")
     return names
 
 

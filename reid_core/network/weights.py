@@ -15,7 +15,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from reid_core.catalog import Catalog
-from reid_core.component import Params, declared
+from reid_core.component import Params
 from reid_core.contracts import Classes, SideValues
 from reid_core.errors import ReidError, name_list
 from reid_core.files import atomic_path
@@ -161,7 +161,7 @@ def _compared_by(params: RunParams) -> dict[str, str | None]:
     if not params.evaluation:
         return {"output": "embedding", "distance": None}
     first = params.evaluation[0]
-    outputs = declared(first.component.outputs, first.params)
+    outputs = first.names("outputs")
     return {
         "output": next((name for name in outputs if name != "logits"), "embedding"),
         "distance": first.distance.bare_name if first.distance else None,

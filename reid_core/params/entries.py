@@ -26,11 +26,13 @@ from reid_core.component import (
     BackboneComponent,
     Component,
     DistanceComponent,
+    Names,
     ObjectiveComponent,
     Params,
     PostprocessComponent,
     SamplerComponent,
     ScheduleComponent,
+    declared,
 )
 from reid_core.errors import ReidError
 
@@ -141,6 +143,25 @@ class Entry(NamedParams, Generic[ComponentT]):
     def build(self, **context: Any) -> Any:
         """Build the component with the context that its kind offers; see ``Offer.build``."""
         return self.offer.build(self.params, **context)
+
+    def names(self, what: str, known: Sequence[str] | None = None) -> tuple[str, ...]:
+        """Return the names that the component declares for its params.
+
+        Args:
+            what: A field of the component, such as ``"columns"``.
+            known: The names there are; None: any name may be declared.
+
+        Raises:
+            PluginError: It fails, or declares something else than names that there are.
+        """
+        names: Names = getattr(self.component, what)
+        with self.origin.calling(f"when it was asked for its {what}"):
+            found: Any = declared(names, self.params)
+        are_names = isinstance(found, tuple) and all(isinstance(n, str) and n for n in found)
+        if not are_names or (known is not None and not set(found) <= set(known)):
+            of = f" out of {', '.join(known)}" if known else ""
+            raise self.origin.fault(f"declares {what} {found!r}; expected a tuple of names{of}")
+        return cast("tuple[str, ...]", found)
 
     @property
     def origin(self) -> Origin:

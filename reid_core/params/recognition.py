@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import traceback
+from collections.abc import Iterator
+from copy import deepcopy
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
+from reid_core.boundary import Origin, PluginError
 from reid_core.catalog import Catalog, Offer
-from reid_core.component import TranslatorComponent, call_build
+from reid_core.component import TranslatorComponent
 from reid_core.contracts import ParamsKind, Translation, Translator
 from reid_core.errors import ParamsError, ReidError
 from reid_core.params.json_file import Raw
@@ -32,14 +33,14 @@ class Recognition:
         Raises:
             ParamsError: The file has problems, or the translator fails.
         """
+        origin = self.offer.origin
         try:
-            return _checked(self.translator.translate(raw, kind, source))
-        except ReidError:
-            raise
-        except Exception as error:
-            fault = f"{self.offer} cannot translate it: {_cause(error)}"
-            advice = "its plugin must be corrected or updated"
-            raise ParamsError(source, [f"{fault}; {advice}"]) from error
+            with origin.calling(f"on the {kind} params"):
+                # A copy: what is translated may go on to change.
+                found: Any = self.translator.translate(deepcopy(raw), kind, source)
+            return _checked(found, origin)
+        except PluginError as error:
+            raise ParamsError(source, [str(error)]) from error
 
 
 def recognitions(
@@ -57,30 +58,56 @@ def recognitions(
     for offer in catalog.offers:
         if offer.kind == "translator":
             try:
-                translator = call_build(offer.component, offer.component.params(), str(offer))
-                if translator.recognises(raw, kind):
-                    found.append(Recognition(offer, translator))
-            except Exception as error:
-                failed.append(f"{offer} cannot say whether the file is for it: {_cause(error)}")
+                if recognition := _recognition(offer, raw, kind):
+                    found.append(recognition)
+            except ReidError as error:
+                failed.append(str(error))
     return found
 
 
-def _checked(answer: object) -> Translation:
+def _recognition(offer: Offer, raw: Raw, kind: ParamsKind) -> Recognition | None:
+    """Return the translator of an offer if it recognises a file.
+
+    Raises:
+        ReidError: It fails, or does not say so by True or False.
+    """
+    with offer.origin.calling("when it was asked about the file"):
+        translator: Translator = offer.build(offer.component.params())
+        # A copy: whatever it does to what it reads, others read the file as it is.
+        answer: Any = translator.recognises(deepcopy(raw), kind)
+    if not isinstance(answer, bool):
+        raise offer.origin.fault(f"returned {answer!r} from 'recognises'; expected True or False")
+    return Recognition(offer, translator) if answer else None
+
+
+def _checked(answer: Any, origin: Origin) -> Translation:
     """Return what a translator has returned.
 
     Raises:
-        TypeError: It is no translation, or its params cannot stand in a JSON file.
+        PluginError: It is no translation, or its params cannot stand in a JSON file.
     """
     if not isinstance(answer, Translation) or not isinstance(answer.params, dict):
-        raise TypeError(f"expected a Translation with params of a dict, got {answer!r}")
-    json.dumps(answer.params)
+        found = answer if not isinstance(answer, Translation) else answer.params
+        raise origin.fault(
+            f"returned a {type(found).__name__}; expected a Translation with params of a dict"
+        )
+    notes: Any = answer.notes
+    if not isinstance(notes, tuple | list) or not all(isinstance(note, str) for note in notes):
+        raise origin.fault(f"returned notes {notes!r}; expected a tuple of strings")
+    if fault := next(_json_faults(answer.params, ""), ""):
+        raise origin.fault(f"returned params that are not JSON: {fault}")
     return answer
 
 
-def _cause(error: Exception) -> str:
-    """Return an exception's type, text and place in one line."""
-    text = " ".join(str(error).split())
-    if isinstance(error, ReidError):
-        return text
-    *_, frame = traceback.extract_tb(error.__traceback__)
-    return f"{type(error).__name__}: {text} ({frame.filename}, line {frame.lineno})"
+def _json_faults(value: Any, place: str) -> Iterator[str]:
+    """Yield what of a value JSON does not have, by its place."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            if not isinstance(key, str):
+                yield f"{place or 'params'} has the key {key!r}"
+            yield from _json_faults(inner, f"{place}.{key}".lstrip("."))
+    elif isinstance(value, list | tuple):
+        for position, inner in enumerate(value):
+            yield from _json_faults(inner, f"{place}.{position}")
+    elif value is not None and not isinstance(value, str | int | float):
+        yield f"{place} is a {type(value).__name__}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from copy import deepcopy
 from typing import Any
 
 import torch
@@ -17,8 +18,8 @@ from reid_core.params.schema import RunParams
 MOMENTS = ("before_epoch", "after_epoch", "after_evaluation")
 """Methods of a callback that are called in the course of a run."""
 
-ContextOf = Callable[[str, bool], CallbackContext]
-"""``(name of the callback, it may relabel) -> what it may look at and do``."""
+ContextOf = Callable[[str, Origin, bool], CallbackContext]
+"""``(name of the callback, whose it is, it may relabel) -> what it may look at and do``."""
 
 
 class Callbacks:
@@ -44,15 +45,21 @@ class Callbacks:
         """Call what comes before an epoch; here images may be relabelled."""
         for name, origin, callback in self._with("before_epoch"):
             with origin.calling("before an epoch"):
-                callback.before_epoch(context_of(name, True))
+                callback.before_epoch(context_of(name, origin, True))
 
     def after_epoch(self, context_of: ContextOf) -> str:
         """Call what comes after an epoch; return the first callback that ends the training."""
-        return self._ended_by("after_epoch", lambda name: (context_of(name, False),))
+        return self._ended_by(
+            "after_epoch", lambda name, origin: (context_of(name, origin, False),)
+        )
 
     def after_evaluation(self, context_of: ContextOf, results: Mapping[str, Scores]) -> str:
         """Call what looks at scores; return the first callback that ends the training."""
-        return self._ended_by("after_evaluation", lambda name: (context_of(name, False), results))
+        # Each gets results of its own, whatever the others do to theirs.
+        return self._ended_by(
+            "after_evaluation",
+            lambda name, origin: (context_of(name, origin, False), deepcopy(results)),
+        )
 
     def state_dict(self) -> dict[str, Any]:
         """Return what the checkpoint keeps of every callback, by its name.
@@ -75,12 +82,12 @@ class Callbacks:
                 with origin.calling("when it was given its state back"):
                     callback.load_state_dict(states[name])
 
-    def _ended_by(self, moment: str, arguments: Callable[[str], tuple[Any, ...]]) -> str:
+    def _ended_by(self, moment: str, arguments: Callable[[str, Origin], tuple[Any, ...]]) -> str:
         """Call every callback, also those after one that ends the training."""
         ended_by = ""
         for name, origin, callback in self._with(moment):
             with origin.calling(moment.replace("_", " ")):
-                ends = getattr(callback, moment)(*arguments(name))
+                ends = getattr(callback, moment)(*arguments(name, origin))
             if ends is not None and not isinstance(ends, bool):
                 raise origin.fault(f"returned {ends!r} from {moment}; expected True, False or None")
             if ends and not ended_by:
@@ -92,8 +99,8 @@ class Callbacks:
 
 
 def check_callbacks(params: RunParams) -> None:
-    """Build the callbacks of some params to see that they can be, before there is any image."""
-    Callbacks(params.callback, num_images=1)
+    """Build the callbacks of some params and ask for their state, before there is any image."""
+    Callbacks(params.callback, num_images=1).state_dict()
 
 
 def _check_callback(callback: object, origin: Origin) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import resource
 import sys
@@ -13,13 +14,14 @@ from typing import Any
 
 import torch
 
-from reid_core.console import Ticker
+from reid_core.console import Ticker, say
 from reid_core.contracts import Progress, Scores
+from reid_core.errors import name_list
 from reid_core.files import saving
 from reid_core.params.entries import LoggerEntry
 from reid_core.run_directory import RunDirectory
 from reid_core.runs.loggers import Loggers
-from reid_core.training.loop import check_finite
+from reid_core.training.loop import check_accuracy, check_finite
 from reid_core.training.module import StepResult
 
 
@@ -45,11 +47,12 @@ class RunLog:
             loggers: Of the params; they receive every line.
         """
         self.directory, self.every = directory, every
+        self._loggers = Loggers(loggers, directory.path, step)
         with saving(directory.metrics):
             self._file = directory.metrics.open("a+", encoding="utf-8")
             self._file.truncate(min(keep_bytes, os.fstat(self._file.fileno()).st_size))
-        self._loggers = Loggers(loggers, directory.path, step)
         self._clock, self._images = time.monotonic(), 0
+        self._left_out: set[str] = set()
         self.tick: Ticker | None = None
 
     def step(
@@ -58,7 +61,7 @@ class RunLog:
         """Record a training step, if it is its turn.
 
         Raises:
-            ReidError: The loss is NaN or infinite.
+            ReidError: The loss is NaN or infinite, or an accuracy is none.
         """
         self._images += images
         done = progress.step + 1
@@ -66,13 +69,15 @@ class RunLog:
         if done % self.every and not ends_epoch:
             return
         check_finite(progress, result)
+        if result.accuracy is not None:
+            check_accuracy(progress, result, float(result.accuracy))
         line = {
             "kind": "train",
             "step": done,
             "epoch": round(done / progress.steps_per_epoch, 4),
             "total": float(result.total.detach()),
             "losses": {name: float(value) for name, value in result.losses.items()},
-            "monitors": {name: float(value) for name, value in result.monitors.items()},
+            "monitors": self._monitors(result, done),
             "rates": dict(rates),
             "images_per_second": self._speed(),
             "memory_mb": memory_mb(),
@@ -84,6 +89,19 @@ class RunLog:
                 progress.steps_per_epoch,
                 _summary(line),
             )
+
+    def _monitors(self, result: StepResult, step: int) -> dict[str, float]:
+        """Return the monitors; those that are no numbers are named once and left out."""
+        values = {name: float(value) for name, value in result.monitors.items()}
+        for name, value in values.items():
+            if not math.isfinite(value) and name not in self._left_out:
+                self._left_out.add(name)
+                origins = [o for n, o in result.origins.items() if name.startswith(f"{n}.")]
+                say(
+                    f"warning: {name_list(map(str, origins))} gave the monitor '{name}' {value:g} "
+                    f"at step {step}; it is left out of the record wherever it is no number"
+                )
+        return {name: value for name, value in values.items() if math.isfinite(value)}
 
     def scores(self, kind: str, label: Mapping[str, Any], step: int, scores: Scores) -> None:
         """Record the scores of one evaluation or baseline."""

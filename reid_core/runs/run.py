@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+from reid_core.boundary import Origin
 from reid_core.console import progress_bar, say
 from reid_core.contracts import Progress
 from reid_core.evaluation.during_training import Scorer
@@ -104,8 +105,8 @@ class Run:
             self.state.ended_by = ended_by
             say(f"callback '{ended_by}' ends the training after epoch {self.state.epoch}")
 
-    def _context(self, name: str, may_relabel: bool) -> RunContext:
-        return RunContext(self.training, self.scorer, self.log, name, may_relabel)
+    def _context(self, name: str, origin: Origin, may_relabel: bool) -> RunContext:
+        return RunContext(self.training, self.scorer, self.log, name, origin, may_relabel)
 
     def finish(self) -> None:
         """Leave the best weights."""

@@ -22,13 +22,14 @@ from reid_core.network.weights import read_weights
 from reid_core.params.json_file import read_json
 from reid_core.params.schema import RunParams
 from reid_core.run_directory import RunDirectory, new_run_path
-from reid_core.runs.callbacks import Callbacks, check_callbacks
+from reid_core.runs.callbacks import Callbacks
 from reid_core.runs.checkpoint import read_checkpoint, restore
+from reid_core.runs.checks import check_without_data
 from reid_core.runs.environment import write_environment
 from reid_core.runs.resume_rules import check_same_data, check_same_past
 from reid_core.runs.run import Run, open_run
 from reid_core.storage.dataset_stores import Stores
-from reid_core.training.assembly import build_training, check_on_meta, describe
+from reid_core.training.assembly import build_training, describe
 from reid_core.training.state import Training
 
 Afterwards = Callable[[Run], None]
@@ -58,8 +59,7 @@ def start_train(
         ReidError: The params do not fit the model or the data, or the directory exists.
     """
     path = new_run_path(params.working_dir, name)
-    check_on_meta(params, catalog)
-    check_callbacks(params)
+    check_without_data(params, catalog)
     training, scorer, callbacks = _prepare(params, catalog)
     _load_snapshot(training)
     directory = RunDirectory.create(path, params.model_dump(mode="json"), translation)

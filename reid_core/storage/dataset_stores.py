@@ -12,7 +12,7 @@ from reid_core.files import user_path
 from reid_core.params.field_facts import path_names
 from reid_core.params.schema import DatasetEntry
 from reid_core.storage.fingerprints import fingerprint
-from reid_core.storage.listing_checks import published_differences
+from reid_core.storage.listing_checks import check_form, published_differences
 from reid_core.storage.packing import pack
 from reid_core.storage.store import Store
 
@@ -50,13 +50,16 @@ class Stores:
             self._check_source(store, entry)
             return store
         listing = _listing(entry)
-        mark = fingerprint(
-            name,
-            entry.params.model_dump(mode="json"),
-            listing,
-            distribution=entry.offer.distribution,
-            version=entry.offer.version,
-        )
+        try:
+            mark = fingerprint(
+                name,
+                entry.params.model_dump(mode="json"),
+                listing,
+                distribution=entry.offer.distribution,
+                version=entry.offer.version,
+            )
+        except ReidError as error:
+            raise ReidError(f"{entry.origin}: {error}") from None
         target = place or self.folder / f"{name}-{mark}"
         if not target.is_dir():
             self._pack(entry, name, listing, target)
@@ -121,7 +124,11 @@ def _listing(entry: DatasetEntry) -> Listing:
     listing = entry.build()
     if not isinstance(listing, Listing):
         raise entry.origin.fault(f"returned a {type(listing).__name__}; expected a Listing")
+    if not isinstance(listing.records, list | tuple):
+        kind = type(listing.records).__name__
+        raise entry.origin.fault(f"lists a {kind}; expected a list of ImageRecords")
     others = {type(r).__name__ for r in listing.records if not isinstance(r, ImageRecord)}
     if others:
         raise entry.origin.fault(f"lists {name_list(others)}; expected ImageRecords alone")
+    check_form(listing, entry.origin)
     return listing

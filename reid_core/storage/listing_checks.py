@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
+from reid_core.boundary import Origin
 from reid_core.contracts import SPLITS, ImageRecord, Listing
 from reid_core.errors import ReidError, shortened
 from reid_core.storage.extras import KINDS
@@ -23,16 +25,44 @@ TAKEN = {*FACTS, "source", "columns", "extras"}
 """What no column may be called, because there is another thing of that name."""
 
 
-def check_listing(listing: Listing) -> None:
-    """Check what can be checked without reading an image.
+def check_form(listing: Listing, origin: Origin) -> None:
+    """Check that everything in a listing is of its type, as all that is done with it expects.
+
+    Raises:
+        ReidError: Something is not, or a name leads out of the folder; with all such images.
+    """
+    root: Any = listing.root
+    if root is not None and not isinstance(root, Path):
+        raise origin.fault(f"returned a Listing: its root is {root!r}; expected a Path or None")
+    for what in ("published", "extras"):
+        if not isinstance(found := getattr(listing, what), Mapping):
+            raise origin.fault(f"returned a Listing: its {what} is {found!r}; expected a dict")
+    for split, numbers in listing.published.items():
+        is_pair = isinstance(numbers, tuple | list) and [type(n) for n in numbers] == [int, int]
+        if not is_pair:
+            raise origin.fault(
+                f"returned a Listing: its published[{split!r}] is {numbers!r}; expected "
+                "(identities, images)"
+            )
+    problems = [f"{r.name}: {text}" for r in listing.records for text in _form_problems(r)]
+    raise_problems(problems, "images cannot be used", f"{origin}: ")
+
+
+def check_listing(listing: Listing, origin: Origin | None = None) -> None:
+    """Check what can be checked without reading an image, of a listing of the right form.
+
+    Args:
+        listing: The images.
+        origin: Where the dataset comes from, for the message.
 
     Raises:
         ReidError: With all problems: no images, an unknown split, a repeated name, an empty
             identity, a negative camera other than -1, a column that cannot be kept, an extra
             that is not declared, or a file outside the root.
     """
+    whose = f"{origin}: " if origin else ""
     if not listing.records:
-        raise ReidError("the dataset has no images")
+        raise ReidError(f"{whose}the dataset has no images")
     problems = [*_name_problems(listing)]
     seen: set[tuple[str, str]] = set()
     types: dict[str, tuple[type, str]] = {}
@@ -44,7 +74,7 @@ def check_listing(listing: Listing) -> None:
         seen.add((record.split, record.name))
         found += _file_problems(record, listing, root)
         problems += [f"{record.name}: {text}" for text in found]
-    raise_problems(problems, "images cannot be used")
+    raise_problems(problems, "images cannot be used", whose)
 
 
 def published_differences(listing: Listing) -> list[str]:
@@ -61,15 +91,15 @@ def published_differences(listing: Listing) -> list[str]:
     return differences
 
 
-def raise_problems(problems: Iterable[str], what: str) -> None:
-    """Raise a ReidError that lists the problems, if there are any."""
+def raise_problems(problems: Iterable[str], what: str, whose: str = "") -> None:
+    """Raise a ReidError that lists the problems, if there are any; ``whose`` begins it."""
     lines = list(problems)
     if lines:
         more = (
             f"\n  ... and {len(lines) - SHOWN_PROBLEMS} more" if len(lines) > SHOWN_PROBLEMS else ""
         )
         listed = "".join(f"\n  {line}" for line in lines[:SHOWN_PROBLEMS])
-        raise ReidError(f"{len(lines)} {what}:{listed}{more}")
+        raise ReidError(f"{whose}{len(lines)} {what}:{listed}{more}")
 
 
 def _name_problems(listing: Listing) -> Iterator[str]:
@@ -87,6 +117,30 @@ def _name_problems(listing: Listing) -> Iterator[str]:
     for name, kind in listing.extras.items():
         if kind not in KINDS:
             yield f"extra '{name}': {kind!r} is none of {', '.join(KINDS)}"
+
+
+def _form_problems(record: ImageRecord) -> Iterator[str]:
+    """Yield what of a record is not even of its type."""
+    name: Any = record.name
+    if not isinstance(name, str) or not name or "\0" in name:
+        yield f"name is {shortened(repr(name))}; expected a string, not empty"
+    elif name.startswith("/") or ".." in name.split("/"):
+        yield "name leads out of the data folder; expected a path relative to it, without '..'"
+    if not isinstance(record.split, str):
+        yield f"split is {shortened(repr(record.split))}; expected a string"
+    for what in ("junk", "distractor"):
+        if type(value := getattr(record, what)) is not bool:
+            yield f"{what} is {shortened(repr(value))}; expected True or False"
+    for what in ("columns", "extras"):
+        if not isinstance(value := getattr(record, what), Mapping):
+            yield f"{what} is a {type(value).__name__}; expected values by name"
+    extras = record.extras if isinstance(record.extras, Mapping) else {}
+    for what, source in {"source": record.source, **extras}.items():
+        if not isinstance(source, Path) and not callable(source):
+            yield (
+                f"{what} is {shortened(repr(source))}; expected a Path or a function that returns "
+                "bytes"
+            )
 
 
 def _fact_problems(record: ImageRecord) -> Iterator[str]:

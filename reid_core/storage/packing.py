@@ -58,7 +58,7 @@ def pack(
     with saving(target), FileLock(f"{target}.lock"):
         if (target / "manifest.json").exists():
             return Store(target)
-        check_listing(listing)
+        check_listing(listing, origin)
         for leftover in target.parent.glob(f".{glob.escape(target.name)}.packing-*"):
             shutil.rmtree(leftover, ignore_errors=True)
         temporary = target.parent / f".{target.name}.packing-{os.getpid()}"
@@ -106,7 +106,9 @@ def _write(
     """Write the three parts of a store into an empty folder."""
     digest = new_digest(listing.extras)
     problems = _write_images(listing, folder, digest, report, origin)
-    raise_problems(problems, "images cannot be read; nothing was packed")
+    raise_problems(
+        problems, "images cannot be read; nothing was packed", f"{origin}: " if origin else ""
+    )
     index = index_of(listing)
     add_index(digest, index)
     arrays: dict[str, Any] = index.arrays()

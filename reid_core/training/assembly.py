@@ -8,12 +8,17 @@ import numpy as np
 import torch
 
 from reid_core.catalog import Catalog
-from reid_core.component import LossComponent, ObjectiveComponent, declared
+from reid_core.component import LossComponent, ObjectiveComponent
 from reid_core.contracts import SideValues
 from reid_core.data.column_codes import ColumnCodes
 from reid_core.data.epoch_batches import EpochBatches, epoch_batches
 from reid_core.data.measured_preprocessing import MeasuredPreprocessing
-from reid_core.data.pipeline_checks import check_extras, check_training_size
+from reid_core.data.pipeline_checks import (
+    check_can_be_sent,
+    check_extras,
+    check_repeatable,
+    check_training_size,
+)
 from reid_core.data.streams import Streams
 from reid_core.data.training_images import TrainingImages
 from reid_core.data.training_loader import TrainingLoader, training_loader
@@ -26,6 +31,7 @@ from reid_core.params.schema import RunParams
 from reid_core.storage.dataset_stores import Stores
 from reid_core.training.build_module import ModuleBuilder
 from reid_core.training.freezing import Freezing
+from reid_core.training.module import TrainingModule
 from reid_core.training.parameter_groups import build_optimizer, group_table, parameter_groups
 from reid_core.training.state import Training, TrainState
 from reid_core.training.steps import StepsOfEpoch, check_first_batch
@@ -54,6 +60,9 @@ def build_training(
     """
     columns, extras = _read_of_images(params)
     check_extras(params.augmentation, images.masks(extras))
+    if params.data.workers:
+        for training in (True, False):
+            check_can_be_sent(Pipeline(params.augmentation, training=training))
     codes = ColumnCodes.of(images, columns)
     batches = _batches(params, images)
     preprocessing = MeasuredPreprocessing.of(params.augmentation)
@@ -115,8 +124,8 @@ def _read_of_images(params: RunParams) -> tuple[list[str], list[str]]:
         *params.objective,
     ]
     for entry in readers:
-        columns += declared(entry.component.columns, entry.params)
-        extras += declared(entry.component.extras, entry.params)
+        columns += entry.names("columns")
+        extras += entry.names("extras")
     return list(dict.fromkeys(columns)), list(dict.fromkeys(extras))
 
 
@@ -166,12 +175,14 @@ def check_on_meta(params: RunParams, catalog: Catalog) -> None:
     """
     size = Pipeline(params.augmentation, training=False).input_size()
     check_training_size(params.augmentation, size)
+    check_repeatable(params.augmentation)
     side_values = values_for_shapes(params.backbone)
     with torch.device("meta"):
         builder = ModuleBuilder(params, catalog, None, side_values)
         module = builder.module(num_pids=2)
         module.eval()
         Freezing(params.train.freeze, module)
+        _check_states(module)
         output = run_on_shapes(module.model, size)
     _check_values(params, output.aux)
     try_losses(params, module.model.branches, output.aux)
@@ -180,15 +191,30 @@ def check_on_meta(params: RunParams, catalog: Catalog) -> None:
     build_optimizer(params.optimizer, groups)
 
 
+def _check_states(module: TrainingModule) -> None:
+    """Raise ReidError if a part has a state that no checkpoint can be read back with."""
+    for part, origin in module.roots():
+        if not isinstance(part, torch.nn.Module):
+            continue
+        with origin.calling("when its state was asked for"):
+            state = part.state_dict()
+        for name, value in state.items():
+            if not isinstance(value, torch.Tensor):
+                raise origin.fault(
+                    f"keeps a {type(value).__name__} as '{name}' in its state; expected tensors, "
+                    "such as buffers"
+                )
+
+
 def _check_values(params: RunParams, given: Iterable[str]) -> None:
     """Raise ReidError if a loss or a distance reads a value that no head gives."""
     reads: dict[tuple[str, str], Iterable[str]] = {}
     for i, entry in enumerate(params.loss):
-        reads[f"loss.{i}", entry.bare_name] = declared(entry.component.reads, entry.params)
+        reads[f"loss.{i}", entry.bare_name] = entry.names("reads")
     for i, evaluation in enumerate(params.evaluation):
         if evaluation.distance:
             at = f"evaluation.{i}.distance", evaluation.distance.bare_name
-            reads[at] = declared(evaluation.distance.component.aux, evaluation.distance.params)
+            reads[at] = evaluation.distance.names("aux")
     for (place, name), values in reads.items():
         if missing := sorted(set(values) - set(given)):
             raise ReidError(

@@ -10,13 +10,14 @@ from typing import Any
 import torch
 from torch import nn
 
-from reid_core.boundary import Origin
+from reid_core.boundary import TRACEBACK, Origin
 from reid_core.console import say
 from reid_core.contracts import Batch, History, Progress, Schedule
 from reid_core.errors import ReidError, name_list
 from reid_core.training.module import StepResult
 from reid_core.training.parameter_groups import rates_by_role, set_rates
 from reid_core.training.state import Training
+from reid_core.training.term_checks import is_accuracy
 from reid_core.training.unused_parameters import unused_parameters
 from reid_core.training.weighted_losses import loss_weight
 
@@ -53,12 +54,13 @@ def train_one_epoch(
         result = module(batch.to(training.device), on_device(streams, training.device))
         check_trainable(progress, result)
         optimizer.zero_grad(set_to_none=True)
-        (loss_weight(progress, training.params.train.loss_warmup) * result.total).backward()
+        backward(progress, loss_weight(progress, training.params.train.loss_warmup), result)
         if not state.step:
             look_at_first_step(module, progress, result)
         optimizer.step()
         call_all(updaters, f"after step {state.step + 1}")
         state.advance(result.accuracy)
+        check_accuracy(progress, result, state.accuracy)
         report(progress, result, rates_by_role(optimizer))
         after_step()
     state.end_epoch()
@@ -106,11 +108,34 @@ def rate_factor(schedule: Schedule, origin: Origin, progress: Progress, history:
     """
     place = f"at step {progress.step + 1}"
     with origin.calling(place):
-        factor: Any = schedule(progress, history)
+        factor: Any = schedule(progress, list(history))
     is_number = isinstance(factor, Real) and not isinstance(factor, bool)
     if not is_number or not math.isfinite(factor) or factor < 0:
         raise origin.fault(f"gave the factor {factor!r}; expected a number, 0 or larger", place)
     return float(factor)
+
+
+def backward(progress: Progress, weight: float, result: StepResult) -> None:
+    """Compute the gradients of a step's total.
+
+    Args:
+        progress: Where the training stands.
+        weight: Factor on the total.
+        result: Of the step.
+
+    Raises:
+        ReidError: Something that plugins have computed has no gradient after all, such as what
+            was kept of an earlier step or changed in place.
+    """
+    try:
+        (weight * result.total).backward()  # type: ignore[no-untyped-call]
+    except RuntimeError as error:
+        whose = name_list({str(origin) for origin in result.origins.values()})
+        raise ReidError(
+            f"the backward pass failed at step {progress.step + 1}: "
+            f"{' '.join(str(error).split())}; what is minimised comes from {whose}, one of which "
+            f"may have to be corrected ({TRACEBACK}=1 shows the traceback)"
+        ) from error
 
 
 def check_trainable(progress: Progress, result: StepResult) -> None:
@@ -143,6 +168,30 @@ def check_finite(progress: Progress, result: StepResult) -> None:
         f"the loss is {float(result.total.detach())} at step {progress.step + 1} "
         f"(epoch {progress.epoch + 1}): {values}{whose}. Lower optimizer.lr or lengthen the "
         "warm-up; the last checkpoint is kept"
+    )
+
+
+def check_accuracy(progress: Progress, result: StepResult, running: float) -> None:
+    """Stop a training whose running accuracy, which schedules may follow, is none.
+
+    Args:
+        progress: Before the step.
+        result: Of the step.
+        running: The mean over the last steps, or over the terms of this one.
+
+    Raises:
+        PluginError: It is not from 0 to 1; names the term that is at fault.
+    """
+    if is_accuracy(running):
+        return
+    monitors = {name: result.monitors.get(f"{name}.accuracy") for name in result.losses}
+    values = {name: float(value) for name, value in monitors.items() if value is not None}
+    wrong = [name for name, value in values.items() if not is_accuracy(value)]
+    name = (wrong or list(values))[0]  # in an earlier step it may have been any of them
+    raise result.origins[name].fault(
+        f"gave the term '{name}' an accuracy of {values[name]:g} (on average {running:g}); "
+        "expected a number from 0 to 1",
+        f"at step {progress.step + 1}",
     )
 
 

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from torch import Tensor
 from torch.nn import functional as F
 
+from reid_core.contracts import LossInput
+
 
 def loss_vectors(vectors: Tensor, normalize: bool) -> Tensor:
     """Return vectors ``(B, d)`` as a loss sees them: float32, L2-normalised where it wants that."""
@@ -17,3 +19,11 @@ def loss_vectors(vectors: Tensor, normalize: bool) -> Tensor:
 def in_float32(values: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return values of heads by name, real ones in float32; whole numbers stay what they are."""
     return {n: v.float() if v.is_floating_point() else v for n, v in values.items()}
+
+
+def given_tensors(given: LossInput) -> dict[str, Tensor | None]:
+    """Return what a loss must leave as it is, by what messages call it."""
+    names = ("features", "pids", "camids", "weight", "logits", "index")
+    tensors: dict[str, Tensor | None] = {f"the {name}": getattr(given, name) for name in names}
+    tensors |= {f"the value '{name}' of a head": value for name, value in given.aux.items()}
+    return tensors | {f"the column '{name}'": value for name, value in given.columns.items()}

@@ -119,43 +119,70 @@ class TrainingModule(nn.Module):
         side = {name: batch.columns[name] for name in self.model.side if name in batch.columns}
         outputs = self.model(batch.images, side)
         step = Step(batch, self.model, outputs, self.progress, streams)
-        place = f"at step {self.progress.step + 1}"
+        place, tensors = f"at step {self.progress.step + 1}", _tensors_of(step)
         terms: dict[str, Term] = {}
         origins: dict[str, Origin] = {}
         for each in self.named:
             origin = each.entry.origin
-            with origin.calling(place):
+            with origin.calling(place, tensors):
                 given = each.objective(step)
-            check_terms(given, origin, place, attached=outputs.feature.requires_grad)
-            if twice := terms.keys() & given.keys():
-                raise ReidError(f"objective: two objectives give a loss named {name_list(twice)}")
+            feature = outputs.feature
+            attached, device = feature.requires_grad, feature.device
+            check_terms(given, origin, place, attached=attached, device=device)
+            if twice := sorted(terms.keys() & given.keys()):
+                raise ReidError(
+                    f"{origin} gives a term named {twice[0]}, and so does {origins[twice[0]]}; "
+                    "leave one of them out, or its plugin must begin the names with that of the "
+                    "entry"
+                )
             terms |= given
             origins |= dict.fromkeys(given, origin)
         if not terms:
-            raise ReidError(f"objective: no objective gave a term {place}; nothing is minimised")
-        return _result(terms, origins | self.losses.origins())
+            raise ReidError(
+                f"objective: none of {name_list(str(each.entry.origin) for each in self.named)} "
+                f"gave a term {place}; nothing is minimised"
+            )
+        return result_of(terms, origins | self.losses.origins())
 
     def parts(self) -> Iterator[tuple[object, Origin]]:
         """Yield every part of a plugin, each once: modules with all below them, and functions."""
         seen: set[int] = set()
-        for root, origin in self._roots():
+        for root, origin in self.roots():
             for part in root.modules() if isinstance(root, nn.Module) else [root]:
                 if id(part) not in seen and not isinstance(part, WeightedLosses | LossTerm):
                     seen.add(id(part))
                     yield part, origin
 
-    def _roots(self) -> Iterator[tuple[object, Origin]]:
+    def roots(self) -> Iterator[tuple[object, Origin]]:
+        """Yield what plugins have built: modules and functions."""
         yield from zip((self.model.backbone, *self.model.heads), self.model.origins, strict=True)
         yield from self.losses.parts()
         for each in self.named:
             yield each.objective, each.entry.origin
 
 
-def _result(terms: Mapping[str, Term], origins: Mapping[str, Origin]) -> StepResult:
+def _tensors_of(step: Step) -> dict[str, Tensor]:
+    """Return what an objective must leave as it is, by what messages call it."""
+    batch, outputs = step.batch, step.outputs
+    tensors = {f"the {n}": getattr(batch, n) for n in ("images", "pids", "camids", "index")}
+    tensors |= {f"the column '{name}'": values for name, values in batch.columns.items()}
+    tensors |= {f"the logits of branch '{name}'": found for name, found in outputs.logits.items()}
+    tensors |= {f"the value '{name}' of a head": found for name, found in outputs.aux.items()}
+    for name, branch in outputs.branches.items():
+        tensors[f"the feature of branch '{name}'"] = branch.feature
+        tensors[f"the embedding of branch '{name}'"] = branch.embedding
+    return tensors
+
+
+def result_of(terms: Mapping[str, Term], origins: Mapping[str, Origin]) -> StepResult:
     """Join the terms of a step."""
     total = torch.stack([term.weight * term.value for term in terms.values()]).sum()
     losses = {name: term.value.detach() for name, term in terms.items()}
-    accuracies = [term.accuracy.detach() for term in terms.values() if term.accuracy is not None]
+    accuracies = [
+        term.accuracy.detach().float().to(term.value.device)
+        for term in terms.values()
+        if term.accuracy is not None
+    ]
     mean = torch.stack(accuracies).mean() if accuracies else None
     return StepResult(total, losses, logged_monitors(terms, mean), mean, origins)
 
@@ -166,18 +193,10 @@ def logged_monitors(terms: Mapping[str, Term], accuracy: Tensor | None) -> dict[
     Args:
         terms: By name.
         accuracy: The mean of their accuracies, logged as ``accuracy``.
-
-    Raises:
-        ReidError: A term has an accuracy and a monitor of that name.
     """
     monitors: dict[str, Tensor] = {}
     for name, term in terms.items():
         if term.accuracy is not None:
-            if "accuracy" in term.monitors:
-                raise ReidError(
-                    f"loss '{name}' gives an accuracy and a monitor named 'accuracy'; give the "
-                    "monitor another name"
-                )
             monitors[f"{name}.accuracy"] = term.accuracy.detach()
         monitors |= {f"{name}.{key}": value.detach() for key, value in term.monitors.items()}
     return monitors if accuracy is None else {**monitors, "accuracy": accuracy}

@@ -52,10 +52,10 @@ class StepsOfEpoch:
             rounds, position = divmod(done, len(self.batches))
             self.batches.set(self._epoch + ROUND * rounds, position)
             for keys in self.batches:
-                yield keys
-                done += 1
                 if done == self.steps:
                     return
+                yield keys
+                done += 1
 
 
 def check_first_batch(batches: EpochBatches, labels: np.ndarray, losses: WeightedLosses) -> int:

@@ -6,16 +6,16 @@ in silence at its last.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from reid_core.component import declared
-from reid_core.contracts import BranchSpec, LossInput, Progress
+from reid_core.contracts import BranchSpec, Loss, LossInput, Progress
 from reid_core.params.schema import LossEntry, RunParams
-from reid_core.training.loop import rate_factor
-from reid_core.training.term_checks import check_loss_output
+from reid_core.training.loop import call_all, methods, rate_factor
+from reid_core.training.loss_input import given_tensors
+from reid_core.training.term_checks import check_loss_numbers, check_loss_output
 from reid_core.training.weighted_losses import built_loss, planned_losses
 
 IMAGES, PIDS = 8, 4
@@ -25,7 +25,7 @@ IMAGES, PIDS = 8, 4
 def try_losses(
     params: RunParams, branches: tuple[BranchSpec, ...], aux: Mapping[str, Tensor]
 ) -> None:
-    """Call every loss of the params once on the CPU, with random vectors.
+    """Train every loss of the params for two steps on the CPU, with random vectors.
 
     Args:
         params: Resolved params.
@@ -40,51 +40,84 @@ def try_losses(
         values = {n: torch.ones(IMAGES, *v.shape[1:], dtype=v.dtype) for n, v in aux.items()}
         for entry, specs in planned_losses(params, branches):
             # What an extra is, a mask or a text, only the data sets say.
-            for spec in () if declared(entry.component.extras, entry.params) else specs:
+            for spec in () if entry.names("extras") else specs:
                 _try_loss(entry, spec, values)
 
 
 def _try_loss(entry: LossEntry, spec: BranchSpec, aux: Mapping[str, Tensor]) -> None:
     loss = built_loss(entry, spec, PIDS)
-    features = torch.randn(IMAGES, spec.dim, requires_grad=True)
-    weight = torch.randn(PIDS, spec.dim, requires_grad=True)
+    origin, names = entry.origin, entry.names("columns")
+    listeners, updaters = (
+        methods(name, [(part, origin) for part in _parts(loss)])
+        for name in ("set_progress", "after_step")
+    )
+    for step in range(2):
+        progress = Progress(epoch=0, epochs=1, step=step, steps_per_epoch=2)
+        place = f"on {IMAGES} random vectors of branch '{spec.name}'"
+        call_all(listeners, f"before a step {place}", progress)
+        given = _made_up(
+            spec, aux, names, progress, is_classified="classifier" in entry.component.needs
+        )
+        with origin.calling(place, given_tensors(given)):
+            output = loss(given)
+        device = given.features.device
+        check_loss_output(output, origin, place, attached=True, device=device)
+        check_loss_numbers(output, origin, place)
+        with origin.calling(f"in its backward pass {place}"):
+            output.value.backward()  # type: ignore[no-untyped-call]
+        inputs = (given.features, given.weight)
+        gradients = [x.grad for x in inputs if x is not None and x.grad is not None]
+        if not all(torch.isfinite(gradient).all() for gradient in gradients):
+            raise origin.fault("gives a gradient that is NaN or infinite", place)
+        call_all(updaters, f"after a step {place}")
+
+
+def _parts(loss: Loss) -> Iterable[object]:
+    """Return a loss with all modules below it."""
+    return loss.modules() if isinstance(loss, nn.Module) else [loss]
+
+
+def _made_up(
+    spec: BranchSpec,
+    aux: Mapping[str, Tensor],
+    columns: Iterable[str],
+    progress: Progress,
+    *,
+    is_classified: bool,
+) -> LossInput:
+    """Return random vectors of two images of each of some people."""
+    # Not leaves, as in a training: torch itself keeps leaves from being changed in place.
+    features, weight = (
+        torch.randn(count, spec.dim, requires_grad=True).clone() for count in (IMAGES, PIDS)
+    )
+    features.retain_grad()
+    weight.retain_grad()
     pids = torch.arange(IMAGES) % PIDS
-    is_classified = "classifier" in entry.component.needs
-    given = LossInput(
+    return LossInput(
         features=features,
         pids=pids,
         camids=torch.zeros(IMAGES, dtype=torch.int64),
-        progress=Progress(epoch=0, epochs=1, step=0, steps_per_epoch=1),
+        progress=progress,
         weight=weight if is_classified else None,
         logits=features @ weight.T if is_classified else None,
         aux=aux,
-        columns=_Unknown(torch.full((IMAGES,), -1)),
+        columns={name: torch.full((IMAGES,), -1) for name in columns},
         index=torch.arange(IMAGES),
     )
-    place = f"on {IMAGES} random vectors of branch '{spec.name}'"
-    with entry.origin.calling(place):
-        output = loss(given)
-    check_loss_output(output, entry.origin, place, attached=True)
-
-
-class _Unknown(dict[str, Tensor]):
-    """Columns of which nothing is known, whatever they are called."""
-
-    def __init__(self, values: Tensor) -> None:
-        super().__init__()
-        self._values = values
-
-    def __missing__(self, name: str) -> Tensor:
-        return self._values
 
 
 def try_schedule(params: RunParams) -> None:
     """Ask the schedule for the rates of the first and the last step.
 
     Raises:
-        ReidError: It fails, or gives no rate.
+        ReidError: It fails, gives no rate, or gives another one when it is asked again.
     """
-    schedule, epochs = params.schedule.build(), params.train.epochs
+    schedule, epochs, origin = params.schedule.build(), params.train.epochs, params.schedule.origin
     for epoch in (0, epochs - 1):
         progress = Progress(epoch=epoch, epochs=epochs, step=10 * epoch, steps_per_epoch=10)
-        rate_factor(schedule, params.schedule.origin, progress, [])
+        first, again = (rate_factor(schedule, origin, progress, []) for _ in range(2))
+        if first != again:
+            raise origin.fault(
+                f"gave the factors {first} and {again} for the same progress and history; expected "
+                "one, so that a resumed run has the same rates"
+            )

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from reid_core.boundary import Origin
-from reid_core.component import declared
 from reid_core.contracts import (
     BranchSpec,
     Loss,
@@ -24,7 +23,7 @@ from reid_core.errors import ReidError, did_you_mean
 from reid_core.network.model import ReIDModel
 from reid_core.params.entries import numbered_names
 from reid_core.params.schema import LossEntry, LossWarmup, RandomKeep, RunParams
-from reid_core.training.loss_input import in_float32, loss_vectors
+from reid_core.training.loss_input import given_tensors, in_float32, loss_vectors
 from reid_core.training.term_checks import check_loss_output
 
 
@@ -83,10 +82,11 @@ class LossTerm(nn.Module):
         """
         given = self._input(step, spec)
         place = f"at step {step.progress.step + 1} on branch '{spec.name}'"
-        with self.origin.calling(place):
+        with self.origin.calling(place, given_tensors(given)):
             output = loss(given)
         attached = any(x is not None and x.requires_grad for x in (given.features, given.logits))
-        check_loss_output(output, self.origin, place, attached=attached)
+        device = given.features.device
+        check_loss_output(output, self.origin, place, attached=attached, device=device)
         return output
 
     def _input(self, step: Step, spec: BranchSpec) -> LossInput:
@@ -167,8 +167,8 @@ def kept_branches(count: int, draws: int, generator: torch.Generator) -> Tensor:
 
 
 def _mean(values: Sequence[Tensor]) -> Tensor:
-    """Return the mean of 0-d numbers, detached."""
-    return torch.stack([value.detach() for value in values]).mean()
+    """Return the mean of 0-d numbers, detached; those of a count are whole."""
+    return torch.stack([value.detach().float() for value in values]).mean()
 
 
 def build_losses(params: RunParams, model: ReIDModel) -> WeightedLosses:
@@ -199,7 +199,7 @@ def add_classifiers(params: RunParams, model: ReIDModel) -> None:
         if "classifier" in entry.component.needs
         for spec in specs
     }
-    if any("classifier" in declared(e.component.needs, e.params) for e in params.objective):
+    if any(entry.names("needs", ("classifier",)) for entry in params.objective):
         keys |= {spec.classifier for spec in model.branches if spec.classifier is not None}
     model.add_classifiers(keys, bias=params.classifier.bias, init_std=params.classifier.init_std)
 

@@ -54,6 +54,15 @@ def test_every_way_to_rank_gives_the_same_scores():
     assert len(rows("bench_evaluation", *size, "--rerank", "--only", "product", "ours")) == 2
 
 
+def test_the_boundary_around_plugins_costs_less_than_a_hundredth_of_a_step():
+    found = rows("bench_boundary", *["--calls", "200", "--steps", "3", "--people", "20"])
+    parts = ("backbone", "head", "loss softmax", "loss triplet", "objective", "sampler", "schedule")
+    assert {*parts, "augmentation normalize", "augmentation flip", "all"} <= found.keys()
+    costs = [float(cells[-1]) for cells in found.values() if cells[0] != "–"]
+    assert sum(costs) == pytest.approx(float(found["all"][-1]), abs=len(costs))
+    assert 0 < float(found["share of it"][-1].removesuffix(" %")) < 1
+
+
 @pytest.mark.parametrize("name", load("loss_study").STUDIES)
 def test_the_losses_of_the_study_are_right_params(name, catalog):
     quickstart = json.loads((ROOT / "params" / "quickstart.json").read_text(encoding="utf-8"))

@@ -217,7 +217,7 @@ def test_labels_that_cannot_be_trained_on_are_refused(catalog_with, params_of, c
             context.relabel(make(len(context.labels)))
 
     catalog = catalog_with(Offered(bad=Bad))
-    with pytest.raises(ReidError, match=f"^relabel: .*{message}"):
+    with pytest.raises(ReidError, match=f"^callback .*: relabel: .*{message}"):
         start_train(params_of(catalog, "bad"), catalog, "run")
 
 
@@ -227,7 +227,7 @@ def test_only_before_an_epoch_may_images_be_relabelled(catalog_with, params_of):
             context.relabel(np.arange(len(context.labels)) % 2)
 
     catalog = catalog_with(Offered(late=Late))
-    with pytest.raises(ReidError, match=r"^relabel: only 'before_epoch' may relabel"):
+    with pytest.raises(ReidError, match=r"^callback .*: relabel: only 'before_epoch' may relabel"):
         start_train(params_of(catalog, "late"), catalog, "run")
 
 

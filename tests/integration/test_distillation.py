@@ -185,7 +185,7 @@ def test_two_teachers_have_names_of_their_own(start, teacher, folder):
 
 
 def test_two_losses_of_one_name_are_refused(start):
-    with pytest.raises(ReidError, match=r"^objective: two objectives give a loss named softmax, "):
+    with pytest.raises(ReidError, match=r"gives a term named softmax, and so does objective"):
         start(objective=[{"name": "supervised"}, {"name": "supervised"}])
 
 

@@ -213,12 +213,20 @@ def test_a_hook_that_returns_something_else_is_reported(result, got):
     assert cause.startswith(f"reid_loss must return a list of LossComponent, got {got}")
 
 
+NO_NAME = (
+    "reid_loss: name must be a word of letters, digits, '_', '-', '+' and '.', without ':' and no "
+    "'.' first"
+)
+
+
 @pytest.mark.parametrize(
     ("component", "cause"),
     [
-        (loss(""), "reid_loss: name must be a word without ':', got ''"),
-        (loss(None), "reid_loss: name must be a word without ':', got None"),
-        (loss("a:b"), "reid_loss: name must be a word without ':', got 'a:b'"),
+        (loss(""), f"{NO_NAME}, got ''"),
+        (loss(None), f"{NO_NAME}, got None"),
+        (loss("a:b"), f"{NO_NAME}, got 'a:b'"),
+        (loss("../a"), f"{NO_NAME}, got '../a'"),
+        (loss("a b"), f"{NO_NAME}, got 'a b'"),
         (loss(summary=None), "loss 'supcon': summary must be a string, got None"),
         (loss(build="it"), "loss 'supcon': build must be a function, got 'it'"),
         (loss(reference=5), "loss 'supcon': reference must be a string, got 5"),

@@ -113,10 +113,16 @@ def test_ctrl_c_while_plugins_load_is_status_130(install_plugin, answer):
     assert answer("plugins") == (130, "", "interrupted\n")
 
 
-def test_a_bug_in_a_command_keeps_its_traceback(only):
+def test_a_bug_in_a_command_is_one_message_and_its_traceback_is_at_hand(only, monkeypatch, capsys):
     only(command(ZeroDivisionError("a bug")))
-    with pytest.raises(ZeroDivisionError, match="a bug"):
-        main(["act"])
+    assert main(["act"]) == 2
+    message = capsys.readouterr().err
+    start = "error: command 'act' of local 0 failed: ZeroDivisionError: a bug (test_cli.py:"
+    assert message.startswith(start)
+    assert message.count("\n") == 1
+    monkeypatch.setenv("REID_CORE_TRACEBACK", "1")
+    assert main(["act"]) == 2
+    assert capsys.readouterr().err.startswith("Traceback (most recent call last):\n")
 
 
 @pytest.mark.parametrize("arguments", ["schema", "plugins", "--help"])
@@ -242,7 +248,7 @@ class BadArguments(Command):
         ),
         (
             command(name="bad", build=lambda params: BadArguments(0)),
-            "cannot be used: RuntimeError: no luck",
+            "failed when it was asked for its arguments: RuntimeError: no luck",
         ),
         (command(name="bad", params=Required), "cannot be used: ValidationError: "),
         (

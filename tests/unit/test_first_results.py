@@ -148,13 +148,13 @@ def test_a_head_without_branches_or_without_a_module_is_refused():
         (
             lambda x: FeatureMap(x[:, :3]),
             "returned as map a tensor of torch.float32 and shape (2, 3, 4, 2); expected floats of "
-            "shape (2, 4, h, w): 2 images, and its out_channels is 4",
+            "at most 32 bits and of shape (2, 4, h, w): 2 images, and its out_channels is 4",
         ),
         (
             lambda x: FeatureMap(x[:1]),
             "returned as map a tensor of torch.float32 and shape (1, 4, ",
         ),
-        (lambda x: FeatureMap(x.flatten(2)), "and shape (2, 4, 8); expected floats of shape (2, 4"),
+        (lambda x: FeatureMap(x.flatten(2)), "and shape (2, 4, 8); expected floats of at most 32"),
         (lambda x: FeatureMap(x.long()), "returned as map a tensor of torch.int64 and shape "),
         (lambda x: FeatureMap([x]), "returned as map a list; expected floats"),
         (
@@ -232,7 +232,7 @@ def test_tokens_and_maps_reach_the_heads():
         (
             lambda v: HeadOutput({"global": Branch(v, v[:, :2])}),
             "returned as embedding of branch 'global' a tensor of torch.float32 and shape (2, 2); "
-            "it has declared 3 values: expected floats of shape (2, 3)",
+            "it has declared 3 values: expected floats of at most 32 bits and of shape (2, 3)",
         ),
         (
             lambda v: HeadOutput({"global": Branch(v[:1], v)}),
@@ -423,9 +423,9 @@ def test_values_that_a_backbone_needs_must_be_given(checked):
 @pytest.mark.parametrize(
     ("side", "fault"),
     [
-        (lambda params: ["camid"], r"declares side = \['camid'\]; expected a tuple of names"),
-        (("camid", "camid"), r"declares side = \('camid', 'camid'\); expected every name once"),
-        (lambda params: params.missing, "failed while it was asked for its columns: AttributeEr"),
+        (lambda params: ["camid"], r"declares side \['camid'\]; expected a tuple of names"),
+        (("camid", "camid"), r"declares side \('camid', 'camid'\); expected every name once"),
+        (lambda params: params.missing, "failed when it was asked for its side: AttributeError"),
     ],
 )
 def test_columns_that_cannot_be_are_the_plugins_fault(checked, side, fault):

@@ -255,7 +255,7 @@ def test_a_training_image_of_another_size_is_refused_and_the_operation_named(ent
     with pytest.raises(
         ReidError,
         match=r"^augmentation: images of the training are 30 x 12 pixels high and wide, those of "
-        "evaluation 24 x 12; 'bigger' changes their size; both must be the same",
+        "evaluation 24 x 12; augmentation 'bigger' of .* changes their size; both must be the same",
     ):
         check_training_size(entries, size)
     check_training_size(entries_of([{"name": "harmless"}, RESIZE], harmless), size)

@@ -286,7 +286,7 @@ def test_hashes_and_lines_name_stream_and_dataset(streams_of):
         (
             stream("masked", augmentation=[RESIZE, {"name": "cut"}]),
             (),
-            r"data\.streams\.more: augmentation: images of the training are 31 x 16 .* 'cut' chan",
+            r"data\.streams\.more: augmentation: images of the training are 31 x 16 .* 'cut' of ",
         ),
         (
             stream("masked", augmentation=[{"name": "resize"}]),

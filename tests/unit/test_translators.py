@@ -127,6 +127,9 @@ def test_a_file_that_two_recognise_is_refused_with_both_names(write, tiny_params
 # ---- broken ones ------------------------------------------------------------------------
 
 
+ASKED = "failed when it was asked about the file"
+
+
 def raises(*arguments):
     raise KeyError("img\nh")
 
@@ -135,26 +138,29 @@ def raises(*arguments):
 def test_a_translator_that_raises_is_named_with_its_distribution_and_its_line(load, write):
     catalog = load_catalog([plugin_of(broken(translate=raises))])
     (line,) = problems_of(load, write({"recipe": {}, "score": ""}), catalog)
-    first_line = raises.__code__.co_firstlineno
-    assert line == (
-        "translator 'metric' of local 0 cannot translate it: KeyError: 'img\\nh' "
-        f"({__file__}, line {first_line + 1}); its plugin must be corrected or updated"
+    kind = "run" if load is load_run_params else "eval"
+    assert line.startswith(
+        f"translator 'metric' of local 0 failed on the {kind} params: KeyError: 'img\\nh' "
+        f"(test_translators.py:{raises.__code__.co_firstlineno + 1}); "
     )
 
 
 @pytest.mark.parametrize(
     ("answer", "text"),
     [
-        (None, "TypeError: expected a Translation with params of a dict, got None"),
-        ({"train": {}}, "TypeError: expected a Translation with params of a dict, got {'train'"),
-        (Translation([]), "TypeError: expected a Translation with params of a dict, got Transl"),
-        (Translation({"a": {1}}), "TypeError: Object of type set is not JSON serializable"),
+        (None, "returned a NoneType; expected a Translation with params of a dict"),
+        ({"train": {}}, "returned a dict; expected a Translation with params of a dict"),
+        (Translation([]), "returned a list; expected a Translation with params of a dict"),
+        (Translation({"a": [{1}]}), "returned params that are not JSON: a.0 is a set"),
+        (Translation({1: {}}), "returned params that are not JSON: params has the key 1"),
+        (Translation({}, "note"), "returned notes 'note'; expected a tuple of strings"),
+        (Translation({}, (1,)), "returned notes (1,); expected a tuple of strings"),
     ],
 )
 def test_an_answer_that_is_no_translation_is_the_translators_fault(answer, text, write):
     catalog = load_catalog([plugin_of(broken(translate=lambda *arguments: answer))])
     (line,) = problems_of(load_run_params, write({"recipe": {}}), catalog)
-    assert line.startswith(f"translator 'metric' of local 0 cannot translate it: {text}")
+    assert line.startswith(f"translator 'metric' of local 0 {text}")
 
 
 def test_a_mistake_that_a_translator_reports_in_its_own_words_stays_as_it_is(write):
@@ -169,10 +175,11 @@ def test_a_mistake_that_a_translator_reports_in_its_own_words_stays_as_it_is(wri
 @pytest.mark.parametrize(
     ("changes", "translator", "text"),
     [
-        ({}, broken(recognises=raises), "KeyError: 'img\\nh' ("),
-        ({}, None, "AttributeError: 'NoneType' object has no attribute 'recognises' ("),
-        ({"build": lambda params: 1 / 0}, None, "ZeroDivisionError: division by zero ("),
-        ({"build": lambda params, *, zoo: 1}, None, "translator 'metric' of local 0 cannot be bu"),
+        ({}, broken(recognises=raises), f"{ASKED}: KeyError: 'img\\nh' ("),
+        ({}, None, f"{ASKED}: AttributeError: 'NoneType' object has no attribute 'recognises'"),
+        ({"build": lambda params: 1 / 0}, None, "failed while it was built: ZeroDivisionError: "),
+        ({"build": lambda params, *, zoo: 1}, None, "cannot be built: it asks for zoo"),
+        ({}, broken(recognises=lambda *_: 1), "returned 1 from 'recognises'; expected True or F"),
     ],
 )
 def test_a_translator_that_cannot_be_asked_stands_in_nobodys_way(
@@ -184,6 +191,4 @@ def test_a_translator_that_cannot_be_asked_stands_in_nobodys_way(
     tiny_params["train"]["epochs"] = 0
     problem, fault = problems_of(load_run_params, write(tiny_params), catalog)
     assert problem == "train.epochs: must be >= 1, got 0"
-    assert fault.startswith(
-        f"translator 'metric' of local 0 cannot say whether the file is for it: {text}"
-    )
+    assert fault.startswith(f"translator 'metric' of local 0 {text}")

@@ -29,21 +29,25 @@ class CheckCommand:
         parser.add_argument(
             "--model",
             action="store_true",
-            help="also build the network on shapes alone and check sizes, branches and groups",
+            help="also build the training on shapes alone and try its parts on made-up input",
         )
 
     def run(self, args: argparse.Namespace) -> None:
         """Check and say what the file stands for."""
         raw = parse_json(args.params, [])  # loading reads it again and reports what is wrong
         if self._is_eval(raw):
-            load_eval_params(args.params, self.catalog, args.set)
+            eval_params = load_eval_params(args.params, self.catalog, args.set)
+            if args.model:
+                from reid_core.evaluation.trials import try_evaluations
+
+                try_evaluations(eval_params.evaluation or [])
             print(f"{args.params}: right (eval_params)")
             return
         params = load_run_params(args.params, self.catalog, args.set).params
         if args.model:
-            from reid_core.training.assembly import check_on_meta
+            from reid_core.runs.checks import check_without_data
 
-            check_on_meta(params, self.catalog)
+            check_without_data(params, self.catalog)
         losses = " + ".join(f"{entry.weight:g} {entry.bare_name}" for entry in params.loss)
         heads = ", ".join(entry.bare_name for entry in params.head)
         used = ", ".join(f"{name} {version}" for name, version in params.plugins.items())
