@@ -117,7 +117,7 @@ class LossByName(nn.Module):
                 raise ReidError(f"{self.origin} needs the weight too: {_WEIGHT}") from error
             raise
         attached = any(v is not None and v.requires_grad for v in (x.features, x.logits))
-        check_loss_output(output, self.origin, "", attached=attached)
+        check_loss_output(output, self.origin, "", attached=attached, device=x.features.device)
         return output
 
     @property

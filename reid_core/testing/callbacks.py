@@ -10,6 +10,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 
+from reid_core.boundary import Origin
 from reid_core.contracts import CallbackContext, Features, Network, Progress, Scores
 from reid_core.params.entries import CallbackEntry
 from reid_core.runs.callbacks import Callbacks
@@ -93,7 +94,7 @@ def _context() -> Context:
 def run_epochs(callbacks: Callbacks, context: Context, epochs: range) -> Context:
     """Take callbacks through epochs, each of which is scored; the context keeps what they do."""
 
-    def of(name: str, may_relabel: bool) -> CallbackContext:
+    def of(name: str, origin: Origin, may_relabel: bool) -> CallbackContext:
         context.may_relabel = may_relabel
         return context
 

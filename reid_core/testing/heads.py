@@ -40,7 +40,7 @@ def _built(subject: Subject, seed: int = 0) -> Any:
 def _checked(subject: Subject, module: Any, features: FeatureMap) -> HeadOutput:
     """Return what a head gives; the core looks at its form in every step."""
     output = module(features)
-    return check_output(output, module.branches, len(features.map), subject.offer.origin)
+    return check_output(output, module.branches, features.map, subject.offer.origin)
 
 
 def _features(subject: Subject, device: str = "cpu") -> FeatureMap:

@@ -49,11 +49,12 @@ BUILT = {
     ("runs/resume_rules.py", "entry"): ["schedule"],
     ("runs/resume_rules.py", "after.schedule"): ["schedule"],
     ("data/transforms.py", "entry"): ["augmentation"],
-    ("data/dataset_stores.py", "entry"): ["dataset"],
+    ("storage/dataset_stores.py", "entry"): ["dataset"],
     ("evaluation/build_evaluator.py", "entry"): ["evaluator"],
     ("runs/callbacks.py", "entry"): ["callback"],
     ("runs/loggers.py", "entry"): ["logger"],
     ("cli.py", "offer"): ["command"],
+    ("params/recognition.py", "offer"): ["translator"],
     ("evaluation/build_evaluator.py", "distance"): ["distance"],
     ("evaluation/build_evaluator.py", "step"): ["postprocess"],
 }
