@@ -6,6 +6,7 @@ python tools/check.py -k store   # further arguments go to pytest
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -13,12 +14,15 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 
+BY_FILE = ["--dist=loadfile"]
+"""What the tests of a file share is made once."""
+
 STEPS: dict[str, list[str]] = {
     "format": ["ruff", "format", "--check", "--quiet", "."],
     "lint": ["ruff", "check", "--quiet", "."],
     "types": ["mypy"],
     "docs": ["tools/refresh_docs.py", "--check"],
-    "tests": ["pytest", "--durations=10"],
+    "tests": ["pytest", "--durations=10", "--numprocesses=auto", "--maxprocesses=8", *BY_FILE],
 }
 """Name of each step and its command; the tests come last, so that their summary ends the output."""
 
@@ -32,7 +36,11 @@ def main() -> int:
         extra = sys.argv[1:] if name == "tests" else []
         if name == "tests" and failed:
             print(f"failed so far: {', '.join(failed)}", flush=True)
-        status = subprocess.run([sys.executable, *command, *arguments, *extra], cwd=ROOT).returncode
+        # The processes of the tests share the cores; each would else take all of them for itself.
+        environment = {"OMP_NUM_THREADS": "1", **os.environ}
+        status = subprocess.run(
+            [sys.executable, *command, *arguments, *extra], cwd=ROOT, env=environment
+        ).returncode
         print(
             f"{name}: {'ok' if status == 0 else 'FAILED'} in {time.monotonic() - start:.0f} s",
             flush=True,
