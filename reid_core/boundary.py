@@ -19,8 +19,25 @@ TRACEBACK = "REID_CORE_TRACEBACK"
 """Environment variable: any value but "" and "0" shows the traceback behind a message."""
 
 
+COUNTER = "_version"
+"""Where torch counts how often a tensor was written into; it has no other door to that."""
+
+
 class PluginError(ReidError):
-    """A plugin raised what it must not, or returned what its contract does not allow."""
+    """A plugin raised what it must not, or returned what its contract does not allow.
+
+    Attributes:
+        origin: Whose fault it is.
+    """
+
+    origin: Origin | None = None
+
+
+def _plugin_error(origin: Origin, text: str) -> PluginError:
+    """Return the error of a plugin; loader processes rebuild it from its text alone."""
+    error = PluginError(text)
+    error.origin = origin
+    return error
 
 
 @dataclass(frozen=True)
@@ -61,7 +78,7 @@ class Origin:
             what: What was expected and what came, e.g. ``"returned 3; expected a Term"``.
             place: As in ``calling``.
         """
-        return PluginError(f"{self} {what}{_after(place)}; the plugin must be corrected")
+        return _plugin_error(self, f"{self} {what}{_after(place)}; the plugin must be corrected")
 
 
 class Call:
@@ -105,9 +122,10 @@ class Call:
             ) from error
         cause = f"{type(error).__name__}: {text}" if text else type(error).__name__
         line = _own_line(self.origin.files, trace)
-        raise PluginError(
+        raise _plugin_error(
+            self.origin,
             f"{self.origin} failed{_after(self.place)}: {cause}{line}; if your params and data are "
-            f"right, the plugin must be corrected ({TRACEBACK}=1 shows the traceback)"
+            f"right, the plugin must be corrected ({TRACEBACK}=1 shows the traceback)",
         ) from error
 
     def _check_given(self) -> None:
@@ -121,7 +139,7 @@ class Call:
 
 def _version(tensor: Any) -> int:
     """Return how often a tensor was written into; those of inference mode do not count it."""
-    return -1 if tensor is None or tensor.is_inference() else int(tensor._version)
+    return -1 if tensor is None or tensor.is_inference() else int(getattr(tensor, COUNTER))
 
 
 def files_of(build: Callable[..., Any]) -> str:

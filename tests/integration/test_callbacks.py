@@ -315,7 +315,8 @@ def test_numbers_of_a_callback_stand_in_the_record_and_only_numbers(catalog_with
             context.log({"broken": float("nan")})
 
     catalog = catalog_with(Offered(note=Note))
-    with pytest.raises(ReidError, match=r"^log: expected finite numbers by name, got 'brok"):
+    text = r"callback 'note' of .*: log: expected finite numbers by name, got 'brok"
+    with pytest.raises(ReidError, match=text):
         start_train(params_of(catalog, "note"), catalog, "run")
 
 
