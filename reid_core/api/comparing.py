@@ -62,6 +62,13 @@ def evaluate(
         ReidError: A name or a param is wrong, a split is missing or not read, or the features
             cannot be scored.
     """
+    if splits is not None and not isinstance(splits, Mapping):
+        raise ReidError(
+            "evaluate: the first argument is features by split, such as {'query': ...}, got "
+            f"{type(splits).__name__}; an evaluator is named by evaluator='...'"
+        )
+    if "name" in params:
+        raise ReidError("evaluate: name the evaluator by evaluator='...', not by name")
     named = {"query": query, "gallery": gallery}
     given = {**(splits or {}), **{n: f for n, f in named.items() if f is not None}}
     entry: dict[str, Any] = {"name": evaluator, "params": params}

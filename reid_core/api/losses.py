@@ -79,6 +79,7 @@ class LossByName(nn.Module):
             ReidError: Something that the loss needs is not given, or the loss failed or returned
                 what its contract does not allow.
         """
+        _check_batch(features, pids)
         self._check(weight, logits, aux or {}, columns or {}, extras or {})
         for part in parts_with("set_progress", self._parts()):
             part.set_progress(progress)
@@ -144,3 +145,21 @@ class LossByName(nn.Module):
 
 
 _WEIGHT = "give weight=, the (num_pids, d) weight of the linear layer"
+
+
+def _check_batch(features: Any, pids: Any) -> None:
+    """Raise ReidError if the caller's vectors and labels are no batch."""
+    if not isinstance(features, Tensor) or features.ndim != 2 or not features.is_floating_point():
+        raise ReidError(f"loss: features must be a float tensor (B, d), got {_form(features)}")
+    integer = isinstance(pids, Tensor) and not (pids.is_floating_point() or pids.is_complex())
+    if not integer or pids.dtype == torch.bool or pids.shape != features.shape[:1]:
+        raise ReidError(
+            f"loss: pids must be an int64 tensor ({len(features)},), a label for each of "
+            f"{len(features)} vectors, got {_form(pids)}"
+        )
+
+
+def _form(value: Any) -> str:
+    if isinstance(value, Tensor):
+        return f"a tensor of shape {tuple(value.shape)} and {value.dtype}"
+    return f"a {type(value).__name__}"

@@ -81,6 +81,12 @@ def rank(
     indices = np.argsort(matrix, axis=1, kind="stable")[:, :k]
     one = _labelled("query", query, query_pids, query_camids, matrix.shape[0])
     other = _labelled("gallery", gallery, gallery_pids, gallery_camids, matrix.shape[1])
+    if (one is None) != (other is None):
+        there, missing = ("gallery", "query") if one is None else ("query", "gallery")
+        raise ReidError(
+            f"rank: the identities of the {there} images are given, and those of the {missing} "
+            f"images are not; give {missing}_pids too, or neither"
+        )
     metrics: dict[str, float] = {}
     if one is not None and other is not None:
         sides = (query, query_camids), (gallery, gallery_camids)

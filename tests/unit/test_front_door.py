@@ -197,6 +197,27 @@ class Sees:
         ]
 
 
+@pytest.mark.parametrize(
+    ("features", "pids", "message"),
+    [
+        (
+            np.zeros((4, 8)),
+            [0, 0, 1, 1],
+            r"features must be a float tensor \(B, d\), got a ndarray",
+        ),
+        (torch.zeros(4, 8, 2), [0] * 4, r"got a tensor of shape \(4, 8, 2\) and torch\.float32"),
+        (torch.zeros(4, 8).long(), [0] * 4, r"got a tensor of shape \(4, 8\) and torch\.int64"),
+        (torch.zeros(4, 8), [0, 1, 1], r"pids must be an int64 tensor \(4,\), .* of shape \(3,\)"),
+        (torch.zeros(4, 8), [0.0, 1, 1, 0], r"pids must be .*got a tensor of .* torch\.float32"),
+        (torch.zeros(4, 8), None, r"pids must be an int64 tensor \(4,\), .* got a NoneType"),
+    ],
+)
+def test_a_batch_that_is_none_is_not_the_fault_of_the_loss(features, pids, message):
+    labels = pids if pids is None else torch.tensor(pids)
+    with pytest.raises(ReidError, match=rf"^loss: {message}"):
+        reid_core.build("loss", "triplet")(features, labels)
+
+
 def test_columns_extras_and_indices_reach_a_loss_by_name():
     features, pids = torch.randn(3, 4), torch.tensor([0, 0, 1])
     given = {"columns": {"clothes": torch.tensor([1, -1, 4])}, "index": torch.tensor([10, 20, 30])}
@@ -520,6 +541,29 @@ def test_features_are_compared_by_the_vector_that_is_named(catalog):
 def test_what_cannot_be_compared_is_told(call, message, catalog):
     with pytest.raises(ReidError, match=message):
         call(features_of("query"), catalog)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (
+            lambda: reid_core.evaluate("market_evaluate"),
+            r"the first argument is features by split, .* got str; an evaluator is named by eval",
+        ),
+        (lambda: reid_core.evaluate(name="market_evaluate"), "name the evaluator by evaluator="),
+        (
+            lambda: reid_core.rank(distances=np.eye(2), query_pids=["a", "b"]),
+            "the identities of the query images are given, and those of the gallery images are no",
+        ),
+        (
+            lambda: reid_core.rank(distances=np.eye(2), gallery_pids=["a", "b"]),
+            "give query_pids too, or neither",
+        ),
+    ],
+)
+def test_arguments_that_do_not_go_together_are_told(call, message):
+    with pytest.raises(ReidError, match=message):
+        call()
 
 
 def test_scores_are_those_of_the_evaluator_of_the_params(catalog):
