@@ -203,7 +203,7 @@ class Sees:
         (
             np.zeros((4, 8)),
             [0, 0, 1, 1],
-            r"features must be a float tensor \(B, d\), got a ndarray",
+            r"must be a float tensor \(B, d\), got a ndarray",
         ),
         (torch.zeros(4, 8, 2), [0] * 4, r"got a tensor of shape \(4, 8, 2\) and torch\.float32"),
         (torch.zeros(4, 8).long(), [0] * 4, r"got a tensor of shape \(4, 8\) and torch\.int64"),
@@ -214,7 +214,7 @@ class Sees:
 )
 def test_a_batch_that_is_none_is_not_the_fault_of_the_loss(features, pids, message):
     labels = pids if pids is None else torch.tensor(pids)
-    with pytest.raises(ReidError, match=rf"^loss: {message}"):
+    with pytest.raises(ReidError, match=rf"^loss: .*{message}"):
         reid_core.build("loss", "triplet")(features, labels)
 
 
