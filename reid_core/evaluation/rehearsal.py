@@ -72,9 +72,11 @@ def check_targets(
 
 @contextmanager
 def _said_of(who: str) -> Iterator[None]:
-    """Put before a message whom it is about."""
+    """Put before a message whom it is about; a fault of a plugin is about that."""
     try:
         yield
+    except PluginError:
+        raise
     except ReidError as error:
         raise ReidError(f"{who}: {error}") from None
 

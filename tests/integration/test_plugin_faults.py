@@ -15,7 +15,7 @@ from faulty import DISTRIBUTION, FOUND, MODULE, VERSION, Fault, only_error
 from reid_core.cli import main
 from reid_core.hookspecs import KINDS
 
-pytestmark = pytest.mark.usefixtures("one_thread", "small_parts")
+pytestmark = pytest.mark.usefixtures("one_thread", "small_parts", "no_pictures")
 
 BACKBONES = [
     Fault(
@@ -2296,6 +2296,12 @@ def reid_backbone():
 def small_parts(install_plugin):
     """The backbone ``faultless``, one convolution, from a distribution of its own."""
     install_plugin("reid-faultless", {"reid_faultless": TINY_MODULE})
+
+
+@pytest.fixture
+def no_pictures(monkeypatch):
+    """Runs that end leave no pictures: they take longer than the runs."""
+    monkeypatch.setattr("reid_plugins.command._pictures.draw_run", lambda run: None)
 
 
 @pytest.fixture(scope="module")
