@@ -107,7 +107,8 @@ class Catalog:
                 if distribution in ("", f.distribution)
             }
         )
-        hint = f"; plugins that failed to load: {', '.join(failed)} (reid plugins --errors)"
+        only = f" ({self.faults[0].cause})" if len(self.faults) == 1 else ""
+        hint = f"; plugins that failed to load: {', '.join(failed)}{only} (reid plugins --errors)"
         raise ReidError(
             f"unknown {kind} '{name}'{did_you_mean(bare, self.names(kind))}"
             f" (known: {name_list(self.names(kind), 40)}){hint if failed else ''}"

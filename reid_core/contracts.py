@@ -486,7 +486,7 @@ class LossInput:
 
     Attributes:
         features: ``(B, d)``, chosen and normalised as the params entry says.
-        pids: ``(B,)`` int64.
+        pids: ``(B,)`` int64 labels, 0 to num_pids - 1: images without identity are left out.
         camids: ``(B,)`` int64, -1 unknown.
         progress: Where the training stands.
         weight: ``(num_pids, d)`` of the branch's classifier, for losses that need it.
@@ -609,11 +609,14 @@ class CallbackContext(Protocol):
 
     @property
     def progress(self) -> Progress:
-        """Return where the training stands."""
+        """Return where the training stands.
+
+        ``epoch`` counts the epochs done: 0 before the first one, 1 after it.
+        """
 
     @property
     def model(self) -> Network:
-        """Return the network that is trained."""
+        """Return the network that is trained; its ``state_dict()`` gives the live tensors."""
 
     @property
     def labels(self) -> np.ndarray:
@@ -657,7 +660,14 @@ class CallbackContext(Protocol):
 class Callback:
     """Something that happens between epochs; a subclass overrides what it needs.
 
+    The order of things: ``before_epoch``, the steps, ``after_epoch``, a checkpoint; where an
+    evaluation is due, the evaluation, ``after_evaluation``, a checkpoint. A run that is resumed in
+    the middle of an epoch gets its state back and goes on with the steps: ``before_epoch`` is not
+    called again. Nothing is called between steps; an objective sees each of them.
+
     The other parts of a training do not know of it; it changes the run through its context alone.
+    What ``after_epoch`` leaves in the weights of ``context.model`` is scored and saved: an average
+    that takes their place gives them back in ``before_epoch`` and keeps both in its state.
     """
 
     def before_epoch(self, context: CallbackContext, /) -> None:

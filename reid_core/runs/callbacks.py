@@ -116,10 +116,27 @@ def _check_callback(callback: object, origin: Origin) -> None:
             raise origin.fault(
                 f"defines '{name}', which is never called{hint} (called are {name_list(MOMENTS)})"
             )
+    for name in own:
+        _check_signature(getattr(callback, name), name, origin)
     if not own:
         raise origin.fault(f"was built as {callback!r}, which defines none of {name_list(MOMENTS)}")
     if _defines(callback, "state_dict") != _defines(callback, "load_state_dict"):
         raise origin.fault("defines one of 'state_dict' and 'load_state_dict'; it needs both")
+
+
+def _check_signature(method: Callable[..., Any], name: str, origin: Origin) -> None:
+    """Refuse a method that cannot be called as it will be: after hours, in the worst case.
+
+    Raises:
+        PluginError: It takes other arguments.
+    """
+    arguments = ("context", "results") if name == "after_evaluation" else ("context",)
+    try:
+        inspect.signature(method).bind(*arguments)
+    except TypeError:
+        raise origin.fault(
+            f"defines {name}{inspect.signature(method)}; it is called with ({', '.join(arguments)})"
+        ) from None
 
 
 def _defines(callback: object, name: str) -> bool:

@@ -17,6 +17,7 @@ from reid_core.errors import ReidError, name_list
 from reid_core.training.module import StepResult
 from reid_core.training.parameter_groups import rates_by_role, set_rates
 from reid_core.training.state import Training
+from reid_core.training.stray_tensors import stray_tensor
 from reid_core.training.term_checks import is_accuracy
 from reid_core.training.unused_parameters import unused_parameters
 from reid_core.training.weighted_losses import loss_weight
@@ -70,9 +71,15 @@ def look_at_first_step(module: nn.Module, progress: Progress, result: StepResult
     """Say what the first step tells of a training: what it does not train, and a loss that is NaN.
 
     Raises:
-        ReidError: As ``check_finite``.
+        ReidError: As ``check_finite``; or something that is no parameter would be trained.
     """
     check_finite(progress, result)
+    if stray := stray_tensor(result.total, module.parameters()):
+        raise ReidError(
+            f"the losses ({name_list(result.losses)}) depend on {stray} that wants a gradient and "
+            "is no parameter, so that it is neither trained nor saved: a backbone, head, loss or "
+            "objective of a plugin must make it an nn.Parameter of its nn.Module"
+        )
     if line := unused_parameters(module):
         say(line)
 

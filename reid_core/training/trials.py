@@ -15,6 +15,7 @@ from reid_core.contracts import BranchSpec, Loss, LossInput, Progress
 from reid_core.params.schema import LossEntry, RunParams
 from reid_core.training.loop import call_all, methods, rate_factor
 from reid_core.training.loss_input import given_tensors
+from reid_core.training.stray_tensors import leaves, stray_tensor
 from reid_core.training.term_checks import check_loss_numbers, check_loss_output
 from reid_core.training.weighted_losses import built_loss, planned_losses
 
@@ -63,10 +64,18 @@ def _try_loss(entry: LossEntry, spec: BranchSpec, aux: Mapping[str, Tensor]) -> 
         device = given.features.device
         check_loss_output(output, origin, place, attached=True, device=device)
         check_loss_numbers(output, origin, place)
+        inputs = [x for x in (given.features, given.weight) if x is not None]
+        own = loss.parameters() if isinstance(loss, nn.Module) else ()
+        made_from = [leaf for x in inputs for leaf in leaves(x)]
+        if stray := stray_tensor(output.value, [*own, *made_from]):
+            raise origin.fault(
+                f"computes with {stray} that wants a gradient and is none of its parameters, so "
+                "that it is neither trained nor saved; expected an nn.Module with an nn.Parameter",
+                place,
+            )
         with origin.calling(f"in its backward pass {place}"):
             output.value.backward()  # type: ignore[no-untyped-call]
-        inputs = (given.features, given.weight)
-        gradients = [x.grad for x in inputs if x is not None and x.grad is not None]
+        gradients = [x.grad for x in inputs if x.grad is not None]
         if not all(torch.isfinite(gradient).all() for gradient in gradients):
             raise origin.fault("gives a gradient that is NaN or infinite", place)
         call_all(updaters, f"after a step {place}")

@@ -436,7 +436,13 @@ class Leaving(Callback):
         raise SystemExit(0)
 
 
+class OneArgumentShort(Callback):
+    def after_epoch(self):
+        pass
+
+
 MISTAKES = {
+    "short": (OneArgumentShort, r"defines after_epoch\(\); it is called with \(context\)"),
     "misspelt": (Misspelt, r"defines 'after_epochs', which is never called; did you mean 'after_e"),
     "idle": (Idle, "which defines none of after_epoch, after_evaluation, before_epoch"),
     "forgetful": (Forgetful, "defines one of 'state_dict' and 'load_state_dict'; it needs both"),
