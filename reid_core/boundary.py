@@ -19,10 +19,6 @@ TRACEBACK = "REID_CORE_TRACEBACK"
 """Environment variable: any value but "" and "0" shows the traceback behind a message."""
 
 
-COUNTER = "_version"
-"""Where torch counts how often a tensor was written into; it has no other door to that."""
-
-
 class PluginError(ReidError):
     """A plugin raised what it must not, or returned what its contract does not allow.
 
@@ -139,7 +135,7 @@ class Call:
 
 def _version(tensor: Any) -> int:
     """Return how often a tensor was written into; those of inference mode do not count it."""
-    return -1 if tensor is None or tensor.is_inference() else int(getattr(tensor, COUNTER))
+    return -1 if tensor is None or tensor.is_inference() else int(tensor._version)
 
 
 def files_of(build: Callable[..., Any]) -> str:

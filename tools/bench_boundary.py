@@ -25,7 +25,6 @@ from typing import Any, cast
 import numpy as np
 import torch
 from PIL import Image
-from reid_core.data.dataset_stores import Stores
 from torch import Tensor, nn
 
 from reid_core.boundary import Origin
@@ -49,6 +48,7 @@ from reid_core.discovery import load_catalog
 from reid_core.network.model import ReIDModel
 from reid_core.params.schema import RunParams
 from reid_core.params.validation import check_run_params
+from reid_core.storage.dataset_stores import Stores
 from reid_core.training.assembly import build_training
 from reid_core.training.build_module import ModuleBuilder
 from reid_core.training.loop import rate_factor, train_one_epoch

@@ -59,11 +59,15 @@ LAYERS = (
 """The rooms of reid_core from the ground up; those of one layer stand side by side."""
 
 TOOLKIT = "reid_plugins.toolkit"
+COMPARING = "evaluation"
+"""The room whose work the numbers of reid_evaluate are: it tries distances and steps."""
+
 UNBOUND = "command"
 """The kind whose plugins may use all of reid_core."""
 
 FOREIGN = {
-    "nn.modules.batchnorm._BatchNorm": "torch has no public name for what its batch norms share"
+    "nn.modules.batchnorm._BatchNorm": "torch has no public name for what its batch norms share",
+    "tensor._version": "torch has no public name for how often a tensor was written into",
 }
 """Private names of other people's libraries that we read, and why."""
 
@@ -136,7 +140,7 @@ def may_import(room):
             if part in layer:
                 break
             below += [f"reid_core.{name}" for name in layer]
-        numbers = ("reid_evaluate",) if part in ABOVE_ROOMS else ()
+        numbers = ("reid_evaluate",) if part in (*ABOVE_ROOMS, COMPARING) else ()
         return ("reid_core", *below, room, *numbers)
     own = room if room == TOOLKIT else f"{room}._*"
     all_of_core = ("reid_core.*",) if part == UNBOUND else ()

@@ -598,6 +598,8 @@ def test_the_label_of_a_dataset_has_no_distribution(catalog):
     assert entry.label == "synthetic_market"
 
 
+UNREAD = "data.streams.more: no objective reads it; add one that does, or leave it out"
+
 STAGES = [("resize", "pictures"), ("normalize", "tensors"), ("flip", "batches")]
 
 
@@ -609,9 +611,12 @@ def test_operations_on_pictures_come_before_those_on_tensors_and_on_batches(prob
     stream = {"sources": [{"name": "synthetic_market"}], "sampler": {"name": "random"}}
     found = problems(f"data.streams.more={json.dumps(stream)}", f"{place}={json.dumps(entries)}")
     assert found == [
-        f"{place}.{i}.name: '{other}' works on {what} and must come before '{name}', which works "
-        f"on {stage}"
-        for i, (other, what) in enumerate(earlier, 1)
+        *(
+            f"{place}.{i}.name: '{other}' works on {what} and must come before '{name}', which "
+            f"works on {stage}"
+            for i, (other, what) in enumerate(earlier, 1)
+        ),
+        UNREAD,
     ]
 
 
@@ -619,7 +624,8 @@ def test_the_datasets_of_a_stream_have_names_of_their_own(problems):
     stream = {"sources": [{"name": "synthetic_market"}] * 2, "sampler": {"name": "random"}}
     assert problems(f"data.streams.more={json.dumps(stream)}") == [
         "data.streams.more.sources: two datasets are called 'synthetic_market'; give each its own "
-        "'alias'"
+        "'alias'",
+        UNREAD,
     ]
 
 

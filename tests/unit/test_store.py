@@ -24,10 +24,10 @@ from PIL import Image
 from reid_core import ReidError
 from reid_core.catalog import Catalog
 from reid_core.contracts import SPLITS, ImageRecord, Listing
-from reid_core.data import packing
 from reid_core.discovery import load_catalog
 from reid_core.params.field_facts import path_names
 from reid_core.params.validation import check_dataset_entry
+from reid_core.storage import packing
 from reid_core.storage.dataset_stores import Stores
 from reid_core.storage.fingerprints import fingerprint
 from reid_core.storage.listing_checks import check_listing, published_differences
