@@ -43,6 +43,7 @@ from reid_core.contracts import (
 )
 from reid_core.discovery import isolated_catalog
 from reid_core.testing import Case, check_component
+from reid_plugins.toolkit.pk_batches import DrawnBatches, rank_slice
 
 SUMMARY = "Something for a test"
 
@@ -559,6 +560,32 @@ BATCHES = "it yields as many batches as it announces in every epoch"
 )
 def test_a_sampler_that_breaks_its_contract_is_found(component, check, message):
     assert message in failures("sampler", component)[check]
+
+
+def by_label(leave_out):
+    """A sampler of 8 identities with 4 images each, by the toolkit."""
+
+    def build(params, *, labels, seed, rank, world_size):
+        names = [label for label in np.unique(labels) if label >= 0 or not leave_out]
+        groups = [np.flatnonzero(labels == name) for name in names]
+
+        def draw(rng):
+            visits = rng.permuted(np.tile(np.arange(len(groups)), (5, 1)), axis=1)[:, :8]
+            return np.array([[rng.choice(groups[i], 4) for i in row] for row in visits])
+
+        share = rank_slice(8, "P", rank, world_size)
+        return DrawnBatches("x", draw, 5, seed=seed, share=share)
+
+    return SamplerComponent(name="x", build=build, summary=SUMMARY)
+
+
+def test_images_without_identity_must_not_be_one_person():
+    passes("sampler", by_label(leave_out=True))
+    check = "images without identity are not one person"
+    assert (
+        "as if they were one person; leave them out"
+        in failures("sampler", by_label(leave_out=False))[check]
+    )
 
 
 def test_a_right_sampler_passes():
