@@ -17,6 +17,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar
 
+from reid_core.declared_values import each
+
 if TYPE_CHECKING:
     import argparse
 
@@ -210,8 +212,8 @@ class Batch:
             change(self.camids),
             change(self.source),
             change(self.index),
-            {name: change(values) for name, values in self.columns.items()},
-            {n: v if isinstance(v, list) else change(v) for n, v in self.extras.items()},
+            each(self.columns, change),
+            each(self.extras, lambda extra: extra if isinstance(extra, list) else change(extra)),
         )
 
 
@@ -747,13 +749,13 @@ class Features:
         """Return the features of some images, by position."""
         return replace(
             self,
-            values={name: array[at] for name, array in self.values.items()},
+            values=each(self.values, lambda array: array[at]),
             pids=self.pids[at],
             camids=self.camids[at],
             names=self.names[at],
             junk=self.junk[at],
             distractor=self.distractor[at],
-            columns={name: array[at] for name, array in self.columns.items()},
+            columns=each(self.columns, lambda array: array[at]),
         )
 
 

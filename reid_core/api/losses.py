@@ -10,11 +10,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from reid_core.boundary import PluginError
-from reid_core.component import declared
 from reid_core.contracts import Loss, LossInput, LossOutput, Progress, parts_with
 from reid_core.errors import ReidError
 from reid_core.params.schema import LossEntry
-from reid_core.training.loss_input import in_float32, loss_vectors
+from reid_core.training.loss_input import DeclaredInput, loss_vectors
 from reid_core.training.term_checks import check_loss_output
 
 START = Progress(epoch=0, epochs=1, step=0, steps_per_epoch=1)
@@ -41,9 +40,7 @@ class LossByName(nn.Module):
         self.on = entry.on or self.component.on
         own = self.component.normalize
         self.normalize = own if entry.normalize is None else entry.normalize
-        self._reads = declared(self.component.reads, entry.params)
-        self._columns = declared(self.component.columns, entry.params)
-        self._extras = declared(self.component.extras, entry.params)
+        self._declared = DeclaredInput.of_entry(entry)
 
     def forward(
         self,
@@ -97,10 +94,8 @@ class LossByName(nn.Module):
                 progress=progress,
                 weight=weight,
                 logits=None if logits is None else logits.float(),
-                aux=in_float32(aux or {}),
-                columns=columns or {},
-                extras=extras or {},
                 index=index,
+                **self._declared.of(aux or {}, columns or {}, extras or {}),
             )
             return self._called(x)
 
@@ -135,9 +130,10 @@ class LossByName(nn.Module):
         """Raise ReidError for what the loss declares that it needs and the caller left out."""
         if self._needs_classifier and weight is None and logits is None:
             raise ReidError(f"{self.origin} needs a classifier: {_WEIGHT}")
-        wanted = {"aux": self._reads, "columns": self._columns, "extras": self._extras}
-        for (keyword, names), values in zip(wanted.items(), given, strict=True):
-            if missing := [name for name in names if name not in values]:
+        names = self._declared
+        wanted = {"aux": names.reads, "columns": names.columns, "extras": names.extras}
+        for (keyword, needed), values in zip(wanted.items(), given, strict=True):
+            if missing := [name for name in needed if name not in values]:
                 raise ReidError(
                     f"{self.origin} reads '{missing[0]}': give {keyword}={{'{missing[0]}': ...}} "
                     "with one value per image"

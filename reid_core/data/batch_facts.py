@@ -10,6 +10,10 @@ from torch import Tensor
 
 from reid_core.contracts import Batch
 from reid_core.data.training_images import TrainingImages
+from reid_core.declared_values import Declared
+
+READER = "ObjectiveComponent"
+"""Who sees batches as they are, with all that somebody has declared."""
 
 
 class BatchFacts:
@@ -46,12 +50,13 @@ class BatchFacts:
         self, images: Tensor, index: Tensor, extras: Mapping[str, Tensor | list[str]]
     ) -> Batch:
         """Return a batch of images ``(B, 3, H, W)`` by their index ``(B,)`` int64."""
+        columns = {name: codes[index] for name, codes in self._columns.items()}
         return Batch(
             images=images,
             pids=self._labels[index],
             camids=self._camids[index],
             source=self._sources[index],
             index=index,
-            columns={name: codes[index] for name, codes in self._columns.items()},
-            extras=extras,
+            columns=Declared(columns, columns, "columns", READER),
+            extras=Declared(extras, extras, "extras", READER),
         )

@@ -10,11 +10,15 @@ import numpy as np
 from reid_core.boundary import Origin
 from reid_core.contracts import BatchSampler
 from reid_core.data.training_images import TrainingImages
+from reid_core.declared_values import Declared
 from reid_core.errors import ReidError, shortened
 from reid_core.params.entries import SamplerEntry
 
 Key = tuple[int, int]
 """What a sampler yields per image: (epoch, index)."""
+
+MEMBERS = ("__len__", "__iter__", "set_epoch")
+"""What a batch sampler has."""
 
 _END: Any = object()
 
@@ -53,9 +57,14 @@ class EpochBatches:
                 default: they are all.
 
         Raises:
-            ReidError: It has no batch, or its length is no number.
+            ReidError: It is no batch sampler, has no batch, or its length is no number.
         """
         self.origin = origin
+        if missing := [name for name in MEMBERS if not callable(getattr(sampler, name, None))]:
+            raise origin.fault(
+                f"built a {type(sampler).__name__} without {' and '.join(missing)}; expected a "
+                f"BatchSampler, which has {', '.join(MEMBERS)}"
+            )
         self._sampler, self._num_images = sampler, num_images
         self._indices = None if indices is None else indices.tolist()
         self._epoch = self._start = 0
@@ -121,7 +130,7 @@ class EpochBatches:
         """Raise ReidError if a batch is of the wrong form."""
         place = f"at batch {position + 1} of epoch {self._epoch + 1}"
         if not isinstance(keys, list) or not keys:
-            what = "an empty list" if keys == [] else f"a {type(keys).__name__}"
+            what = "an empty list" if isinstance(keys, list) else f"a {type(keys).__name__}"
             raise self.origin.fault(
                 f"yields {what}; expected a list of pairs (epoch, index), not empty", place
             )
@@ -175,12 +184,13 @@ def epoch_batches(
         ReidError: The sampler cannot serve the images, or data lack a column that it reads.
     """
     at = np.arange(len(images)) if indices is None else indices
-    columns = images.columns(entry.names("columns"))
+    names = entry.names("columns")
+    columns = {name: values[at] for name, values in images.columns(names).items()}
     sampler: BatchSampler = entry.build(
         labels=(images.labels if labels is None else labels)[at],
         camids=images.camids[at],
         sources=images.sources[at],
-        columns={name: values[at] for name, values in columns.items()},
+        columns=Declared(columns, names, "columns", "SamplerComponent"),
         seed=seed,
         rank=0,
         world_size=1,

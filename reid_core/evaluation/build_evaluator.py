@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from reid_core.boundary import Origin
 from reid_core.contracts import SPLITS, Evaluator, Features, NamedPart, Scores
+from reid_core.declared_values import Declared
 from reid_core.errors import ReidError, name_list
 from reid_core.evaluation.checked_parts import CheckedDistance, checked_step
 from reid_core.evaluation.score_checks import checked_scores
@@ -60,10 +61,11 @@ class BuiltEvaluator:
         for split, features in splits.items():
             self._check(split, features)
         place = f"on target '{target}'"
-        before = checksums(splits)
+        handed = {split: self._handed(features) for split, features in splits.items()}
+        before = checksums(handed)
         with self.origin.calling(place):
-            found = self.evaluator(splits)
-        after = checksums(splits)
+            found = self.evaluator(handed)
+        after = checksums(handed)
         if changed := [what for what, checksum in before.items() if after.get(what) != checksum]:
             raise self.origin.fault(
                 f"changed {changed[0]} that it was given in place, which other evaluators read; "
@@ -71,6 +73,15 @@ class BuiltEvaluator:
                 place,
             )
         return checked_scores(found, splits, self.origin, place)
+
+    def _handed(self, features: Features) -> Features:
+        """Return the arrays and the columns that are declared: the same wherever they come from."""
+        kind = "EvaluatorComponent"
+        return replace(
+            features,
+            values=Declared(features.values, sorted(self.outputs), "outputs", kind),
+            columns=Declared(features.columns, sorted(self.columns), "columns", kind),
+        )
 
     def _check(self, split: str, features: Features) -> None:
         """Refuse features without an array that is read.

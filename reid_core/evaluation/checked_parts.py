@@ -99,8 +99,10 @@ class CheckedDistance:
         """Write the keys ``(b, G)`` of prepared images into ``out``.
 
         Raises:
+            ReidError: ``out`` is of another shape or type, which is a mistake of the caller.
             PluginError: The distance failed, gave keys that are not numbers, or left some out.
         """
+        _check_out(out, len(query), len(gallery), self._origin)
         if not self._filled_before:
             out.fill_(float("nan"))  # what is left as it was would else pass for keys
         shape = out.shape
@@ -155,6 +157,18 @@ def refusals(origin: Origin) -> Iterator[None]:
         yield
     except ValueError as error:
         raise ReidError(f"{origin.kind} '{origin.name}': {error}") from error
+
+
+def _check_out(out: Tensor, queries: int, images: int, origin: Origin) -> None:
+    """Raise ``ReidError`` if keys ``(queries, images)`` cannot be written there."""
+    shape, kind = tuple(out.shape), str(out.dtype).removeprefix("torch.")
+    if shape != (queries, images) or kind != "float32":
+        raise ReidError(
+            f"'fill' of the {origin.kind} '{origin.name}' was given out of shape {shape} and type "
+            f"{kind}; expected (queries, gallery) = ({queries}, {images}) and float32: whoever "
+            "calls it must be corrected, not the distance (keys of "
+            "reid_plugins.toolkit.image_sets makes a right one)"
+        )
 
 
 def check_filled(out: Tensor, shape: tuple[int, ...], origin: Origin) -> None:

@@ -12,10 +12,11 @@ import torch
 
 from reid_core.boundary import Origin
 from reid_core.contracts import CallbackContext, Features, Network, Progress, Scores
+from reid_core.evaluation.build_evaluator import OUTPUTS
 from reid_core.params.entries import CallbackEntry
 from reid_core.runs.callbacks import Callbacks
-from reid_core.testing.evaluators import OUTPUTS, features_of
 from reid_core.testing.networks import Pooled, SmallBackbone, network_of
+from reid_core.testing.splits import features_of
 from reid_core.testing.subject import Subject, expect
 from reid_core.training.relabelling import checked_labels
 

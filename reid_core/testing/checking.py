@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from reid_core.catalog import Catalog
+from reid_core.boundary import PluginError
+from reid_core.catalog import Catalog, Offer
 from reid_core.discovery import load_catalog
 from reid_core.errors import ReidError, name_list
 from reid_core.hookspecs import build_keywords
@@ -70,29 +71,72 @@ def check_component(
         case: What it needs that differs from what is usual, a ``Case`` or its fields.
 
     Raises:
-        AssertionError: It breaks its contract; the text has one line per check that failed.
+        AssertionError: It breaks its contract; the text has one line per fault. Or it is not in
+            the catalog because its plugin failed to load; the text says why.
         ReidError: There is no such component, or the params or the case are wrong.
     """
     found = catalog or load_catalog()
     chosen = case if isinstance(case, Case) else Case(**(case or {}))
-    subject = Subject(found.offer(kind, name), found, params or {}, chosen)
+    subject = Subject(_offer(kind, name, found), found, params or {}, chosen)
     assert subject.params is not None  # wrong params are a mistake of the call
     keywords = build_keywords(kind) if kind != "callback" else frozenset()
     if unknown := sorted(chosen.context.keys() - keywords):
         raise ReidError(
             f"the case of a {kind} has no context '{unknown[0]}' (known: {name_list(keywords)})"
         )
+    failures, first, left_out = _failures(subject)
+    if failures:
+        if left_out:
+            failures.append(f"  ({left_out} checks that need it were left out)")
+        raise AssertionError("\n".join([f"{subject.offer}:", *failures])) from first
+
+
+def _offer(kind: str, name: str, catalog: Catalog) -> Offer:
+    """Return the offer of a name.
+
+    Raises:
+        AssertionError: It is not there, and a plugin failed to load; the text says why.
+        ReidError: There is no such component.
+    """
+    try:
+        return catalog.offer(kind, name)
+    except ReidError as error:
+        if catalog.offers_of(kind, name.rpartition(":")[2]) or not catalog.faults:
+            raise
+        lines = [f"{kind} '{name}' is not there:", *(f"  {fault}" for fault in catalog.faults)]
+        raise AssertionError("\n".join(lines)) from error
+
+
+def _failures(subject: Subject) -> tuple[list[str], Exception | None, int]:
+    """Return a line per fault, the first exception, and how many checks were not worth a line.
+
+    What fails to be built, or to be what it must be at all, is told once: when the first check of
+    a kind meets a fault of the plugin, all others of the kind would only meet it again.
+    """
     failures: list[str] = []
+    told: set[str] = set()
     first: Exception | None = None
-    for check in checks_of(kind):
+    repeated = 0
+    own = _OF_KINDS.get(subject.offer.kind, ())
+    checks = (*words.CHECKS, *own)
+    for position, check in enumerate(checks):
         try:
             check(subject)
         except Exception as error:
             first = first or error
-            what = (
-                "" if isinstance(error, AssertionError | ReidError) else f"{type(error).__name__}: "
-            )
-            text = str(error).replace("\n", "\n    ")
-            failures.append(f"  {check.__name__.replace('_', ' ')}: {what}{text}")
-    if failures:
-        raise AssertionError("\n".join([f"{subject.offer}:", *failures])) from first
+            text = _told(error)
+            if text in told:
+                repeated += 1
+                continue
+            told.add(text)
+            failures.append(f"  {check.__name__.replace('_', ' ')}: {text}")
+            if own and check is own[0] and isinstance(error, PluginError):
+                return failures, first, len(checks) - position - 1
+    return failures, first, repeated
+
+
+def _told(error: Exception) -> str:
+    """Return what went wrong, for the list of all that did."""
+    is_worded = isinstance(error, AssertionError | ReidError)
+    text = str(error).replace("\n", "\n    ")
+    return text if is_worded else f"{type(error).__name__}: {text}"

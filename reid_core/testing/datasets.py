@@ -16,7 +16,9 @@ DECODED = 50
 
 def _listing(subject: Subject) -> Listing:
     listing: Listing = subject.build()
-    expect(isinstance(listing, Listing), f"it returns a {type(listing).__name__}")
+    if not isinstance(listing, Listing):
+        what = f"returned a {type(listing).__name__}; expected a Listing"
+        raise subject.offer.origin.fault(f"{what}, whose 'records' are a list of ImageRecord")
     right = all(isinstance(record, ImageRecord) for record in listing.records)
     expect(right, "a record is no ImageRecord")
     return listing

@@ -6,15 +6,20 @@ from itertools import chain
 
 import numpy as np
 
-from reid_core.contracts import BatchSampler
+from reid_core.contracts import UNKNOWN_CAMERA, BatchSampler
 from reid_core.data.epoch_batches import EpochBatches
 from reid_core.testing.subject import Subject, expect, untouched_generators
 
 COUNTS = [1, 2, 3, 4, 5, 8, 11, 30] * 5
 """Images of each of 40 identities: few, many, and those that K does not divide."""
 
+NAMELESS = np.cumsum(COUNTS)[7:32:8] - 1
+"""Images without identity, far from each other: as many as P x K samplers take of a person."""
+
 LABELS = np.repeat(np.arange(len(COUNTS)), COUNTS).astype(np.int64)
+LABELS[NAMELESS] = -1
 CAMIDS = np.arange(len(LABELS), dtype=np.int64) % 3
+CAMIDS[::50] = UNKNOWN_CAMERA
 SOURCES = (LABELS % 2).astype(np.int64)
 
 Keys = list[tuple[int, int]]
@@ -91,10 +96,30 @@ def processes_share_the_batches_of_a_single_one(subject: Subject) -> None:
             expect(together == sorted(whole), "the shares are not the batch of a single process")
 
 
+def images_without_identity_are_not_one_person(subject: Subject) -> None:
+    """Their label is -1: they are left out, or each of them is on its own.
+
+    A sampler that takes them for a person never yields one without another; one that draws images
+    in any order does so now and then, unless its batches are most of the images.
+    """
+    batches, nameless = _built(subject), set(NAMELESS.tolist())
+    found = [{i for _, i in keys} for epoch in range(8) for keys in _epoch(batches, epoch)]
+    if np.mean([len(images) for images in found]) > len(LABELS) / 2:
+        return
+    together = [len(images & nameless) for images in found if images & nameless]
+    expect(
+        not together or min(together) == 1,
+        f"{len(together)} batches have images without identity (label -1), and each has at least "
+        f"{min(together, default=0)} of them, as if they were one person; leave them out, or take "
+        "each for its own",
+    )
+
+
 CHECKS = (
     it_yields_as_many_batches_as_it_announces_in_every_epoch,
     batches_depend_on_seed_and_epoch_alone,
     two_iterators_of_one_epoch_do_not_disturb_each_other,
     a_resumed_epoch_gives_the_rest_of_its_batches,
     processes_share_the_batches_of_a_single_one,
+    images_without_identity_are_not_one_person,
 )

@@ -14,11 +14,15 @@ from torch import Tensor, nn
 
 from reid_core.catalog import Catalog, Offer
 from reid_core.component import Component, Names, Params, declared
+from reid_core.declared_values import Declared
 from reid_core.errors import ParamsError, ReidError
 from reid_core.params.messages import read_params, validate
 
 BATCH = 8
 """Images of a batch that nothing else is said of."""
+
+USUAL = (0, 1, -1)
+"""Values of a column that nothing else is said of, one of them unknown."""
 
 Column = int | Sequence[int | str]
 """The number of values of a column, or the values that occur."""
@@ -38,7 +42,7 @@ class Case:
         aux: Shapes of values of heads behind the image, by name; default: ``()``, one number.
         columns: Of columns of the images, by name: the number of values, or the values that
             occur, -1 or ``""`` among them for what is unknown; for an evaluator also these by
-            split. Default: 2.
+            split. Default: 0 and 1, and where data sets are read also -1.
         extras: What extras of the images are, by name, ``"mask"`` or ``"text"``; default: masks.
         streams: Views of streams that an objective takes, by the stream's name.
         context: Keywords for ``build`` that take the place of the usual ones.
@@ -112,31 +116,35 @@ class Subject:
         return declared(cast(Names, getattr(self.component, what)), self.params)
 
     def columns(
-        self, count: int, names: Sequence[str] | None = None, split: str = ""
-    ) -> dict[str, np.ndarray]:
+        self,
+        count: int,
+        names: Sequence[str] | None = None,
+        split: str = "",
+        usual: Column = USUAL,
+    ) -> Declared[np.ndarray]:
         """Return columns as data sets have them, ``(count,)``; default: those it declares.
 
         They do not go by identity: images of one person have several values.
         """
         found = {}
         for name in self.declared("columns") if names is None else names:
-            given = self.case.columns.get(name, 2)
-            given = given.get(split, 2) if isinstance(given, Mapping) else given
+            given = self.case.columns.get(name, usual)
+            given = given.get(split, usual) if isinstance(given, Mapping) else given
             values = np.arange(given) if isinstance(given, int) else np.array(given)
             rng = np.random.default_rng(len(name))
             found[name] = values[rng.integers(len(values), size=count)]
-        return found
+        return self._declared(found, "columns")
 
-    def coded_columns(self, count: int) -> dict[str, Tensor]:
+    def coded_columns(self, count: int) -> Declared[Tensor]:
         """Return the same columns numbered, as ``Batch`` has them."""
         found = {}
-        for name, values in self.columns(count).items():
+        for name, values in self.columns(count, usual=(0, 1)).items():
             unknown = values == ("" if values.dtype.kind == "U" else -1)
             codes = np.unique(values, return_inverse=True)[1].astype(np.int64)
             found[name] = torch.from_numpy(np.where(unknown, -1, codes))
-        return found
+        return self._declared(found, "columns")
 
-    def extras(self, count: int, size: tuple[int, int]) -> dict[str, Tensor | list[str]]:
+    def extras(self, count: int, size: tuple[int, int]) -> Declared[Tensor | list[str]]:
         """Return the extras that the component declares, as ``Batch`` has them."""
         found: dict[str, Tensor | list[str]] = {}
         for name in self.declared("extras"):
@@ -144,7 +152,11 @@ class Subject:
             is_text = self.case.extras.get(name) == "text"
             texts = [f"a text about image {i}" for i in range(count)]
             found[name] = texts if is_text else torch.from_numpy(mask)
-        return found
+        return self._declared(found, "extras")
+
+    def _declared(self, found: Mapping[str, Read], field: str) -> Declared[Read]:
+        """Return values as a training hands them over: a miss says what to declare."""
+        return Declared(found, found, field, type(self.component).__name__)
 
     def read(self, model: type[Read], **beside: Any) -> Read:
         """Return the component as an entry of params, e.g. a ``LossEntry``.

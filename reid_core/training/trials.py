@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from reid_core.contracts import BranchSpec, Loss, LossInput, Progress
 from reid_core.params.schema import LossEntry, RunParams
 from reid_core.training.loop import call_all, methods, rate_factor
-from reid_core.training.loss_input import given_tensors
+from reid_core.training.loss_input import DeclaredInput, given_tensors
 from reid_core.training.stray_tensors import leaves, stray_tensor
 from reid_core.training.term_checks import check_loss_numbers, check_loss_output
 from reid_core.training.weighted_losses import built_loss, planned_losses
@@ -47,7 +47,7 @@ def try_losses(
 
 def _try_loss(entry: LossEntry, spec: BranchSpec, aux: Mapping[str, Tensor]) -> None:
     loss = built_loss(entry, spec, PIDS)
-    origin, names = entry.origin, entry.names("columns")
+    origin, reads = entry.origin, DeclaredInput.of_entry(entry)
     listeners, updaters = (
         methods(name, [(part, origin) for part in _parts(loss)])
         for name in ("set_progress", "after_step")
@@ -57,7 +57,7 @@ def _try_loss(entry: LossEntry, spec: BranchSpec, aux: Mapping[str, Tensor]) -> 
         place = f"on {IMAGES} random vectors of branch '{spec.name}'"
         call_all(listeners, f"before a step {place}", progress)
         given = _made_up(
-            spec, aux, names, progress, is_classified="classifier" in entry.component.needs
+            spec, aux, reads, progress, is_classified="classifier" in entry.component.needs
         )
         with origin.calling(place, given_tensors(given)):
             output = loss(given)
@@ -89,7 +89,7 @@ def _parts(loss: Loss) -> Iterable[object]:
 def _made_up(
     spec: BranchSpec,
     aux: Mapping[str, Tensor],
-    columns: Iterable[str],
+    reads: DeclaredInput,
     progress: Progress,
     *,
     is_classified: bool,
@@ -109,9 +109,8 @@ def _made_up(
         progress=progress,
         weight=weight if is_classified else None,
         logits=features @ weight.T if is_classified else None,
-        aux=aux,
-        columns={name: torch.full((IMAGES,), -1) for name in columns},
         index=torch.arange(IMAGES),
+        **reads.of(aux, {name: torch.full((IMAGES,), -1) for name in reads.columns}, {}),
     )
 
 

@@ -23,7 +23,7 @@ from reid_core.errors import ReidError, did_you_mean
 from reid_core.network.model import ReIDModel
 from reid_core.params.entries import numbered_names
 from reid_core.params.schema import LossEntry, LossWarmup, RandomKeep, RunParams
-from reid_core.training.loss_input import given_tensors, in_float32, loss_vectors
+from reid_core.training.loss_input import DeclaredInput, given_tensors, loss_vectors
 from reid_core.training.term_checks import check_loss_output
 
 
@@ -47,6 +47,7 @@ class LossTerm(nn.Module):
         self.normalize = component.normalize if entry.normalize is None else entry.normalize
         self.needs_classifier = "classifier" in component.needs
         self.needs_pairs = "pairs" in component.needs
+        self.declared = DeclaredInput.of_entry(entry)
         self.set_losses(losses)
 
     def set_losses(self, losses: Iterable[Loss]) -> None:
@@ -107,10 +108,8 @@ class LossTerm(nn.Module):
             progress=step.progress,
             weight=weight,
             logits=logits,
-            aux=in_float32(step.outputs.aux),
-            columns=step.batch.columns,
-            extras=step.batch.extras,
             index=step.batch.index,
+            **self.declared.of(step.outputs.aux, step.batch.columns, step.batch.extras),
         )
 
     def _joined(self, values: Tensor, progress: Progress) -> Tensor:

@@ -45,6 +45,17 @@ def test_a_right_distance_gives_what_it_gives_alone():
         assert torch.equal(alone.keys.values(keys), behind.keys.values(keys))
 
 
+@pytest.mark.parametrize("out", [torch.zeros(9, 5), torch.zeros(5, 9, dtype=torch.float64)])
+def test_keys_that_have_no_place_are_a_mistake_of_the_caller(out):
+    pair = comparison_of(QUERY, GALLERY)
+    shape, kind = tuple(out.shape), str(out.dtype).removeprefix("torch.")
+    with pytest.raises(ReidError) as caught:
+        CheckedDistance(Cosine(), DISTANCE).fill(pair.query, pair.gallery, out)
+    assert not isinstance(caught.value, PluginError)
+    expected = "expected (queries, gallery) = (5, 9) and float32: whoever calls it"
+    assert f"given out of shape {shape} and type {kind}; {expected}" in str(caught.value)
+
+
 def raising(error):
     def method(self, *args):
         raise error

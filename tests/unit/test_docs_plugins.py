@@ -6,6 +6,7 @@ import importlib.util
 import inspect
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -158,6 +159,19 @@ def test_the_evaluator_in_the_guide_scores_what_it_says():
     scores = names["build"](None, distance=cosine(), device="cpu")(both)
     assert scores.metrics == {"nearest": 0.75}
     assert scores.protocol["distance"] == "cosine"
+
+    gallery = both["gallery"]
+    further = {  # of the first direction: junk, a distractor, somebody unknown
+        "values": {"embedding": np.eye(4, 2, dtype=np.float32)[[0, 1, 1, 0]]},
+        "junk": np.array([True, False, False, False]),
+        "distractor": np.array([False, True, False, False]),
+        "pids": np.array(["b", "b", "a", ""]),
+    }
+    both["gallery"] = replace(gallery, **further)
+    scores = names["build"](None, distance=cosine(), device="cpu")(both)
+    # "b" has no match left; all "a" find the unknown image first.
+    assert scores.metrics == {"nearest": 0.0}
+    assert scores.protocol["sizes"] == {"query": 4, "gallery": 3, "scored": 2}
 
 
 def test_the_example_in_the_guide_builds_the_loss_of_an_isolated_catalog(monkeypatch):

@@ -12,7 +12,7 @@ from PIL import Image
 import reid_core
 from reid_core.cli import main
 from reid_core.features.feature_files import save_features
-from reid_core.testing.evaluators import features_of
+from reid_core.testing.splits import features_of
 
 TEXT = (Path(__file__).resolve().parents[2] / "docs" / "python.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)

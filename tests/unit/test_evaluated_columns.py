@@ -22,7 +22,7 @@ from reid_core.params.validation import check_eval_params, check_run_params
 from reid_core.storage.dataset_stores import Stores
 from reid_evaluate.distances.distance_matrix import Cosine
 from reid_plugins.evaluator.market_evaluate import MarketParams, build
-from reid_plugins.toolkit.image_sets import image_set, vectors
+from reid_plugins.toolkit.image_sets import image_set, keys, vectors
 
 CHANGED = {"same": ["camid", "clothes"]}
 """The clothes-changing protocol of LTCC."""
@@ -430,11 +430,18 @@ def test_what_an_evaluator_raises_names_it_with_its_line(catalog_with, tmp_path,
 
 def test_vectors_are_compared_in_two_lines(splits):
     query, gallery = (vectors(features, "embedding", cosine()) for features in splits.values())
-    keys = torch.empty(len(query), len(gallery))
-    cosine().part.fill(query, gallery, keys)
+    found = keys(query, gallery, cosine())
     rows = [f.values["embedding"] for f in splits.values()]
     unit = [r / np.linalg.norm(r, axis=1, keepdims=True) for r in rows]
-    np.testing.assert_allclose(cosine().part.values(keys), 1 - unit[0] @ unit[1].T, atol=1e-6)
+    np.testing.assert_allclose(cosine().part.values(found), 1 - unit[0] @ unit[1].T, atol=1e-6)
+
+
+def test_vectors_of_two_sizes_are_not_compared(splits):
+    query, gallery = (vectors(features, "embedding", cosine()) for features in splits.values())
+    smaller = replace(gallery, features=gallery.features[:, :1])
+    size = query.features.shape[1]
+    with pytest.raises(ReidError, match=f"size {size} on cpu and the gallery of size 1 on cpu"):
+        keys(query, smaller, cosine())
 
 
 NEEDY = NamedPart("needy", {}, Cosine(), aux=("uc",), columns=("time",))

@@ -23,9 +23,9 @@ from reid_core.network.model import build_model
 from reid_core.network.weights import save_weights
 from reid_core.params.validation import check_run_params
 from reid_core.testing import Subject
-from reid_core.testing.evaluators import features_of
 from reid_core.testing.losses import BATCHES, DIM, PROGRESS, Applied
 from reid_core.testing.networks import SmallBackbone
+from reid_core.testing.splits import features_of
 from reid_evaluate.ranking.ap_and_cmc import average_precision
 
 FUNCTIONS = ("build", "command", "distance_matrix", "evaluate")

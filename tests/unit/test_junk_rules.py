@@ -156,3 +156,18 @@ def test_a_column_of_two_types_is_refused():
     text = "'clothes' has strings in the query and whole numbers in the gallery"
     with pytest.raises(ValueError, match=text):
         Pairing(images(ONE), other, ColumnRule(("clothes",)))
+
+
+def test_two_images_of_unknown_identity_are_no_match():
+    query = images([("", 0, "", -1, False, False), ("a", 0, "", -1, False, False)])
+    gallery = images([("", 1, "", -1, False, False), ("a", 1, "", -1, False, False)])
+    for rule in ("none", "cross_camera", "exclude_self"):
+        pairing = Pairing(query, gallery, rule)
+        flags = pairing.flags(np.array([[0], [1]]), np.array([[0, 1]]))
+        special = {(q, g): flag for q, g, flag in zip(*pairing.special(0, 2), strict=True)}
+        assert flags[0, 0] == special.get((0, 0), WRONG) != MATCH
+        assert flags[1, 1] == special.get((1, 1), WRONG)
+    assert Pairing(query, gallery, "none").flags(np.arange(2), np.arange(2)).tolist() == [
+        WRONG,
+        MATCH,
+    ]

@@ -43,6 +43,7 @@ from reid_core.contracts import (
 )
 from reid_core.discovery import isolated_catalog
 from reid_core.testing import Case, check_component
+from reid_plugins.toolkit.pk_batches import DrawnBatches, rank_slice
 
 SUMMARY = "Something for a test"
 
@@ -561,6 +562,32 @@ def test_a_sampler_that_breaks_its_contract_is_found(component, check, message):
     assert message in failures("sampler", component)[check]
 
 
+def by_label(leave_out):
+    """A sampler of 8 identities with 4 images each, by the toolkit."""
+
+    def build(params, *, labels, seed, rank, world_size):
+        names = [label for label in np.unique(labels) if label >= 0 or not leave_out]
+        groups = [np.flatnonzero(labels == name) for name in names]
+
+        def draw(rng):
+            visits = rng.permuted(np.tile(np.arange(len(groups)), (5, 1)), axis=1)[:, :8]
+            return np.array([[rng.choice(groups[i], 4) for i in row] for row in visits])
+
+        share = rank_slice(8, "P", rank, world_size)
+        return DrawnBatches("x", draw, 5, seed=seed, share=share)
+
+    return SamplerComponent(name="x", build=build, summary=SUMMARY)
+
+
+def test_images_without_identity_must_not_be_one_person():
+    passes("sampler", by_label(leave_out=True))
+    check = "images without identity are not one person"
+    assert (
+        "as if they were one person; leave them out"
+        in failures("sampler", by_label(leave_out=False))[check]
+    )
+
+
 def test_a_right_sampler_passes():
     passes("sampler", sampler())
 
@@ -577,17 +604,21 @@ def test_a_sampler_gets_columns_with_the_values_of_its_case():
     )
     passes("sampler", component, case={"columns": {"view": ("left", "")}})
     assert len(seen) > 1
-    assert seen == [{"clothes": {0, 1}, "view": {"left", ""}}] * len(seen)
+    assert seen == [{"clothes": {0, 1, -1}, "view": {"left", ""}}] * len(seen)
 
 
 # ---- evaluators, distances, post-processing ---------------------------------------------
 
 
-def evaluator(change=lambda **scores: scores, **given):
+def evaluator(change=lambda **scores: scores, keep=lambda f: ~f.junk, knows=True, **given):
     def evaluate(splits):
         query, gallery = splits["query"], splits["gallery"]
-        vectors = [split.values["embedding"] for split in (query, gallery)]
-        right = gallery.pids[(vectors[0] @ vectors[1].T).argmax(axis=1)] == query.pids
+        gallery = gallery.rows(keep(gallery))
+        one, other = (split.values["embedding"] for split in (query, gallery))
+        other = other / np.linalg.norm(other, axis=1, keepdims=True)
+        found = (one @ other.T).argmax(axis=1)
+        right = (gallery.pids[found] == query.pids) & ~gallery.distractor[found]
+        right &= (query.pids != "") | (not knows)
         scores = {"metrics": {"r": float(right.mean())}, "primary": "r", "protocol": {"junk": "no"}}
         return Scores(**change(**scores, per_query={"right": right}))
 
@@ -611,11 +642,25 @@ SCORES = "scores are what can be compared and written"
             SCORES,
             "primary 'mAP' (str); expected one of r",
         ),
-        (evaluator(lambda **s: {**s, "metrics": {"r": 1}}), SCORES, "'r' is 1; expected a float"),
+        (
+            evaluator(lambda **s: {**s, "metrics": {"r": True}}),
+            SCORES,
+            "metric 'r' True (bool); expected a finite number",
+        ),
         (
             evaluator(lambda **s: {**s, "metrics": {"r": -s["metrics"]["r"]}}),
             "larger is better",
-            "r: -1.0 clean",
+            " clean and -",
+        ),
+        (
+            evaluator(keep=lambda f: np.ones(len(f), dtype=bool)),
+            "junk changes no number",
+            "with other vectors and pids of the junk images",
+        ),
+        (
+            evaluator(knows=False),
+            "images without identity are never a right answer",
+            'when images of the pid "" get pids that nobody else has',
         ),
         (
             evaluator(lambda **s: {**s, "protocol": {}}),
@@ -630,7 +675,7 @@ SCORES = "scores are what can be compared and written"
         (
             evaluator(lambda **s: {**s, "per_query": {"a": np.ones(3), "b": np.ones(4)}}),
             SCORES,
-            "per_query['a'] of shape (3,); expected one row for each of 18",
+            "per_query['a'] of shape (3,); expected one row for each of 14",
         ),
     ],
 )
@@ -640,6 +685,8 @@ def test_an_evaluator_that_breaks_its_contract_is_found(component, check, messag
 
 def test_a_right_evaluator_passes_and_gets_what_it_declares():
     passes("evaluator", evaluator())
+    for number in (np.float32, np.float64, int):
+        passes("evaluator", evaluator(lambda kind=number, **s: {**s, "metrics": {"r": kind(1)}}))
     passes("evaluator", evaluator(aux=("visibility",), columns=("clothes", "camid")))
 
 
@@ -704,11 +751,7 @@ class Spoiling(Manhattan):
     [
         (Lopsided, "what it says of symmetry is true", "it says that it is symmetric and is not"),
         (Blocky, "rows of prepared images are prepared rows", "not those of the whole"),
-        (
-            Spoiling,
-            "the images are left as they were",
-            "changed the features that it",
-        ),
+        (Spoiling, "every key is filled and finite", "changed the features that it was given"),
         (
             type("Unit", (Manhattan,), {"normalizes": True}),
             "what it says of lengths is true",
@@ -781,11 +824,7 @@ def in_place(comparison):
     [
         (step(scaled, "distances"), "it changes what its stage says", "it leaves the keys"),
         (step(half), "it changes what its stage says", "returned query features of shape (5, 64)"),
-        (
-            step(in_place),
-            "it changes what its stage says",
-            "changed the query's features",
-        ),
+        (step(in_place), "it changes what its stage says", "changed the query's features"),
         (
             step(lambda c: None),
             "it changes what its stage says",
@@ -793,7 +832,7 @@ def in_place(comparison):
         ),
         (
             step(lambda c: scaled(c, float("nan"))),
-            "keys are finite and do not depend on the blocks",
+            "it changes what its stage says",
             "query features that are NaN",
         ),
     ],
@@ -933,7 +972,7 @@ def length(step):
     ("call", "check", "message"),
     [
         (lambda step: {"x": length(step)}, TERMS, "expected a Term"),
-        (lambda step: {}, TERMS, "gave a term at step"),
+        (lambda step: {}, TERMS, "none of objective 'x' of local 0 gave a term"),
         (
             lambda step: {"x": Term(length(step), 1.0, {"m": length(step)})},
             TERMS,
@@ -1212,3 +1251,80 @@ def test_a_right_dataset_passes():
 def test_kinds_without_checks_of_their_own_are_checked_for_their_words():
     component = Component(name="x", build=lambda params: SimpleNamespace(), summary="bad")
     assert list(failures("command", component)) == ["the summary is one short line"]
+
+
+# ---- what is told once ------------------------------------------------------------------
+
+NEED = " checks that need it were left out)"
+
+
+def told(kind, component, **given):
+    """The whole text of what is wrong."""
+    with pytest.raises(AssertionError) as caught:
+        check_component(kind, component.name, catalog_of(kind, component), **given)
+    return str(caught.value)
+
+
+def failing(params):
+    raise ValueError("of no use")
+
+
+@pytest.mark.parametrize(
+    ("kind", "component", "message"),
+    [
+        (
+            "evaluator",
+            evaluator(build=lambda params: lambda splits: 1.0),
+            "returned 1.0 (float); expected Scores",
+        ),
+        ("evaluator", evaluator(build=failing), "failed while it was built: ValueError: of no use"),
+        (
+            "dataset",
+            Component(name="x", build=lambda params: [], summary=SUMMARY),
+            "returned a list; expected a Listing, whose 'records' are a list of ImageRecord",
+        ),
+        (
+            "sampler",
+            SamplerComponent(name="x", build=lambda params: np.arange(3), summary=SUMMARY),
+            "built a ndarray without set_epoch; expected a BatchSampler, which has __len__, "
+            "__iter__, set_epoch",
+        ),
+        (
+            "sampler",
+            sampler(lambda self, batch: np.array(batch)),
+            "yields a ndarray; expected a list of pairs (epoch, index), not empty",
+        ),
+        ("schedule", schedule(build=failing), "failed while it was built: ValueError: of no use"),
+    ],
+)
+def test_what_every_check_would_meet_is_told_once(kind, component, message):
+    text = told(kind, component)
+    assert text.count(message) == 1
+    first, _, last = text.splitlines()
+    assert first == f"{kind} 'x' of local 0:"
+    assert last.startswith("  (")
+    assert last.endswith(NEED)
+
+
+def test_a_plugin_that_failed_to_load_is_told_with_its_own_words():
+    class Broken:
+        @hookimpl
+        def reid_loss(self):
+            raise ValueError("no such folder")
+
+    with pytest.raises(AssertionError) as caught:
+        check_component("loss", "mine", isolated_catalog(Broken()))
+    text = str(caught.value)
+    assert text.startswith("loss 'mine' is not there:\n  plugin 'Broken' of local 0: ")
+    assert "no such folder" in text
+
+
+def test_an_evaluator_that_reads_an_undeclared_column_is_told_what_to_declare():
+    def build(params):
+        return lambda splits: splits["query"].columns["clothes"]
+
+    text = told("evaluator", evaluator(build=build))
+    assert (
+        "'clothes' is not declared; add columns=(\"clothes\",) to the EvaluatorComponent "
+        "(declared: none)"
+    ) in text

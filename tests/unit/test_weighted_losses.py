@@ -30,7 +30,7 @@ def seen_by(loss):
     declared = {
         "probe": {"role": "metric"},
         "id_probe": {"role": "id", "on": "embedding", "normalize": True},
-        "class_probe": {"role": "metric", "needs": frozenset({"classifier"})},
+        "class_probe": {"role": "metric", "needs": frozenset({"classifier"}), "reads": ("uc",)},
     }
 
     class Plugin:

@@ -31,7 +31,7 @@ class Labelled(Protocol):
 
     @property
     def pids(self) -> npt.NDArray[Any]:
-        """``(N,)`` strings."""
+        """``(N,)`` strings; ``""`` for an unknown identity, which is nobody's match."""
 
     @property
     def camids(self) -> npt.NDArray[Any]:
@@ -63,6 +63,7 @@ class Pairing:
     another name stays;
     ``"none"``: nothing; a ``ColumnRule``: as it says. Under every rule, gallery images flagged
     junk are removed, and those flagged distractor are wrong even if their pid is the query's.
+    Images of the pid ``""``, which says that it is not known, are not of one person.
     """
 
     def __init__(self, query: Labelled, gallery: Labelled, rule: JunkRule) -> None:
@@ -79,7 +80,7 @@ class Pairing:
         self._same = [_Column(name, query, gallery) for name in same]
         self._different = [_Column(name, query, gallery) for name in different]
         self._distractor, self._junk = gallery.distractor, gallery.junk
-        self._pids = _SameString(query.pids, gallery.pids)
+        self._pids = _SameString(query.pids, gallery.pids, unknown="")
         self._names = _SameString(query.names, gallery.names) if rule == "exclude_self" else None
 
     def flags(self, query: Integers, image: Integers) -> Flags:
@@ -149,13 +150,16 @@ class _Column:
 
 
 class _SameString:
-    """Which gallery images share a string with a query."""
+    """Which gallery images share a string with a query; one that is unknown is shared by nobody."""
 
-    def __init__(self, query: npt.NDArray[Any], gallery: npt.NDArray[Any]) -> None:
-        codes: dict[str, int] = {}
+    def __init__(
+        self, query: npt.NDArray[Any], gallery: npt.NDArray[Any], unknown: str | None = None
+    ) -> None:
+        codes: dict[object, int] = {}
+        sides = [query.tolist(), [None if text == unknown else text for text in gallery.tolist()]]
         self._of_query, self._of_gallery = (
-            np.array([codes.setdefault(text, len(codes)) for text in side.tolist()], dtype=np.int64)
-            for side in (query, gallery)
+            np.array([codes.setdefault(text, len(codes)) for text in side], dtype=np.int64)
+            for side in sides
         )
         self._positions = np.argsort(self._of_gallery, kind="stable")
         counts = np.bincount(self._of_gallery, minlength=len(codes))

@@ -28,7 +28,7 @@ class ImageSet:
 
     Attributes:
         features: ``(N, D)`` array, or tensor on any device; finite; used as float32.
-        pids: ``(N,)`` strings.
+        pids: ``(N,)`` strings; ``""`` for an unknown identity, which is nobody's match.
         camids: ``(N,)`` integers, negative for an unknown camera.
         names: ``(N,)`` strings; an image has the same name in both splits.
         junk: ``(N,)`` bool; in the gallery: removed for every query.

@@ -14,7 +14,7 @@ from reid_core.evaluation.evaluate_command import run_evaluation
 from reid_core.features.feature_files import save_features
 from reid_core.params.validation import check_eval_params
 from reid_core.testing import check_component
-from reid_core.testing.evaluators import features_of
+from reid_core.testing.splits import mixed_features
 
 RNG = np.random.default_rng(0)
 SAME = RNG.random(60) < 0.5
@@ -30,7 +30,7 @@ def catalog():
 
 
 def test_it_keeps_the_contract_of_evaluators(catalog, tmp_path):
-    query = features_of("query")
+    query = mixed_features("query")
     lines = ["first,second,same"]
     for one, other in itertools.combinations(range(len(query)), 2):
         same = int(query.pids[one] == query.pids[other])

@@ -1,7 +1,7 @@
 """From the features of a split, as the core hands them over, to images that can be compared.
 
-Evaluators stand on it: ``vectors`` gives what a distance compares, ``image_set`` what
-``reid_evaluate.ranking`` ranks.
+Evaluators stand on it: ``vectors`` gives what a distance compares, ``keys`` compares it, and
+``image_set`` gives what ``reid_evaluate.ranking`` ranks.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from reid_core.contracts import CAMID, Features, NamedPart
 from reid_core.errors import name_list
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from reid_evaluate.distances.comparison import Distance, Vectors
     from reid_evaluate.ranking.images import ImageSet
 
@@ -31,8 +33,8 @@ def vectors(
 ) -> Vectors:
     """Return the images of a split as a distance compares them, checked and prepared.
 
-    ``distance.part.fill(query, gallery, out)`` then writes the keys of two such splits,
-    ``(Q, G)`` float32, and ``distance.part.values`` turns them into distances.
+    ``keys`` then compares two such splits. ``junk`` and ``distractor`` are not in it: leave junk
+    out before, by ``features.rows(~features.junk)``.
 
     Args:
         features: Of the split.
@@ -56,6 +58,33 @@ def vectors(
     except ValueError as error:
         raise ReidError(str(error)) from error
     return distance.part.prepare(found)
+
+
+def keys(query: Vectors, gallery: Vectors, distance: NamedPart[Distance]) -> Tensor:
+    """Return the keys of every pair, ``(Q, G)`` float32 on the device of the vectors.
+
+    The smaller a key, the nearer; ``distance.part.values`` turns keys into distances. They are
+    held as a whole; ``reid_evaluate.ranking`` ranks a large gallery block by block.
+
+    Args:
+        query: From ``vectors``.
+        gallery: Likewise, by the same distance.
+        distance: As the evaluator was given it.
+
+    Raises:
+        ReidError: Their vectors differ in size or device.
+    """
+    import torch
+
+    one, other = query.features, gallery.features
+    if one.shape[1] != other.shape[1] or one.device != other.device:
+        raise ReidError(
+            f"the query has vectors of size {one.shape[1]} on {one.device} and the gallery of size "
+            f"{other.shape[1]} on {other.device}; give both from one model, on one device"
+        )
+    out = torch.full((len(query), len(gallery)), float("nan"), device=one.device)
+    distance.part.fill(query, gallery, out)
+    return out
 
 
 def image_set(
