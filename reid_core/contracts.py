@@ -60,7 +60,8 @@ class ImageRecord:
     """One image of a dataset before it is packed.
 
     Attributes:
-        name: Path relative to the dataset's root, with forward slashes; unique per split.
+        name: Path relative to the dataset's root, with forward slashes; unique per split. One name
+            in two splits is one image: the junk rule ``exclude_self`` goes by it.
         split: One of ``SPLITS``.
         pid: Identity, any string but an empty one; None: not known.
         camid: Camera, 0 or larger; ``UNKNOWN_CAMERA`` when not known.

@@ -44,9 +44,16 @@ class Declared(dict[str, Value]):
         if name in self.names:
             raise NotDeclaredError(f"'{name}' is declared, and these images do not have it")
         raise NotDeclaredError(
-            f"'{name}' is not declared; add {self.field}=(\"{name}\",) to the "
+            f"'{name}' is not declared; add {_declaration(self.field, str(name))} to the "
             f"{self.component} (declared: {name_list(self.names)})"
         )
+
+
+def _declaration(field: str, name: str) -> str:
+    """Return how a component declares a name; values of heads have a field of their own."""
+    if field == "outputs" and name.startswith("aux."):
+        field, name = "aux", name.removeprefix("aux.")
+    return f'{field}=("{name}",)'
 
 
 def each(values: Mapping[str, Value], change: Callable[[Value], Value]) -> dict[str, Value]:

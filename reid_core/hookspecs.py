@@ -77,7 +77,8 @@ def reid_sampler() -> list[SamplerComponent]:  # type: ignore[empty-body]
     ``build(params, *, labels, camids, sources, columns, seed, rank, world_size) ->
     BatchSampler``: a constant ``len`` and an iterator over lists of ``(epoch, index)``, which
     depends on (seed, epoch, rank) alone. ``labels``, ``camids`` and ``sources`` are int64 arrays
-    with one entry per training image; a label of -1 is an image without identity. ``columns`` has
+    with one entry per training image; a label of -1 is an image without identity, which
+    is left out or on its own, never one of one person. ``columns`` has
     what the component names in ``columns``, as the datasets have it: int64 (-1 unknown) or strings
     (``""`` unknown). Batch sizes in params are global: a rank yields its share.
     """

@@ -469,7 +469,7 @@ def loss(x):
 
 def build(params): return loss
 """,
-        ("KeyError: 'uc'",),
+        ("NotDeclaredError: 'uc' is not declared; add reads=",),
     ),
     Fault(
         "loss",
@@ -657,7 +657,7 @@ SAMPLERS = [
         "build returns nothing",
         "start",
         "def build(params): pass",
-        ("failed when it was asked for its length: TypeError",),
+        ("built a NoneType without __len__ and __iter__ and set_epoch; expected",),
     ),
     Fault(
         "sampler",
@@ -789,7 +789,7 @@ def build(params, *, labels): return Raises(len(labels))
         """
 def build(params, *, labels): return [[(0, index) for index in range(6)]]
 """,
-        ("failed in epoch 1: AttributeError: 'list' object has no attribute 'set_epoch'",),
+        ("built a list without set_epoch; expected a BatchSampler, which has",),
     ),
     Fault(
         "sampler",

@@ -174,6 +174,25 @@ def test_the_evaluator_in_the_guide_scores_what_it_says():
     assert scores.protocol["sizes"] == {"query": 4, "gallery": 3, "scored": 2}
 
 
+def test_the_sampler_in_the_guide_keeps_its_contract():
+    from reid_core import SamplerComponent, hookimpl
+    from reid_core.discovery import isolated_catalog
+    from reid_core.testing import check_component
+
+    blocks = re.findall(r"```python\n(.*?)```", GUIDE.read_text(encoding="utf-8"), re.DOTALL)
+    (example,) = [block for block in blocks if "DrawnBatches(" in block]
+    names = {}
+    exec(compile(example, str(GUIDE), "exec"), names)
+
+    class Plugin:
+        @hookimpl
+        def reid_sampler(self):
+            given = {"build": names["build"], "columns": ("clothes",)}
+            return [SamplerComponent(name="dressed", summary="People by clothes", **given)]
+
+    check_component("sampler", "dressed", isolated_catalog(Plugin()))
+
+
 def test_the_example_in_the_guide_builds_the_loss_of_an_isolated_catalog(monkeypatch):
     blocks = re.findall(r"```python\n(.*?)```", GUIDE.read_text(encoding="utf-8"), re.DOTALL)
     (example,) = [block for block in blocks if "isolated_catalog(" in block]

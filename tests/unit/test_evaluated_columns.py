@@ -425,6 +425,40 @@ def test_what_an_evaluator_raises_names_it_with_its_line(catalog_with, tmp_path,
     assert str(caught.value).startswith(text)
 
 
+@pytest.mark.parametrize(
+    ("wanted", "text"),
+    [
+        (
+            lambda f: f.columns["clothes"],
+            r"NotDeclaredError: 'clothes' is not declared; add columns=\(\"clothes\",\) to the "
+            r"EvaluatorComponent \(declared: camid\)",
+        ),
+        (
+            lambda f: f.rows(np.arange(2)).values["aux.quality"],
+            r"'aux.quality' is not declared; add aux=\(\"quality\",\) to the EvaluatorComponent",
+        ),
+    ],
+)
+def test_an_evaluator_of_saved_features_gets_what_it_declares_alone(
+    catalog_with, tmp_path, splits, wanted, text
+):
+    seen = []
+
+    class Offer:
+        @hookimpl
+        def reid_evaluator(self):
+            def asking(splits):
+                seen.append((set(splits["query"].columns), set(splits["query"].values)))
+                return wanted(splits["query"])
+
+            given = {"splits": ("query",), "columns": ("camid",)}
+            return [EvaluatorComponent(name="x", build=lambda params: asking, summary="-", **given)]
+
+    with pytest.raises(ReidError, match=f"evaluator 'x' of local 0 failed .*{text}"):
+        scored(catalog_with(Offer()), saved(tmp_path, splits), {"name": "x"})
+    assert seen == [({"camid"}, {"embedding"})]
+
+
 # ---- for evaluators of one's own --------------------------------------------------------
 
 

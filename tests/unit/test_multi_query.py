@@ -41,6 +41,13 @@ def test_unknown_cameras_and_queries_alone_keep_their_own_vector():
     assert got.query.features.tolist() == [[1, 0], [1, 0], [1, 0], [1, 0]]
 
 
+def test_a_query_of_unknown_identity_keeps_its_own_vector():
+    query = vectors([[2, 0], [2, 0]], ["", "a"], [1, 1])
+    images = vectors([[0, 1], [0, 1]], ["", "a"], [1, 1])
+    got = multi_query(comparison_of(query, images))
+    assert got.query.features.tolist() == [[1, 0], [0, 1]]
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_equals_brute_force(seed):
     rng = np.random.default_rng(seed)

@@ -56,11 +56,11 @@ def multi_query(comparison: Comparison) -> Comparison:
 
 
 def _views(images: Vectors) -> dict[tuple[str, int], list[int]]:
-    """Return the positions of the images of each pid and known camera."""
+    """Return the positions of the images of each known pid and camera."""
     views: dict[tuple[str, int], list[int]] = defaultdict(list)
     for at, (pid, camid) in enumerate(
         zip(images.pids.tolist(), images.camids.tolist(), strict=True)
     ):
-        if camid >= 0:
+        if pid and camid >= 0:
             views[pid, camid].append(at)
     return views

@@ -10,12 +10,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from reid_core import ReidError
 from reid_core.contracts import Features, NamedPart, Scores
 from reid_evaluate.distances.comparison import Distance
-from reid_plugins.toolkit.image_sets import vectors
+from reid_plugins.toolkit.image_sets import keys, vectors
 
 if TYPE_CHECKING:
     from reid_cross_modality.evaluator import CrossModalityParams
@@ -105,9 +104,7 @@ class CrossModality:
             vectors(features, self.params.output, self.distance, device=self.device, split=split)
             for split, features in (("query", query), ("gallery", gallery))
         ]
-        keys = torch.empty(len(query), len(gallery), device=self.device)
-        self.distance.part.fill(sides[0], sides[1], keys)
-        found: Array = self.distance.part.values(keys).cpu().numpy()
+        found: Array = self.distance.part.values(keys(*sides, self.distance)).cpu().numpy()
         return found
 
     def _galleries(self, gallery: Features, shown: Array) -> list[Array]:
@@ -115,11 +112,11 @@ class CrossModality:
         if not self.params.shots:
             return [shown]
         rng, draws = np.random.default_rng(self.params.seed), []
-        keys = np.char.add(np.char.add(gallery.pids, "\n"), gallery.camids.astype(np.str_))
+        groups = np.char.add(np.char.add(gallery.pids, "\n"), gallery.camids.astype(np.str_))
         for _ in range(self.params.draws):
             drawn = np.zeros(len(gallery), dtype=bool)
-            for key in np.unique(keys[shown]):
-                at = np.flatnonzero(shown & (keys == key))
+            for group in np.unique(groups[shown]):
+                at = np.flatnonzero(shown & (groups == group))
                 drawn[rng.permutation(at)[: self.params.shots]] = True
             draws.append(drawn)
         return draws

@@ -27,7 +27,10 @@ def catalog():
 def test_both_keep_the_contracts_of_their_kinds(catalog):
     modality = {"query": ("infrared",), "gallery": ("visible",)}
     check_component(
-        "evaluator", "cross_modality", catalog, case={"columns": {"modality": modality, "camid": 4}}
+        "evaluator",
+        "cross_modality",
+        catalog,
+        case={"columns": {"modality": modality, "location": 4}},
     )
     columns = {"modality": ("infrared", "visible", "")}
     check_component("distance", "modality_cosine", catalog, case={"columns": columns})

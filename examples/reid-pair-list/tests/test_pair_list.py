@@ -36,7 +36,7 @@ def test_it_keeps_the_contract_of_evaluators(catalog, tmp_path):
         same = int(query.pids[one] == query.pids[other])
         lines.append(f"{query.names[one]},{query.names[other]},{same}")
     (tmp_path / "pairs.csv").write_text("\n".join(lines))
-    params = {"pairs": str(tmp_path / "pairs.csv")}
+    params = {"pairs": str(tmp_path / "pairs.csv"), "folds": 2}
     check_component("evaluator", "pair_list", catalog, params)
 
 

@@ -52,6 +52,9 @@ class CheckCommand:
         heads = ", ".join(entry.bare_name for entry in params.head)
         used = ", ".join(f"{name} {version}" for name, version in params.plugins.items())
         print(f"{args.params}: right: {params.backbone.bare_name}, {heads}, {losses} ({used})")
+        print(
+            "data not read: columns, files and identities are checked by reid pack and at the start"
+        )
 
     def _is_eval(self, raw: Raw) -> bool:
         """Return whether an object is meant as eval_params.json, also where it lacks its source."""
