@@ -52,6 +52,7 @@ def _try_loss(entry: LossEntry, spec: BranchSpec, aux: Mapping[str, Tensor]) -> 
         methods(name, [(part, origin) for part in _parts(loss)])
         for name in ("set_progress", "after_step")
     )
+    made_from: list[Tensor] = []  # of both steps: what keeps a graph is told by its backward pass
     for step in range(2):
         progress = Progress(epoch=0, epochs=1, step=step, steps_per_epoch=2)
         place = f"on {IMAGES} random vectors of branch '{spec.name}'"
@@ -66,7 +67,7 @@ def _try_loss(entry: LossEntry, spec: BranchSpec, aux: Mapping[str, Tensor]) -> 
         check_loss_numbers(output, origin, place)
         inputs = [x for x in (given.features, given.weight) if x is not None]
         own = loss.parameters() if isinstance(loss, nn.Module) else ()
-        made_from = [leaf for x in inputs for leaf in leaves(x)]
+        made_from += [leaf for x in inputs for leaf in leaves(x)]
         if stray := stray_tensor(output.value, [*own, *made_from]):
             raise origin.fault(
                 f"computes with {stray} that wants a gradient and is none of its parameters, so "
