@@ -1,7 +1,6 @@
 """Callbacks in real runs: pseudo labels, an early end, state that comes back, and mistakes."""
 
 import importlib.util
-import json
 from contextlib import suppress
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from reid_core.contracts import Callback
 from reid_core.params.validation import check_run_params
 from reid_core.runs.run import Run
 from reid_core.runs.start_and_resume import resume_train, start_train
+from tests.support.killed_runs import Killed, lines_of
 
 CLONE = Path(__file__).resolve().parents[2]
 STEPS = 3
@@ -67,17 +67,6 @@ def params_of(tiny_params):
     return make
 
 
-def lines_of(run, *kinds):
-    """Return the lines of metrics.jsonl without what depends on the machine."""
-    machine = ("images_per_second", "memory_mb")
-    lines = [json.loads(line) for line in run.metrics.read_text().splitlines()]
-    return [
-        {k: v for k, v in line.items() if k not in machine}
-        for line in lines
-        if not kinds or line["kind"] in kinds
-    ]
-
-
 # ---- pseudo labels ----------------------------------------------------------------------
 
 
@@ -93,10 +82,6 @@ def unsupervised(catalog_with, cluster_contrast, params_of):
     labels = {"name": "cluster_labels", "params": {"rho": 0.12, "min_samples": 2}}
     losses = [{"name": "cluster_memory"}, {"name": "softmax"}]
     return catalog, params_of(catalog, labels, loss=losses)
-
-
-class Killed(Exception):
-    """Ends a training where a test raises it; nothing is saved any more."""
 
 
 @pytest.mark.parametrize("stop", [2, 3, 4, 7, 9, 11])

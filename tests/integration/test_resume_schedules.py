@@ -1,6 +1,5 @@
 """Rates, frozen stages and the loss's warm-up in real runs, interrupted wherever one can be."""
 
-import json
 import math
 import signal
 from contextlib import suppress
@@ -19,6 +18,7 @@ from reid_core.params.validation import check_run_params
 from reid_core.runs.metrics_log import RunLog
 from reid_core.runs.run import Run
 from reid_core.runs.start_and_resume import resume_train, start_train
+from tests.support.killed_runs import Killed, lines_of
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -176,10 +176,6 @@ def reference_of(runs_catalog, params_of):
     return reference
 
 
-class Killed(Exception):
-    """Ends a training where a test raises it; nothing is saved any more."""
-
-
 def kill():
     raise Killed
 
@@ -247,13 +243,6 @@ def once(kind, number, action):
         return None
 
     return stop
-
-
-def lines_of(run):
-    """Return the lines of metrics.jsonl without what depends on the machine."""
-    machine = ("images_per_second", "memory_mb")
-    lines = [json.loads(line) for line in run.metrics.read_text().splitlines()]
-    return [{k: v for k, v in line.items() if k not in machine} for line in lines]
 
 
 def rates_of(run):

@@ -5,7 +5,6 @@ dataset with identities of its own, as domain generalisation over several market
 """
 
 import csv
-import json
 import re
 from contextlib import suppress
 from pathlib import Path
@@ -22,6 +21,7 @@ from reid_core.contracts import Term
 from reid_core.params.validation import check_run_params
 from reid_core.runs.run import Run
 from reid_core.runs.start_and_resume import resume_train, start_train
+from tests.support.killed_runs import Killed, lines_of
 
 STEPS, EPOCHS = 5, 3
 FRAMES, OTHERS = 22, 12
@@ -143,16 +143,6 @@ def params(tiny_params, catalog, tmp_path):
     return make
 
 
-def lines_of(run, *kinds):
-    machine = ("images_per_second", "memory_mb")
-    lines = [json.loads(line) for line in run.metrics.read_text().splitlines()]
-    return [
-        {k: v for k, v in line.items() if k not in machine}
-        for line in lines
-        if not kinds or line["kind"] in kinds
-    ]
-
-
 def test_every_step_has_the_views_of_unlabelled_images_and_the_labels_of_others(
     params, catalog, plugin, capsys
 ):
@@ -203,10 +193,6 @@ def test_the_objective_in_the_guide_trains(params, catalog_with):
     values = [line["losses"]["agree"] for line in lines_of(run, "train")]
     assert len(values) == STEPS
     assert all(0 < value < 2 for value in values)
-
-
-class Killed(Exception):
-    """Ends a training where a test raises it; nothing is saved any more."""
 
 
 @pytest.mark.parametrize(("stop", "every"), [(3, 2), (7, 0), (8, 3), (14, 4)])

@@ -16,6 +16,7 @@ from reid_core.network.weights import read_weights
 from reid_core.params.validation import check_run_params
 from reid_core.runs.run import Run
 from reid_core.runs.start_and_resume import resume_train, start_train
+from tests.support.killed_runs import Killed
 
 CLONE = Path(__file__).resolve().parents[2]
 GROUPS, IMAGES, STEPS = 5, 6, 4
@@ -109,10 +110,6 @@ def test_images_without_identity_train_a_network_that_is_scored_on_others(raw, c
     assert weights.classes == tuple(("pseudo", str(i)) for i in range(int(clusters[-1])))
     frame = np.zeros((64, 32, 3), dtype=np.uint8)
     assert load_model(run.path, device="cpu", catalog=catalog).embed(frame).shape == (1, 8)
-
-
-class Killed(Exception):
-    """Ends a training where a test raises it; nothing is saved any more."""
 
 
 @pytest.mark.parametrize("stop", [2, STEPS + 1])
