@@ -24,6 +24,11 @@ def say(text: str = "") -> None:
     print(text, flush=True)
 
 
+def warn(text: str) -> None:
+    """Print what a person should know and what does not stop the command."""
+    say(f"warning: {text}")
+
+
 @contextmanager
 def progress_bar(label: str) -> Iterator[Ticker]:
     """Give a function that shows progress under a label, with the time left."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from reid_core.boundary import Origin
-from reid_core.console import say
+from reid_core.console import warn
 from reid_core.contracts import Logger
 from reid_core.errors import ReidError
 from reid_core.params.entries import LoggerEntry
@@ -56,7 +56,7 @@ class Loggers:
                     do(logger)
             except ReidError as error:
                 self._loggers.remove((origin, logger))
-                say(f"warning: {error}; the training goes on without this logger")
+                warn(f"{error}; the training goes on without this logger")
 
 
 def _call(logger: Logger, method: str) -> None:

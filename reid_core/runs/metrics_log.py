@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from reid_core.console import Ticker, say
+from reid_core.console import Ticker, warn
 from reid_core.contracts import Progress, Scores
 from reid_core.errors import name_list
 from reid_core.files import saving
@@ -97,8 +97,8 @@ class RunLog:
             if not math.isfinite(value) and name not in self._left_out:
                 self._left_out.add(name)
                 origins = [o for n, o in result.origins.items() if name.startswith(f"{n}.")]
-                say(
-                    f"warning: {name_list(map(str, origins))} gave the monitor '{name}' {value:g} "
+                warn(
+                    f"{name_list(map(str, origins))} gave the monitor '{name}' {value:g} "
                     f"at step {step}; it is left out of the record wherever it is no number"
                 )
         return {name: value for name, value in values.items() if math.isfinite(value)}
