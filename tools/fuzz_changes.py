@@ -110,15 +110,19 @@ ODD_VALUES: tuple[Any, ...] = (
 """Values that stand where something else is expected."""
 
 
-def json_changed(value: Any, rng: random.Random) -> Any:
+ODD = ("odd", "odd", "number", "elsewhere", "gone", "key", "twice", "deep")
+PLAUSIBLE = ("number", "number", "number", "elsewhere", "gone", "twice")
+"""Ways to change a place; after the second ones many params are still right."""
+
+
+def json_changed(value: Any, rng: random.Random, ways: Sequence[str] = ODD) -> Any:
     """Return a JSON value in which one to three places are changed."""
     value = copy.deepcopy(value)
     for _ in range(rng.choice((1, 1, 1, 2, 3))):
         places = list(_places(value))
         if not places:
             return rng.choice(ODD_VALUES)
-        holder, key = rng.choice(places)
-        _change(holder, key, places, rng)
+        _change(places, rng, rng.choice(ways))
     return value
 
 
@@ -135,35 +139,31 @@ def _places(value: Any) -> Iterator[tuple[Any, Any]]:
             yield from _places(value[key])
 
 
-def _change(holder: Any, key: Any, places: Sequence[tuple[Any, Any]], rng: random.Random) -> None:
-    """Change one place in one of a few ways."""
-    what = rng.choice(("odd", "odd", "number", "elsewhere", "gone", "key", "twice", "deep"))
+def _change(places: Sequence[tuple[Any, Any]], rng: random.Random, way: str) -> None:
+    """Change one place in one way; where the way does not fit, put an odd value there."""
+    if way == "number":
+        numbers = [(h, k) for h, k in places if type(h[k]) in (int, float)]
+        places = numbers or places
+    holder, key = rng.choice(places)
     old = holder[key]
-    if what == "gone":
+    if way == "gone":
         del holder[key]
-    elif what == "number" and isinstance(old, int | float):
-        holder[key] = old * rng.choice((-1, 0, 2, 10, 1000, 1e6, 0.1)) + rng.choice((0, 1, -1))
-    elif what == "elsewhere":
+    elif way == "number" and isinstance(old, int | float):
+        changed = old * rng.choice((-1, 0, 1, 2, 10, 1000, 1e6, 0.1)) + rng.choice((0, 1, -1))
+        holder[key] = int(changed) if isinstance(old, int) and rng.random() < 0.8 else changed
+    elif way == "elsewhere":
         other, at = rng.choice(places)
-        holder[key] = copy.deepcopy(_get(other, at))
-    elif what == "key" and isinstance(holder, dict):
+        holder[key] = copy.deepcopy(other[at])
+    elif way == "key" and isinstance(holder, dict):
         holder[_misspelt(str(key), rng)] = holder.pop(key)
-    elif what == "twice" and isinstance(holder, list):
+    elif way == "twice" and isinstance(holder, list):
         holder.append(copy.deepcopy(old))
-    elif what == "deep":
+    elif way == "deep":
         for _ in range(rng.choice((1, 3, 300))):
             old = [old]
         holder[key] = old
     else:
         holder[key] = copy.deepcopy(rng.choice(ODD_VALUES))
-
-
-def _get(holder: Any, key: Any) -> Any:
-    """Return what stands at a place that an earlier change may have removed."""
-    try:
-        return holder[key]
-    except (KeyError, IndexError):
-        return None
 
 
 def _misspelt(word: str, rng: random.Random) -> str:

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from fuzz_changes import bit_flipped, damaged, json_changed, json_text
+from fuzz_changes import ODD, PLAUSIBLE, bit_flipped, damaged, json_changed, json_text
 from fuzz_files import same, small_features, small_run
 from fuzz_images import ImageTarget
 
@@ -158,6 +158,7 @@ class ParamsTarget:
     """Params files of the repository, changed by hand and by accident."""
 
     count: int | None = None
+    ways = ODD
 
     def __init__(self, folder: Path) -> None:
         """Read the files."""
@@ -174,7 +175,7 @@ class ParamsTarget:
         if rng.random() < 0.2:
             data = damaged(json.dumps(value, indent=1).encode(), rng)
         else:
-            data = json_text(json_changed(value, rng))
+            data = json_text(json_changed(value, rng, self.ways))
         file = self.folder / "params.json"
         file.write_bytes(data)
         self.read(file, is_eval=not {"backbone", "model"} & value.keys())
@@ -188,7 +189,9 @@ class ParamsTarget:
 
 
 class ModelsTarget(ParamsTarget):
-    """Params whose network is built on shapes, too."""
+    """Params whose network is built on shapes, too; most are right, or nearly."""
+
+    ways = PLAUSIBLE
 
     def __init__(self, folder: Path) -> None:
         """Keep the files that describe a training from nothing."""
