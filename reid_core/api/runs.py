@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,7 +13,8 @@ from reid_core.errors import ReidError
 from reid_core.evaluation.saved_scores import read_scores
 from reid_core.features import feature_files
 from reid_core.features.formats import format_of
-from reid_core.files import DAMAGED, user_path
+from reid_core.files import user_path
+from reid_core.metrics_file import read_metrics
 from reid_core.params.json_file import read_json
 from reid_core.run_directory import RunDirectory
 
@@ -46,12 +46,7 @@ class Run:
         Raises:
             ReidError: There is no such file, or a line of it is damaged.
         """
-        path = self.directory.metrics
-        try:
-            lines = path.read_text(encoding="utf-8").splitlines()
-            return [dict(json.loads(line)) for line in lines]
-        except DAMAGED as error:
-            raise ReidError(f"{path}: the record is missing or damaged: {error}") from None
+        return read_metrics(self.directory.metrics)
 
     @property
     def best_weights(self) -> Path | None:

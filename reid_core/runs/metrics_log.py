@@ -18,6 +18,7 @@ from reid_core.console import Ticker, warn
 from reid_core.contracts import Progress, Scores
 from reid_core.errors import name_list
 from reid_core.files import saving
+from reid_core.metrics_file import read_metrics
 from reid_core.params.entries import LoggerEntry
 from reid_core.run_directory import RunDirectory
 from reid_core.runs.loggers import Loggers
@@ -147,7 +148,7 @@ class RunLog:
 
 def summary_lines(metrics: Path) -> list[str]:
     """Return what the run has reached: baselines and the best score of the first evaluation."""
-    lines = [json.loads(line) for line in metrics.read_text(encoding="utf-8").splitlines()]
+    lines = read_metrics(metrics)
     scores = [line for line in lines if line["kind"] == "evaluation"]
     if not scores:
         return []
