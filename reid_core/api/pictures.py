@@ -13,7 +13,7 @@ from PIL import Image
 
 from reid_core.errors import ReidError
 from reid_core.files import user_path
-from reid_core.storage.decoding import UNREADABLE, decode
+from reid_core.storage.decoding import decode, decode_opened
 
 Color = Literal["RGB", "BGR"]
 Picture = str | os.PathLike[str] | Image.Image | npt.NDArray[np.uint8]
@@ -37,7 +37,7 @@ def pictures_of(images: Picture | Iterable[Picture], color: Color) -> Iterator[I
         if isinstance(image, str | os.PathLike):
             yield _read(user_path(os.fspath(image)))
         elif isinstance(image, Image.Image):
-            yield _converted(image, position)
+            yield decode_opened(image, f"image {position}")
         else:
             yield _of_array(image, position, color)
 
@@ -52,16 +52,11 @@ def _each(images: Any) -> Iterable[Any]:
 
 def _read(path: Path) -> Image.Image:
     try:
-        return decode(path.read_bytes())
-    except UNREADABLE as error:
-        raise ReidError(f"{path}: cannot be read as an image: {error}") from None
-
-
-def _converted(image: Image.Image, position: int) -> Image.Image:
-    try:
-        return image.convert("RGB")
-    except UNREADABLE as error:
-        raise ReidError(f"image {position}: cannot be read: {error}") from None
+        data = path.read_bytes()
+    except (OSError, ValueError) as error:  # a name may hold what no name can
+        reason = getattr(error, "strerror", None) or error
+        raise ReidError(f"{path}: cannot be read as an image: {reason}") from None
+    return decode(data, str(path))
 
 
 def _of_array(image: Any, position: int, color: Color) -> Image.Image:

@@ -16,9 +16,11 @@ from torch import Tensor
 
 from reid_core.catalog import Catalog
 from reid_core.component import Params
+from reid_core.console import warn
 from reid_core.contracts import Classes, SideValues
 from reid_core.errors import ReidError, name_list
 from reid_core.files import atomic_path
+from reid_core.image_formats import DECODER, other_decoder
 from reid_core.network.model import ReIDModel, build_model
 from reid_core.network.side import side_columns
 from reid_core.params.field_facts import kept_in_weights
@@ -136,6 +138,7 @@ def weights_metadata(
         "params": kept,
         "preprocessing": {
             "color": "RGB",
+            "decoder": dict(DECODER),
             "height": height,
             "width": width,
             "operations": [
@@ -216,6 +219,8 @@ def _check_side(weights: WeightsFile, columns: tuple[str, ...]) -> None:
 def load_model(weights: WeightsFile, catalog: Catalog) -> tuple[ReIDModel, ModelParams]:
     """Build the model that a weights file describes, with its weights, in evaluation mode.
 
+    A warning says if its images were decoded by other rules than today's.
+
     Only the parts in use need to be installed: no augmentation but the preprocessing, no loss.
 
     Returns:
@@ -229,6 +234,8 @@ def load_model(weights: WeightsFile, catalog: Catalog) -> tuple[ReIDModel, Model
     sections = {**weights.metadata["params"], "augmentation": operations}
     params = check_model_params(sections, catalog, str(weights.path))
     _check_side(weights, side_columns(params.backbone))
+    if difference := other_decoder(weights.metadata["preprocessing"].get("decoder")):
+        warn(f"{weights.path}: {difference}")
     with torch.device("meta"):
         model = build_model(params, len(weights.classes), weights.side_values)
         keys = {n.split(".")[1] for n in weights.tensors if n.startswith("classifier.")}

@@ -1,21 +1,151 @@
-"""From an image file's bytes to pixels."""
+"""From an image file's bytes to pixels: the one decoder.
+
+What is read stands in ``reid_core.image_formats``; what becomes of each kind of pixels in
+``color_modes``. Of several pictures in a file the first is taken. A picture is turned upright as
+its EXIF says; EXIF that cannot be read says nothing.
+"""
 
 from __future__ import annotations
 
 import io
+import re
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
+from PIL.JpegImagePlugin import JpegImageFile
 
-UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
-"""What Pillow raises for bytes that are no image."""
+from reid_core.errors import ReidError
+from reid_core.image_formats import FORMATS
+from reid_core.storage.color_modes import RefusedError, stored_as, to_rgb
+
+MAX_PIXELS = 2**26
+"""Width times height that an image may have, as 8192 x 8192."""
+
+ORIENTATION = 0x0112
+"""EXIF's number of the tag that says how a picture is to be turned."""
+
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What puts a picture of each orientation upright; of any other it is so already."""
+
+Convert = Callable[[Image.Image, str], Image.Image]
+"""From a loaded picture, and how its file has the pixels, to one of another mode."""
 
 
-def decode(data: bytes) -> Image.Image:
+def decode(data: bytes, name: str) -> Image.Image:
     """Decode an image file's bytes completely to RGB.
 
+    Args:
+        data: The bytes.
+        name: Of the image or file, for the message.
+
     Raises:
-        OSError: Truncated or not an image; or another of ``UNREADABLE``.
+        ReidError: Truncated, no image of ``FORMATS``, too large, or of pixels without a rule.
     """
-    with Image.open(io.BytesIO(data)) as image:
-        # Pillow wants the detour for palettes with transparency.
-        return (image.convert("RGBA") if image.mode == "P" else image).convert("RGB")
+    return read_picture(data, name, to_rgb)
+
+
+def decode_opened(image: Image.Image, name: str) -> Image.Image:
+    """Return somebody's PIL picture as RGB, by the same rules as its file.
+
+    What was made from another picture is not turned again: only a file's own picture has a
+    ``format``.
+
+    Raises:
+        ReidError: As ``decode``.
+    """
+    with _named(name), _quiet():
+        image_format = getattr(image, "format", None)
+        # Several JPEG pictures in a file, such as those of phones, are Pillow's MPO.
+        if image_format not in (None, "MPO", *FORMATS):
+            raise RefusedError(f"its format {image_format} is none of {', '.join(FORMATS)}")
+        return _converted(image, to_rgb, turned=image_format is not None)
+
+
+def read_picture(data: bytes, name: str, convert: Convert) -> Image.Image:
+    """Decode an image file's bytes completely and turn the picture upright.
+
+    Args:
+        data: The bytes.
+        name: Of the image or file, for the message.
+        convert: Makes the mode that is wanted; what it raises is the image's fault.
+
+    Raises:
+        ReidError: It cannot be read; begins with the name.
+    """
+    is_jpeg = data.startswith(b"\xff\xd8")
+    # Of a JPEG without EXIF nothing makes Pillow warn, and most images are such.
+    quiet = nullcontext() if is_jpeg and b"Exif" not in data else _quiet()
+    with _named(name), quiet:
+        if not data:
+            raise RefusedError("the file is empty")
+        # The class itself, since Image.open would warn of a size before it is refused below.
+        file = io.BytesIO(data)
+        with JpegImageFile(file) if is_jpeg else Image.open(file, formats=list(FORMATS)) as image:
+            return _converted(image, convert, turned=True)
+
+
+def _converted(image: Image.Image, convert: Convert, *, turned: bool) -> Image.Image:
+    """Return a picture in another mode and, if asked for, upright."""
+    width, height = image.size
+    if width * height > MAX_PIXELS:
+        raise RefusedError(f"{width} x {height} are more than {MAX_PIXELS} pixels; make it smaller")
+    if not width or not height:
+        raise RefusedError("it has no pixels")
+    stored = stored_as(image)
+    image.load()  # some EXIF is read with the pixels; of TIFF Pillow turns the pixels itself
+    turn = _turn(image) if turned else None
+    result = convert(image, stored)
+    result = result if turn is None else result.transpose(turn)
+    result.info = {}  # or who reads the orientation there would turn it again
+    return result
+
+
+def _turn(image: Image.Image) -> Image.Transpose | None:
+    """Return what puts a loaded picture upright; None: nothing."""
+    try:
+        orientation = image.getexif().get(ORIENTATION)
+    except Exception:  # damaged EXIF around whole pixels
+        return None
+    return TURNS.get(orientation) if isinstance(orientation, int) else None
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Pillow's warnings from the user: what matters of them is refused or has a rule."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+@contextmanager
+def _named(name: str) -> Iterator[None]:
+    """Turn whatever Pillow raises into one ReidError that begins with the image's name.
+
+    Damaged bytes make it raise nearly anything, from ``struct.error`` to ``RecursionError``.
+    """
+    try:
+        yield
+    except Exception as error:
+        raise ReidError(f"{name}: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    """Return what is wrong with an image, from what its decoding raised."""
+    if isinstance(error, RefusedError):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return "there is not enough memory to decode it"
+    text = re.sub(r"<[^<>]* object at 0x[0-9a-fA-F]+>", "it", " ".join(str(error).split()))
+    if isinstance(error, UnidentifiedImageError):
+        text = f"none of {', '.join(FORMATS)}"
+    return f"truncated or not an image ({text or type(error).__name__})"

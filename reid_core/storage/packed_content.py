@@ -13,7 +13,8 @@ import numpy as np
 
 from reid_core.boundary import Origin
 from reid_core.contracts import UNKNOWN_CAMERA, ImageRecord, Listing
-from reid_core.storage.decoding import UNREADABLE, decode
+from reid_core.errors import ReidError
+from reid_core.storage.decoding import decode
 from reid_core.storage.extras import extra_problem
 from reid_core.storage.store import Index, record_key
 
@@ -39,11 +40,14 @@ class Content:
             name: Of the image.
         """
         try:
-            size = decode(self.picture).size
-        except UNREADABLE as error:
-            return [f"{name}: truncated or not an image ({error})"]
-        found = [(n, extra_problem(data, kinds[n], size)) for n, data in self.extras.items()]
-        return [f"{name}: its '{extra}' {problem}" for extra, problem in found if problem]
+            size = decode(self.picture, name).size
+        except ReidError as error:
+            return [str(error)]
+        found = [
+            extra_problem(data, kinds[extra], size, f"{name}: its '{extra}'")
+            for extra, data in self.extras.items()
+        ]
+        return [problem for problem in found if problem]
 
     def add_to(self, digest: Any) -> None:
         """Add the content to a content hash; its lengths keep neighbours apart."""

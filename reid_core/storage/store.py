@@ -21,7 +21,7 @@ from PIL import Image
 
 from reid_core.errors import ReidError, name_list
 from reid_core.files import DAMAGED
-from reid_core.storage.decoding import UNREADABLE, decode
+from reid_core.storage.decoding import decode
 from reid_core.storage.extras import decode_extra
 
 FORMAT = 2
@@ -172,10 +172,11 @@ class Store:
         Raises:
             ReidError: The bytes are no image; the message names the image and the store.
         """
+        data = self.read(position)
         try:
-            return decode(self.read(position))
-        except UNREADABLE as error:
-            raise self._undecodable(f"image '{self.index.name[position]}'", error) from error
+            return decode(data, f"{self.path}: image '{self.index.name[position]}'")
+        except ReidError as error:
+            raise _undecodable(error) from error
 
     def extra(self, position: int, name: str) -> Image.Image | str:
         """Return what is packed beside one image: a mask of mode ``L``, or a text.
@@ -191,16 +192,11 @@ class Store:
                 f"{self.path}: image '{image}' has no '{name}' beside it (it has: "
                 f"{name_list(there)}); leave out what reads it, or pack data that have it"
             )
+        data, what = self.read(position, name), f"{self.path}: '{name}' of image '{image}'"
         try:
-            return decode_extra(self.read(position, name), self.extra_kinds[name])
-        except UNREADABLE as error:
-            raise self._undecodable(f"'{name}' of image '{image}'", error) from error
-
-    def _undecodable(self, what: str, error: Exception) -> ReidError:
-        return ReidError(
-            f"{self.path}: {what} cannot be decoded ({error}); run reid pack --verify, and pack "
-            "the dataset again"
-        )
+            return decode_extra(data, self.extra_kinds[name], what)
+        except ReidError as error:
+            raise _undecodable(error) from error
 
     def label(self, position: int) -> str:
         """Return ``split/name`` of an image."""
@@ -219,6 +215,11 @@ class Store:
     def close(self) -> None:
         """Let go of the open file; the next read opens it again."""
         self._environment = None
+
+
+def _undecodable(error: ReidError) -> ReidError:
+    """Return the error of a packed image with what to do about it."""
+    return ReidError(f"{error}; run reid pack --verify, and pack the dataset again")
 
 
 def record_key(position: int, extra: str = "") -> bytes:

@@ -407,7 +407,7 @@ def test_what_is_no_image_is_named(model, images, given, message, tmp_path, monk
 
 def test_a_damaged_image_is_named(model, tmp_path):
     (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8\xff broken")
-    with pytest.raises(ReidError, match=r"broken\.jpg: cannot be read as an image"):
+    with pytest.raises(ReidError, match=r"broken\.jpg: truncated or not an image"):
         model.embed([pixels(), tmp_path / "broken.jpg"])
 
 

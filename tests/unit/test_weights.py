@@ -26,6 +26,7 @@ from reid_core import (
 )
 from reid_core.contracts import Branch, BranchSpec, FeatureMap, HeadOutput, LossOutput
 from reid_core.data.transforms import Pipeline
+from reid_core.image_formats import DECODER
 from reid_core.network.snapshot import load_snapshot
 from reid_core.network.weights import (
     KEY,
@@ -90,6 +91,27 @@ def test_the_file_alone_rebuilds_the_model_to_the_same_outputs(saved, model, tin
     assert not any(t.is_meta for t in again.state_dict().values())
 
 
+@pytest.mark.parametrize(
+    ("said", "text"),
+    [
+        (None, "decoded by reid_core.pillow 1, here reid_core.pillow 2 does it"),
+        ({**DECODER, "version": 3}, "decoded by reid_core.pillow 3, here reid_core.pillow 2"),
+        ("other", "decoded by 'other', here"),
+        (dict(DECODER), ""),
+    ],
+)
+def test_images_that_another_decoder_has_read_are_told(
+    said, text, saved, model, metadata, tiny_catalog, capsys
+):
+    facts = {**metadata["preprocessing"], **({} if said is None else {"decoder": said})}
+    save_weights(saved, model, {**metadata, "preprocessing": facts})
+    load_model(read_weights(saved), tiny_catalog)
+    found = capsys.readouterr().out
+    assert found.startswith(f"warning: {saved}: its images were " if text else "")
+    assert text in found
+    assert bool(found) == bool(text)
+
+
 def test_its_names_are_those_of_the_parts(saved):
     names = read_weights(saved).tensors
     assert {name.split(".")[0] for name in names} == {"backbone", "heads", "classifier"}
@@ -113,6 +135,7 @@ def test_a_training_leaves_no_path_and_no_time_in_its_weights(tiny_catalog, raw,
         assert trace.encode() not in contents[0]
     metadata = read_weights(run.last_weights).metadata
     assert metadata["preprocessing"]["height"] == 32
+    assert metadata["preprocessing"]["decoder"] == DECODER
     operations = [o["name"] for o in metadata["preprocessing"]["operations"]]
     assert operations == ["reid-core:resize", "reid-core:normalize"]
     assert metadata["embedding"]["dim"] == 8
