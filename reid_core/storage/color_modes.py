@@ -36,6 +36,8 @@ def to_rgb(image: Image.Image, stored: str) -> Image.Image:
         RefusedError: There is no rule for its mode.
     """
     mode, image_format = image.mode, getattr(image, "format", None)
+    if mode == "RGB" and "transparency" not in image.info:
+        return image.convert("RGB")
     if mode in DEEP or (mode == "I" and image_format in DEEP_FORMATS):
         return _of_16_bits(image, stored)
     if mode not in PLAIN:

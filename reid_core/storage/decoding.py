@@ -26,6 +26,9 @@ MAX_PIXELS = 2**26
 ORIENTATION = 0x0112
 """EXIF's number of the tag that says how a picture is to be turned."""
 
+SAYS_ORIENTATION = {"exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp"}
+"""Where Pillow keeps what may have that tag."""
+
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -63,12 +66,15 @@ def decode_opened(image: Image.Image, name: str) -> Image.Image:
     Raises:
         ReidError: As ``decode``.
     """
-    with _named(name), _quiet():
-        image_format = getattr(image, "format", None)
+    image_format = getattr(image, "format", None)
+    try:
         # Several JPEG pictures in a file, such as those of phones, are Pillow's MPO.
         if image_format not in (None, "MPO", *FORMATS):
             raise RefusedError(f"its format {image_format} is none of {', '.join(FORMATS)}")
-        return _converted(image, to_rgb, turned=image_format is not None)
+        with _quiet():
+            return _converted(image, to_rgb, turned=image_format is not None)
+    except Exception as error:
+        raise _unreadable(name, error) from error
 
 
 def read_picture(data: bytes, name: str, convert: Convert) -> Image.Image:
@@ -85,13 +91,18 @@ def read_picture(data: bytes, name: str, convert: Convert) -> Image.Image:
     is_jpeg = data.startswith(b"\xff\xd8")
     # Of a JPEG without EXIF nothing makes Pillow warn, and most images are such.
     quiet = nullcontext() if is_jpeg and b"Exif" not in data else _quiet()
-    with _named(name), quiet:
+    file = io.BytesIO(data)
+    try:
         if not data:
             raise RefusedError("the file is empty")
         # The class itself, since Image.open would warn of a size before it is refused below.
-        file = io.BytesIO(data)
-        with JpegImageFile(file) if is_jpeg else Image.open(file, formats=list(FORMATS)) as image:
+        with (
+            quiet,
+            JpegImageFile(file) if is_jpeg else Image.open(file, formats=list(FORMATS)) as image,
+        ):
             return _converted(image, convert, turned=True)
+    except Exception as error:
+        raise _unreadable(name, error) from error
 
 
 def _converted(image: Image.Image, convert: Convert, *, turned: bool) -> Image.Image:
@@ -112,6 +123,8 @@ def _converted(image: Image.Image, convert: Convert, *, turned: bool) -> Image.I
 
 def _turn(image: Image.Image) -> Image.Transpose | None:
     """Return what puts a loaded picture upright; None: nothing."""
+    if not SAYS_ORIENTATION & image.info.keys():
+        return None
     try:
         orientation = image.getexif().get(ORIENTATION)
     except Exception:  # damaged EXIF around whole pixels
@@ -127,25 +140,16 @@ def _quiet() -> Iterator[None]:
         yield
 
 
-@contextmanager
-def _named(name: str) -> Iterator[None]:
-    """Turn whatever Pillow raises into one ReidError that begins with the image's name.
+def _unreadable(name: str, error: Exception) -> ReidError:
+    """Return the error of an image from what Pillow, or a rule, has raised.
 
-    Damaged bytes make it raise nearly anything, from ``struct.error`` to ``RecursionError``.
+    Damaged bytes make Pillow raise nearly anything, from ``struct.error`` to ``RecursionError``.
     """
-    try:
-        yield
-    except Exception as error:
-        raise ReidError(f"{name}: {_reason(error)}") from error
-
-
-def _reason(error: Exception) -> str:
-    """Return what is wrong with an image, from what its decoding raised."""
     if isinstance(error, RefusedError):
-        return str(error)
+        return ReidError(f"{name}: {error}")
     if isinstance(error, MemoryError):
-        return "there is not enough memory to decode it"
+        return ReidError(f"{name}: there is not enough memory to decode it")
     text = re.sub(r"<[^<>]* object at 0x[0-9a-fA-F]+>", "it", " ".join(str(error).split()))
     if isinstance(error, UnidentifiedImageError):
         text = f"none of {', '.join(FORMATS)}"
-    return f"truncated or not an image ({text or type(error).__name__})"
+    return ReidError(f"{name}: truncated or not an image ({text or type(error).__name__})")
