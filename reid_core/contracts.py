@@ -97,12 +97,17 @@ class Listing:
             distractors count as images and not as identities.
         extras: What the records' extras are, by name: ``"mask"``, a picture of the image's size
             with one number 0 to 255 a pixel, 0 where there is nothing; ``"text"``, UTF-8.
+        skipped: What lies there and is not read: paths from the root of files, and of folders with
+            a '/' at the end. Packing says how many they are, and the store's manifest.
+        warnings: What else the user should know of the images, a sentence each, likewise.
     """
 
     records: list[ImageRecord]
     root: Path | None = None
     published: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     extras: Mapping[str, Literal["mask", "text"]] = field(default_factory=dict)
+    skipped: Sequence[str] = ()
+    warnings: Sequence[str] = ()
 
 
 @dataclass(frozen=True)

@@ -69,6 +69,11 @@ class DatasetEntry(Entry[Component]):
         "<fingerprint>. An existing store is used as it is.",
         json_schema_extra=FREE,
     )
+    skip_unreadable: bool = Field(
+        default=False,
+        description="true: images that cannot be read are left out, counted and named; false: they "
+        "are an error.",
+    )
 
     @property
     def label(self) -> str:

@@ -16,6 +16,9 @@ from reid_core.storage.listing_checks import check_form, published_differences
 from reid_core.storage.packing import pack
 from reid_core.storage.store import Store
 
+SKIPPED = "entry.skip_unreadable"
+"""What a fingerprint and a manifest call that choice; no param of a dataset has a '.' in it."""
+
 
 class Stores:
     """Opens the store of every dataset entry of a run, each once.
@@ -53,7 +56,7 @@ class Stores:
         try:
             mark = fingerprint(
                 name,
-                entry.params.model_dump(mode="json"),
+                {**entry.params.model_dump(mode="json"), **_packing_choices(entry)},
                 listing,
                 distribution=entry.offer.distribution,
                 version=entry.offer.version,
@@ -86,6 +89,8 @@ class Stores:
             for key, value in entry.params.model_dump(mode="json").items()
             if key in packed and key not in paths and packed[key] != value
         ]
+        if source.get(SKIPPED, False) and not entry.skip_unreadable:
+            differences.append(f"{SKIPPED} (packed with true, now false)")
         if differences:
             raise ReidError(
                 f"{entry.store}: a store of '{name}' with other params: {', '.join(differences)}; "
@@ -105,14 +110,27 @@ class Stores:
             "name": name,
             "distribution": distribution,
             "params": entry.params.model_dump(mode="json"),
+            **_packing_choices(entry),
         }
         with progress_bar(f"packing {entry.label}") as tick:
-            store = pack(listing, target, source, tick, entry.origin)
+            store = pack(
+                listing,
+                target,
+                source,
+                tick,
+                entry.origin,
+                skip_unreadable=entry.skip_unreadable,
+            )
         say(f"packed {entry.label}: {len(store)} images into {target}")
         for split, numbers in store.index.statistics().items():
             say("  " + split + ": " + ", ".join(f"{n} {what}" for what, n in numbers.items() if n))
         for difference in published_differences(listing):
             say(f"  differs from the published dataset: {difference}")
+
+
+def _packing_choices(entry: DatasetEntry) -> dict[str, bool]:
+    """Return what else than the dataset's params decides which images are packed."""
+    return {SKIPPED: True} if entry.skip_unreadable else {}
 
 
 def _listing(entry: DatasetEntry) -> Listing:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from reid_core.boundary import Origin
 from reid_core.contracts import SPLITS, ImageRecord, Listing
 from reid_core.errors import ReidError, shortened
+from reid_core.problems import raise_problems
 from reid_core.storage.extras import KINDS
 from reid_core.storage.store import FACTS
-
-SHOWN_PROBLEMS = 20
 
 LONGEST_VALUE = 200
 """Characters of a text in a column."""
@@ -37,6 +36,13 @@ def check_form(listing: Listing, origin: Origin) -> None:
     for what in ("published", "extras"):
         if not isinstance(found := getattr(listing, what), Mapping):
             raise origin.fault(f"returned a Listing: its {what} is {found!r}; expected a dict")
+    for what in ("skipped", "warnings"):
+        found = getattr(listing, what)
+        if not isinstance(found, list | tuple) or not all(isinstance(t, str) for t in found):
+            raise origin.fault(
+                f"returned a Listing: its {what} is {shortened(repr(found))}; expected a list of "
+                "strings"
+            )
     for split, numbers in listing.published.items():
         is_pair = isinstance(numbers, tuple | list) and [type(n) for n in numbers] == [int, int]
         if not is_pair:
@@ -89,17 +95,6 @@ def published_differences(listing: Listing) -> list[str]:
                 f"published are {expected[0]} in {expected[1]}"
             )
     return differences
-
-
-def raise_problems(problems: Iterable[str], what: str, whose: str = "") -> None:
-    """Raise a ReidError that lists the problems, if there are any; ``whose`` begins it."""
-    lines = list(problems)
-    if lines:
-        more = (
-            f"\n  ... and {len(lines) - SHOWN_PROBLEMS} more" if len(lines) > SHOWN_PROBLEMS else ""
-        )
-        listed = "".join(f"\n  {line}" for line in lines[:SHOWN_PROBLEMS])
-        raise ReidError(f"{whose}{len(lines)} {what}:{listed}{more}")
 
 
 def _name_problems(listing: Listing) -> Iterator[str]:

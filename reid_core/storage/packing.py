@@ -7,6 +7,7 @@ import glob
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,9 @@ from reid_core.boundary import Origin
 from reid_core.contracts import Listing
 from reid_core.errors import ReidError
 from reid_core.files import atomic_path, saving, write_json
-from reid_core.storage.listing_checks import check_listing, raise_problems
+from reid_core.problems import raise_problems
+from reid_core.storage.left_out import LeftOut
+from reid_core.storage.listing_checks import check_listing
 from reid_core.storage.packed_content import Content, add_index, index_of, new_digest, read_record
 from reid_core.storage.store import FORMAT, Store
 
@@ -36,6 +39,8 @@ def pack(
     source: dict[str, Any],
     report: Report | None = None,
     origin: Origin | None = None,
+    *,
+    skip_unreadable: bool = False,
 ) -> Store:
     """Write a store, or wait for the process that is writing it.
 
@@ -45,6 +50,7 @@ def pack(
         source: What the store was made from (dataset name, params), kept in the manifest.
         report: Called after every image.
         origin: Where the dataset comes from, for what its functions raise.
+        skip_unreadable: Leave out images that cannot be read, and say so, instead of refusing all.
 
     Returns:
         The store, opened.
@@ -64,10 +70,18 @@ def pack(
         temporary = target.parent / f".{target.name}.packing-{os.getpid()}"
         try:
             temporary.mkdir()
-            _write(listing, temporary, source, report or (lambda done, total: None), origin)
+            left_out = _write(
+                listing,
+                temporary,
+                source,
+                report or (lambda done, total: None),
+                origin,
+                skip_unreadable=skip_unreadable,
+            )
             temporary.replace(target)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+    left_out.tell(str(source["name"]))
     return Store(target)
 
 
@@ -102,13 +116,18 @@ def _write(
     source: dict[str, Any],
     report: Report,
     origin: Origin | None,
-) -> None:
-    """Write the three parts of a store into an empty folder."""
+    *,
+    skip_unreadable: bool,
+) -> LeftOut:
+    """Write the three parts of a store into an empty folder; return what is not in it."""
     digest = new_digest(listing.extras)
-    problems = _write_images(listing, folder, digest, report, origin)
-    raise_problems(
-        problems, "images cannot be read; nothing was packed", f"{origin}: " if origin else ""
-    )
+    kept, problems = _write_images(listing, folder, digest, report, origin)
+    if not (skip_unreadable and kept):
+        raise_problems(
+            problems, "images cannot be read; nothing was packed", f"{origin}: " if origin else ""
+        )
+    left_out = LeftOut.of(listing, kept, problems)
+    listing = replace(listing, records=[listing.records[position] for position in kept])
     index = index_of(listing)
     add_index(digest, index)
     arrays: dict[str, Any] = index.arrays()
@@ -122,17 +141,24 @@ def _write(
             "images": len(index),
             "statistics": index.statistics(),
             "extras": dict(listing.extras),
+            **left_out.entries(),
             "content_hash": digest.hexdigest(),
             "lmdb_bytes": (folder / "images.lmdb" / "data.mdb").stat().st_size,
         },
     )
+    return left_out
 
 
 def _write_images(
     listing: Listing, folder: Path, digest: Any, report: Report, origin: Origin | None
-) -> list[str]:
-    """Write every image; return a line for each one that is missing or damaged."""
+) -> tuple[list[int], list[str]]:
+    """Write every image that can be read.
+
+    Returns:
+        The positions of these in the listing, and a line for each thing that cannot be read.
+    """
     records = listing.records
+    kept: list[int] = []
     problems: list[str] = []
     size = FIRST_MAP_SIZE
     environment = lmdb.open(str(folder / "images.lmdb"), map_size=size, sync=False)
@@ -142,9 +168,10 @@ def _write_images(
         for position, record in enumerate(records):
             content, found = read_record(record, listing, origin)
             problems += found
-            if content is not None:
+            if content is not None and not found:
                 content.add_to(digest)
-                pending += content.records(position)
+                pending += content.records(len(kept))
+                kept.append(position)
                 needed += content.size
             if needed >= COMMIT_BYTES or position == len(records) - 1:
                 size = _commit(environment, pending, size)
@@ -158,7 +185,7 @@ def _write_images(
         raise OSError(errno.ENOSPC if full else errno.EIO, str(error)) from error
     finally:
         environment.close()
-    return problems
+    return kept, problems
 
 
 def _commit(environment: lmdb.Environment, pending: list[tuple[bytes, bytes]], size: int) -> int:

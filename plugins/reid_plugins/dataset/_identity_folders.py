@@ -4,40 +4,69 @@ from __future__ import annotations
 
 import re
 import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from reid_core import ReidError
 from reid_core.contracts import UNKNOWN_CAMERA
-from reid_plugins.dataset._files import first_of, folder_names, image_names
+from reid_plugins.toolkit.image_folders import Folder, folder_of
+
+CAMERA = re.compile("[0-9]{1,18}")
+"""Numbers that fit into 64 bits."""
 
 Images = dict[str, list[str]]
 """File names by identity."""
 
 
-def read_identities(folder: Path) -> Images:
-    """Return the images of each identity's folder.
+@dataclass(frozen=True)
+class Identities:
+    """What one split's folder holds.
+
+    Attributes:
+        images: Of each identity; none where there is a problem.
+        left_out: What is not read, as paths from the root.
+        problems: Lines ``"folder: what is wrong"``.
+    """
+
+    images: Images
+    left_out: list[str]
+    problems: list[str]
+
+
+def read_identities(root: Path, folder: str) -> Identities:
+    """Return the images of each identity's folder, and all that is wrong there.
+
+    Args:
+        root: Of the dataset.
+        folder: Of the split, from the root; ``"."`` is the root.
 
     Raises:
-        ReidError: Images lie outside any identity's folder, or a folder holds none.
+        ReidError: A folder cannot be read.
     """
-    stray = image_names(folder)
-    if stray:
-        raise ReidError(
-            f"dataset image_folder: images outside any identity's folder in '{folder}': "
-            f"{first_of(stray)}"
-        )
-    images = {pid: image_names(folder / pid) for pid in folder_names(folder)}
-    if not images:
-        raise ReidError(f"dataset image_folder: '{folder}' holds no identity's folder")
-    empty = [pid for pid, names in images.items() if not names]
-    if empty:
-        raise ReidError(
-            f"dataset image_folder: no jpg, png or bmp image in folder {first_of(empty)} "
-            f"of '{folder}'"
-        )
-    return images
+    top = folder_of(root / folder)
+    below = {pid: folder_of(root / folder / pid) for pid in top.folders}
+    problems = [
+        f"{top.path / name}: an image outside any identity's folder; move it into one"
+        for name in top.images
+    ]
+    if not below:
+        problems.append(f"{top.path}: holds no identity's folder")
+    problems += [_emptiness(found) for found in below.values() if not found.images]
+    left_out = top.left_out(root, below)
+    left_out += [name for found in below.values() for name in found.left_out(root)]
+    return Identities({pid: found.images for pid, found in below.items()}, left_out, problems)
+
+
+def _emptiness(folder: Folder) -> str:
+    """Return the problem of an identity's folder without an image."""
+    holds = ", ".join(f"{n} {what}" for n, what in _counts(folder) if n) or "nothing"
+    return f"{folder.path}: no image in this folder of an identity (it holds {holds})"
+
+
+def _counts(folder: Folder) -> list[tuple[int, str]]:
+    return [(len(folder.folders), "folders"), (len(folder.others), "other files")]
 
 
 def split_off(train: Images, share: float, seed: int) -> tuple[Images, Images]:
@@ -77,21 +106,17 @@ def camera_group(pattern: str) -> str | int:
     return 1
 
 
-def read_cameras(names: list[str], pattern: str | None) -> dict[str, int]:
-    """Return the camera of each file name.
-
-    Raises:
-        ReidError: The pattern finds no number in a name.
-    """
+def read_cameras(names: Iterable[str], pattern: str | None) -> tuple[dict[str, int], list[str]]:
+    """Return the camera of each file name, and a line for each in which there is none."""
     if pattern is None:
-        return dict.fromkeys(names, UNKNOWN_CAMERA)
+        return dict.fromkeys(names, UNKNOWN_CAMERA), []
     group = camera_group(pattern)
-    matches = {name: re.search(pattern, name) for name in names}
-    texts = {name: (match[group] or "") if match else "" for name, match in matches.items()}
-    wrong = [name for name, text in texts.items() if not re.fullmatch("[0-9]+", text)]
-    if wrong:
-        raise ReidError(
-            f"dataset image_folder: camera_pattern '{pattern}' finds no camera number in "
-            f"{first_of(wrong)}"
-        )
-    return {name: int(text) for name, text in texts.items()}
+    cameras, problems = {}, []
+    for name in dict.fromkeys(names):
+        match = re.search(pattern, name)
+        text = (match[group] or "") if match else ""
+        if CAMERA.fullmatch(text):
+            cameras[name] = int(text)
+        else:
+            problems.append(f"{name}: camera_pattern '{pattern}' finds no camera number in it")
+    return cameras, problems

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import os
 import re
 from collections.abc import Iterable, Iterator
@@ -10,20 +9,34 @@ from pathlib import Path, PurePosixPath
 
 from reid_core import ReidError
 from reid_core.contracts import SPLITS, UNKNOWN_CAMERA
-from reid_core.errors import did_you_mean
+from reid_core.errors import did_you_mean, shortened
+from reid_plugins.dataset._csv_text import read_csv
 
 REQUIRED = ("path", "pid", "split")
 OPTIONAL = ("camid", "junk", "distractor")
 CAMERA = re.compile("[0-9]{1,18}")
 """Numbers that fit into 64 bits."""
 
+DRIVE = re.compile("[A-Za-z]:")
+"""Beginning of an absolute path of Windows."""
+
+SHOWN_COLUMNS = 10
+"""Unknown columns that are named; the rest are counted."""
+
 Row = dict[str, str]
+
+
+def path_of(text: str, root: Path) -> PurePosixPath:
+    """Return the path that a cell means: backslashes are '/' where no file has such a name."""
+    if "\\" in text and not os.path.exists(root / text):
+        text = text.replace("\\", "/")
+    return PurePosixPath(text)
 
 
 def path_problem(row: Row, column: str, root: Path) -> str | None:
     """Return what is wrong with a path, if anything is."""
-    path = PurePosixPath(row[column])
-    if path.is_absolute() or ".." in path.parts:
+    path = path_of(row[column], root)
+    if path.is_absolute() or ".." in path.parts or DRIVE.match(path.as_posix()):
         return f"{column} '{path}' must be relative and stay inside root '{root}'"
     if not os.path.isfile(root / path):
         return f"no file '{path}' in root '{root}'"
@@ -40,13 +53,13 @@ def row_problems(row: Row, root: Path, paths: Iterable[str]) -> Iterator[str]:
         yield "path is empty"
     if row["split"] not in SPLITS:
         hint = did_you_mean(row["split"], SPLITS)
-        yield f"split '{row['split']}' is none of {', '.join(SPLITS)}{hint}"
+        yield f"split '{shortened(row['split'])}' is none of {', '.join(SPLITS)}{hint}"
     camid = row.get("camid", "")
     if camid not in ("", str(UNKNOWN_CAMERA)) and not CAMERA.fullmatch(camid):
-        yield f"camid '{camid}' is not a whole number >= 0 of at most 18 digits"
+        yield f"camid '{shortened(camid)}' is not a whole number >= 0 of at most 18 digits"
     for key in ("junk", "distractor"):
         if row.get(key, "") not in ("", "0", "1"):
-            yield f"{key} '{row[key]}' is neither 0 nor 1"
+            yield f"{key} '{shortened(row[key])}' is neither 0 nor 1"
 
 
 def read_rows(file: Path, wanted: list[str]) -> Iterator[tuple[int, Row | str]]:
@@ -59,21 +72,13 @@ def read_rows(file: Path, wanted: list[str]) -> Iterator[tuple[int, Row | str]]:
     Raises:
         ReidError: The file cannot be read, or its header is wrong.
     """
-    try:
-        with file.open(encoding="utf-8-sig", newline="") as stream:
-            reader = csv.reader(stream, strict=True)
-            header = [name.strip() for name in next(reader, [])]
-            _check_header(file, header, wanted)
-            for values in reader:
-                if not values:
-                    continue
-                if len(values) != len(header):
-                    yield reader.line_num, f"expected {len(header)} values, got {len(values)}"
-                else:
-                    cells = (value.strip() for value in values)
-                    yield reader.line_num, dict(zip(header, cells, strict=True))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ReidError(f"dataset manifest: cannot read '{file}' as UTF-8 CSV: {error}") from error
+    header, rows = read_csv(file, [*REQUIRED, *OPTIONAL, *wanted])
+    _check_header(file, header, wanted)
+    for line, values in rows:
+        if len(values) != len(header):
+            yield line, f"expected {len(header)} values, got {len(values)}"
+        else:
+            yield line, dict(zip(header, values, strict=True))
 
 
 def _check_header(file: Path, header: list[str], wanted: list[str]) -> None:
@@ -81,14 +86,16 @@ def _check_header(file: Path, header: list[str], wanted: list[str]) -> None:
     needed = list(dict.fromkeys([*REQUIRED, *wanted]))
     known = [*needed, *OPTIONAL]
     problems = [f"column '{name}' is missing" for name in needed if name not in header]
+    unknown = [name for name in header if name not in known]
     problems += [
-        f"unknown column '{name}'{did_you_mean(name, known)} (params name further ones)"
-        for name in header
-        if name not in known
+        f"unknown column '{shortened(name)}'{did_you_mean(name, known)} (params name further ones)"
+        for name in unknown[:SHOWN_COLUMNS]
     ]
+    if len(unknown) > SHOWN_COLUMNS:
+        problems.append(f"and {len(unknown) - SHOWN_COLUMNS} more unknown columns")
     problems += [f"column '{name}' appears twice" for name in known if header.count(name) > 1]
     if problems:
         raise ReidError(
             f"{file}:1: {'; '.join(problems)}; the header is {','.join(REQUIRED)} and "
-            f"optionally {','.join(OPTIONAL)}"
+            f"optionally {','.join(OPTIONAL)}, with commas, semicolons, tabs or '|' between them"
         )

@@ -15,13 +15,16 @@ from pydantic import Field, field_validator
 
 from reid_core import Component, Params, PathText, ReidError, hookimpl
 from reid_core.contracts import ImageRecord, Listing
-from reid_plugins.dataset._files import first_of, folder_names, open_root
+from reid_core.problems import raise_problems
 from reid_plugins.dataset._identity_folders import (
+    Images,
     camera_group,
     read_cameras,
     read_identities,
     split_off,
 )
+from reid_plugins.toolkit.image_folders import first_of, folder_of, open_root
+from reid_plugins.toolkit.market_pids import Mark, taken_for_persons
 
 
 class ImageFolderParams(Params):
@@ -47,13 +50,15 @@ class ImageFolderParams(Params):
         description="Regular expression that is searched in the file name; its one group, or "
         "the one named camid, is the camera number, e.g. '_c([0-9]+)'. null: not known.",
     )
-    junk: list[str] = Field(
-        default=[],
-        description="Folders of identities whose images are junk; there need be no such folder.",
+    junk: list[str] | None = Field(
+        default=None,
+        description="Folders of identities whose images are junk; there need be no such folder. "
+        "null: none, and a folder '-1' is warned of.",
     )
-    distractors: list[str] = Field(
-        default=[],
-        description="Folders of identities whose images are distractors, likewise.",
+    distractors: list[str] | None = Field(
+        default=None,
+        description="Folders of identities whose images are distractors, likewise. null: none, and "
+        "a folder '0', '0000' is warned of.",
     )
 
     @field_validator("camera_pattern")
@@ -79,7 +84,7 @@ def find_splits(root: Path, params: ImageFolderParams) -> dict[str, str]:
     found = {split: folder for split, folder in named.items() if os.path.isdir(root / folder)}
     if found:
         return found
-    if not folder_names(root):
+    if not folder_of(root).folders:
         raise ReidError(
             f"dataset image_folder: '{root}' holds no folder; expected "
             f"{first_of(named.values())} or one folder per identity"
@@ -91,19 +96,19 @@ def build(params: ImageFolderParams) -> Listing:
     """List the images.
 
     Raises:
-        ReidError: A folder is missing or empty, or params and folders do not agree.
+        ReidError: A folder is missing or empty, or params and folders do not agree; with all
+            problems of the folders.
     """
     root = open_root("image_folder", params.root)
     folders = find_splits(root, params)
-    splits = {split: read_identities(root / folder) for split, folder in folders.items()}
-    if params.val_share:
-        if "val" in splits or "train" not in splits:
-            why = "there is a val folder" if "val" in splits else "there is no train folder"
-            raise ReidError(f"dataset image_folder: val_share is set, but {why} in '{root}'")
-        splits["train"], splits["val"] = split_off(splits["train"], params.val_share, params.seed)
-        folders["val"] = folders["train"]
+    found = {split: read_identities(root, folder) for split, folder in folders.items()}
+    splits = {split: identities.images for split, identities in found.items()}
     names = [name for images in splits.values() for files in images.values() for name in files]
-    cameras = read_cameras(names, params.camera_pattern)
+    cameras, problems = read_cameras(names, params.camera_pattern)
+    problems = [line for identities in found.values() for line in identities.problems] + problems
+    raise_problems(problems, "problems of its folders", "dataset image_folder: ")
+    if params.val_share:
+        _move_to_val(root, params, splits, folders)
     records = [
         ImageRecord(
             name=Path(folders[split], pid, name).as_posix(),
@@ -111,14 +116,42 @@ def build(params: ImageFolderParams) -> Listing:
             pid=pid,
             camid=cameras[name],
             source=root / folders[split] / pid / name,
-            junk=pid in params.junk,
-            distractor=pid in params.distractors,
+            junk=pid in (params.junk or ()),
+            distractor=pid in (params.distractors or ()),
         )
         for split, images in splits.items()
         for pid, files in images.items()
         for name in files
     ]
-    return Listing(records, root)
+    left_out = [] if "." in folders.values() else folder_of(root).left_out(root, folders.values())
+    left_out += [name for identities in found.values() for name in identities.left_out]
+    skipped = list(dict.fromkeys(left_out))  # two splits may be one folder
+    return Listing(records, root, skipped=skipped, warnings=_warnings(records, params))
+
+
+def _move_to_val(
+    root: Path, params: ImageFolderParams, splits: dict[str, Images], folders: dict[str, str]
+) -> None:
+    """Divide the images of train between train and val.
+
+    Raises:
+        ReidError: There is a val folder, or none of train.
+    """
+    if "val" in splits or "train" not in splits:
+        why = "there is a val folder" if "val" in splits else "there is no train folder"
+        raise ReidError(f"dataset image_folder: val_share is set, but {why} in '{root}'")
+    splits["train"], splits["val"] = split_off(splits["train"], params.val_share, params.seed)
+    folders["val"] = folders["train"]
+
+
+def _warnings(records: list[ImageRecord], params: ImageFolderParams) -> list[str]:
+    """Return what should be known of folders that are no persons in copies of Market-1501."""
+    advice: dict[Mark, str] = {}
+    if params.junk is None:
+        advice["junk"] = "name it in 'junk', or set 'junk' to [] if it is a person"
+    if params.distractors is None:
+        advice["distractor"] = "name it in 'distractors', or set that to [] if it is a person"
+    return taken_for_persons(records, advice)
 
 
 @hookimpl

@@ -4,7 +4,9 @@ The file has the columns path, pid, split and, if wanted, camid, junk, distracto
 that the params name become columns of the images, or say where masks and texts beside them lie. It
 fits datasets that no reader knows: write the list once instead of moving the files.
 
-Reference: RFC 4180 (the CSV format); UTF-8, with or without a byte order mark.
+Semicolons, tabs or '|' may stand for the commas, and backslashes for '/' in paths.
+
+Reference: RFC 4180 (the CSV format); UTF-8, with or without a byte order mark, or UTF-16 with one.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Set
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Final
 
 from pydantic import Field
@@ -20,16 +22,22 @@ from pydantic import Field
 from reid_core import Component, Params, PathText, ReidError, hookimpl
 from reid_core.contracts import UNKNOWN_CAMERA, ImageRecord, Listing
 from reid_core.files import user_path
-from reid_plugins.dataset._manifest_rows import OPTIONAL, REQUIRED, Row, read_rows, row_problems
+from reid_core.problems import raise_problems
+from reid_plugins.dataset._manifest_rows import (
+    OPTIONAL,
+    REQUIRED,
+    Row,
+    path_of,
+    read_rows,
+    row_problems,
+)
+from reid_plugins.toolkit.market_pids import Mark, taken_for_persons
 
 NUMBER = re.compile("0|-?[1-9][0-9]{0,17}")
 """A whole number of 64 bits, written as numbers are: 007 is a text."""
 
 MASK: Final = "mask"
 TEXT: Final = "text"
-
-SHOWN = 10
-"""Problems that are listed; the rest are counted."""
 
 
 class ManifestParams(Params):
@@ -65,7 +73,7 @@ class ManifestParams(Params):
 
 def to_record(row: Row, root: Path, params: ManifestParams, numbers: Set[str]) -> ImageRecord:
     """Turn a checked row into a record; ``numbers`` are the columns of whole numbers."""
-    path = PurePosixPath(row["path"])
+    path = path_of(row["path"], root)
     return ImageRecord(
         name=path.as_posix(),
         split=row["split"],
@@ -80,7 +88,7 @@ def to_record(row: Row, root: Path, params: ManifestParams, numbers: Set[str]) -
             if row[name]
         },
         extras={
-            name: root / PurePosixPath(row[column])
+            name: root / path_of(row[column], root)
             for name, column in params.extra_columns().items()
             if row[column]
         },
@@ -104,13 +112,29 @@ def build(params: ManifestParams) -> Listing:
     """List the images.
 
     Raises:
-        ReidError: The file or one of its rows is wrong; up to ``SHOWN`` problems are listed.
+        ReidError: The file or some of its rows are wrong; the problems are listed by cause.
     """
     _check_params(params)
     file = user_path(params.file)
     root = user_path(params.root) if params.root else file.parent
     if params.root and not os.path.isdir(root):
         raise ReidError(f"dataset manifest: root '{params.root}' is not a folder")
+    rows, problems = _checked_rows(file, root, params)
+    raise_problems(problems, "problems of its rows", "dataset manifest: ")
+    if not rows:
+        raise ReidError(f"dataset manifest: '{file}' names no image")
+    numbers = number_columns(rows, params)
+    records = [to_record(row, root, params, numbers) for row in rows]
+    return Listing(
+        records,
+        root,
+        extras={**dict.fromkeys(params.masks, MASK), **dict.fromkeys(params.texts, TEXT)},
+        warnings=_warnings(records, rows[0].keys()),
+    )
+
+
+def _checked_rows(file: Path, root: Path, params: ManifestParams) -> tuple[list[Row], list[str]]:
+    """Return the rows that can be used, and a line for each problem of the others."""
     rows: list[Row] = []
     problems: list[str] = []
     first_line: dict[tuple[str, str], int] = {}
@@ -118,23 +142,24 @@ def build(params: ManifestParams) -> Listing:
     for line, row in read_rows(file, [*params.columns, *beside]):
         found = [row] if isinstance(row, str) else list(row_problems(row, root, beside))
         if not found and not isinstance(row, str):
-            name = PurePosixPath(row["path"]).as_posix()
+            name = path_of(row["path"], root).as_posix()
             first = first_line.setdefault((row["split"], name), line)
             if first != line:
                 found = [f"'{name}' is in split {row['split']} already, line {first}"]
             rows.append(row)
         problems += [f"{file}:{line}: {text}" for text in found]
-    if problems:
-        more = [f"and {len(problems) - SHOWN} more problems"] if len(problems) > SHOWN else []
-        raise ReidError("\n".join(["dataset manifest:", *problems[:SHOWN], *more]))
-    if not rows:
-        raise ReidError(f"dataset manifest: '{file}' names no image")
-    numbers = number_columns(rows, params)
-    return Listing(
-        [to_record(row, root, params, numbers) for row in rows],
-        root,
-        extras={**dict.fromkeys(params.masks, MASK), **dict.fromkeys(params.texts, TEXT)},
-    )
+    return rows, problems
+
+
+def _warnings(records: list[ImageRecord], header: Iterable[str]) -> list[str]:
+    """Return what should be known of identities that are no persons in copies of Market-1501."""
+    marks: tuple[Mark, ...] = ("junk", "distractor")
+    advice: dict[Mark, str] = {
+        mark: f"add a column '{mark}' to the file, with 1 for it, and 0 if it is a person"
+        for mark in marks
+        if mark not in header
+    }
+    return taken_for_persons(records, advice)
 
 
 def _check_params(params: ManifestParams) -> None:

@@ -11,26 +11,42 @@ Reference: Zheng et al., "Scalable Person Re-identification: A Benchmark", ICCV 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import Field
 
 from reid_core import Component, Params, PathText, ReidError, hookimpl
 from reid_core.contracts import ImageRecord, Listing
-from reid_plugins.dataset._files import first_of, folder_names, image_names, open_root
+from reid_core.image_formats import ENDINGS
+from reid_core.problems import raise_problems
+from reid_plugins.toolkit.image_folders import first_of, folder_of, open_root
+from reid_plugins.toolkit.market_pids import stands_for
 
 FOLDERS = {"train": "bounding_box_train", "query": "query", "gallery": "bounding_box_test"}
 MULTI_QUERY = {"multi_query": "gt_bbox"}
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png"})
-
 # The ending may be doubled: copies with names such as '0002_c1s1_000451_03.jpg.jpg' exist.
 NAME = re.compile(
-    r"(-1|[0-9]+)_c([0-9]{1,18})(?:s\d+_\d+_\d+|_f\d+)(?:\.(?:jpe?g|png))+", re.IGNORECASE
+    r"(-1|[0-9]+)_c([0-9]{1,18})(?:s\d+_\d+_\d+|_f\d+)"
+    rf"(?:{'|'.join(map(re.escape, sorted(ENDINGS)))})+",
+    re.IGNORECASE,
 )
 
 PUBLISHED = {"train": (751, 12_936), "query": (750, 3_368), "gallery": (750, 19_732)}
 """Identities and images of each folder; junk and distractors count as images only."""
+
+
+RIGHT = "'0002_c1s1_000451_03.jpg' (identity 0002, camera 1, sequence 1, frame 000451, box 03)"
+
+
+@dataclass(frozen=True)
+class Split:
+    """What one folder holds: images, names that are not read, and what is wrong."""
+
+    records: list[ImageRecord]
+    left_out: list[str]
+    problems: list[str]
 
 
 class Market1501Params(Params):
@@ -58,55 +74,66 @@ def parse_name(name: str) -> tuple[str, int] | None:
     return (match[1], int(match[2])) if match else None
 
 
-def read_split(root: Path, split: str, folder: str) -> list[ImageRecord]:
-    """Return the records of one folder, sorted by name.
+def read_split(root: Path, split: str, folder: str) -> Split:
+    """Return the records of one folder, sorted by name, and what else there is in it.
 
     Raises:
-        ReidError: The folder holds no image, or an image whose name does not follow the rule.
+        ReidError: The folder cannot be read.
     """
-    names = image_names(root / folder, SUFFIXES)
-    if not names:
-        raise ReidError(f"dataset market1501: no jpg or png image in '{root / folder}'")
-    parsed = [(name, parse_name(name)) for name in names]
-    wrong = [name for name, known in parsed if known is None]
-    if wrong:
-        raise ReidError(
-            f"dataset market1501: '{root / folder}' holds names that say no identity and camera: "
-            f"{first_of(wrong)}; a right one is '0002_c1s1_000451_03.jpg' "
-            "(identity 0002, camera 1, sequence 1, frame 000451, box 03)"
+    found = folder_of(root / folder)
+    records, problems = [], []
+    for name in found.images:
+        known = parse_name(name)
+        if known is None:
+            problems.append(
+                f"{found.path / name}: its name says no identity and camera; a right one is {RIGHT}"
+            )
+            continue
+        mark = stands_for(known[0])
+        records.append(
+            ImageRecord(
+                name=f"{folder}/{name}",
+                split=split,
+                pid=known[0],
+                camid=known[1],
+                source=root / folder / name,
+                junk=mark == "junk",
+                distractor=mark == "distractor",
+            )
         )
-    return [
-        ImageRecord(
-            name=f"{folder}/{name}",
-            split=split,
-            pid=known[0],
-            camid=known[1],
-            source=root / folder / name,
-            junk=known[0] == "-1",
-            distractor=known[0].strip("0") == "",
-        )
-        for name, known in parsed
-        if known
-    ]
+    if not found.images:
+        problems.append(f"{found.path}: there is no image in this folder")
+    return Split(records, found.left_out(root), problems)
 
 
 def build(params: Market1501Params) -> Listing:
     """List the images.
 
     Raises:
-        ReidError: A folder is missing or empty, or a file name is wrong.
+        ReidError: A folder is missing or empty, or a file name is wrong; with all such problems.
     """
     root = open_root("market1501", params.root)
     wanted = FOLDERS | (MULTI_QUERY if params.multi_query else {})
     missing = [folder for folder in wanted.values() if not (root / folder).is_dir()]
+    top = folder_of(root)
     if missing:
-        inner = [name for name in folder_names(root) if (root / name / FOLDERS["train"]).is_dir()]
+        inner = [name for name in top.folders if (root / name / FOLDERS["train"]).is_dir()]
         hint = f"; did you mean root '{root / inner[0]}'?" if inner else ""
         raise ReidError(
             f"dataset market1501: folder {first_of(missing)} is missing in '{root}'{hint}"
         )
-    records = [r for split, folder in wanted.items() for r in read_split(root, split, folder)]
-    return Listing(records, root, PUBLISHED if params.published_statistics else {})
+    splits = [read_split(root, split, folder) for split, folder in wanted.items()]
+    problems = [line for split in splits for line in split.problems]
+    raise_problems(problems, "problems of its folders", "dataset market1501: ")
+    return Listing(
+        [record for split in splits for record in split.records],
+        root,
+        PUBLISHED if params.published_statistics else {},
+        skipped=[
+            *top.left_out(root, wanted.values()),
+            *(name for split in splits for name in split.left_out),
+        ],
+    )
 
 
 @hookimpl

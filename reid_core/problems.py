@@ -1,0 +1,51 @@
+"""All problems of one source in one message, so that they are put right together."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from reid_core.errors import ReidError
+
+SHOWN = 5
+"""Problems of one cause that are written out; the rest are counted."""
+
+CAUSES = 12
+"""Causes that are written out, likewise."""
+
+VALUES = re.compile(r"'[^']*'|\"[^\"]*\"|[0-9]+")
+"""What differs between two problems of one cause."""
+
+
+def raise_problems(problems: Iterable[str], what: str, whose: str = "") -> None:
+    """Raise a ReidError that lists the problems by cause, if there are any.
+
+    Args:
+        problems: Lines ``"where: what is wrong"``.
+        what: What they are, after their number, such as ``"images cannot be used"``.
+        whose: Beginning of the message.
+    """
+    lines = list(problems)
+    if lines:
+        listed = "".join(f"\n  {line}" for line in by_cause(lines))
+        raise ReidError(f"{whose}{len(lines)} {what}:{listed}")
+
+
+def by_cause(problems: Iterable[str]) -> list[str]:
+    """Return problems of one cause below each other, the first few of each cause.
+
+    Args:
+        problems: Lines ``"where: what is wrong"``; those that differ only in where, in numbers
+            and in quoted words are of one cause.
+    """
+    causes: dict[str, list[str]] = {}
+    for line in problems:
+        where, colon, text = line.partition(": ")
+        causes.setdefault(VALUES.sub("_", text if colon else where), []).append(line)
+    found = []
+    for lines in list(causes.values())[:CAUSES]:
+        found += lines[:SHOWN]
+        found += [f"... and {len(lines) - SHOWN} more like this"] if len(lines) > SHOWN else []
+    rest = list(causes.values())[CAUSES:]
+    more = f"... and {sum(map(len, rest))} more of {len(rest)} other causes"
+    return [*found, more] if rest else found
