@@ -6,6 +6,7 @@ import random
 import struct
 import warnings
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -362,3 +363,14 @@ def test_every_ending_is_of_a_format_that_pillow_reads(ending):
     assert Image.registered_extensions().get(ending, name) in (name, "DIB")
     assert is_image_name(f"a{ending.upper()}")
     assert not is_image_name(f"a{ending}.txt")
+
+
+def test_the_guide_lists_every_ending_and_the_largest_image():
+    guide = (Path(__file__).parents[2] / "docs" / "images.md").read_text(encoding="utf-8")
+    rows = [line.split("|")[1:3] for line in guide.splitlines() if line.startswith("| ")][1:]
+    found = {
+        name.strip().upper(): tuple(endings.replace("`", "").split()) for name, endings in rows
+    }
+    assert found == FORMATS
+    assert "at most 2^26 pixels" in guide
+    assert decoding.MAX_PIXELS == 2**26

@@ -1218,7 +1218,7 @@ RIGHT = ImageRecord("a.png", "train", "anna", 0, picture)
         (
             [dataclasses.replace(RIGHT, extras={"body": picture})],
             "images can be decoded and are the same when they are read again",
-            "a.png: its 'body' cannot be read as a mask (its mode is RGB",
+            "a.png: its 'body' cannot be read as a mask: its mode is RGB",
         ),
         (
             [dataclasses.replace(RIGHT, columns={"clothes": 1.5})],
