@@ -5,7 +5,10 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
+import lzma
 import os
+import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -32,10 +35,36 @@ _ADVICE = {
 
 
 DAMAGED = (
-    *(OSError, ValueError, KeyError, TypeError, AttributeError, EOFError),
-    *(zipfile.BadZipFile, zlib.error),
+    *(OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, IndexError),
+    *(ArithmeticError, AssertionError, MemoryError, StopIteration, struct.error),
+    RuntimeError,  # RecursionError and NotImplementedError are of these
+    *(tokenize.TokenError, SyntaxError),  # numpy reads the header of an array as Python's text
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError),
 )
-"""What numpy raises for an npz file that is damaged or of another kind."""
+"""What reading a file leads to that is damaged or of another kind; UnicodeError is a ValueError."""
+
+LARGEST_UNCHECKED = 1 << 30
+"""Bytes that a compressed file may always become."""
+
+LARGEST_RATIO = 100
+"""How many times its size a compressed file may become; numbers that were measured stay below."""
+
+LARGEST_JSON = 1 << 28
+"""Bytes of a JSON file; those of a run or a store have some thousands."""
+
+
+def check_inflated(declared: int, size: int) -> None:
+    """Refuse what would fill the memory before it is read.
+
+    Args:
+        declared: Bytes that a file says it becomes.
+        size: Bytes that it has.
+
+    Raises:
+        ValueError: It would become absurdly large.
+    """
+    if declared > max(LARGEST_UNCHECKED, LARGEST_RATIO * size):
+        raise ValueError(f"it would become {declared} bytes, and has {size}")
 
 
 @contextlib.contextmanager

@@ -16,6 +16,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from reid_core.array_file import NotAnArray, arrays_of
 from reid_core.errors import ReidError, name_list
 from reid_core.features.mat_format import arrays_of_split
 from reid_core.files import DAMAGED, atomic_path
@@ -86,7 +87,7 @@ def read_arrays(path: Path, split: str) -> Arrays:
         why = "there is no such file"
     except OSError as error:
         why = f"it cannot be read: {error.strerror or error}"
-    except (*DAMAGED, RuntimeError, SafetensorError) as error:  # RuntimeError: an encrypted zip
+    except (*DAMAGED, SafetensorError) as error:
         why = f"it is damaged: {error}"
     raise ReidError(f"{path}: not a features file of reid-core: {why}")
 
@@ -118,20 +119,10 @@ def _read_npz(file: BinaryIO, split: str) -> Arrays:
         raise _Refused(f"it holds a single array (npy); {MAKE}")
     if not (start.startswith(b"PK") and zipfile.is_zipfile(file)):
         raise _Refused(f"it is no npz file, or was cut off; {MAKE}")
-    file.seek(0)
     try:
-        with np.load(file, allow_pickle=False) as content:
-            arrays = {name: content[name] for name in content.files}
-    except ValueError as error:
-        if "allow_pickle" not in str(error):
-            raise
-        raise _Refused(
-            "it holds pickled objects, which could run any program; save arrays of numbers and "
-            "of strings (numpy.array(names, dtype=str)) only"
-        ) from None
-    if strange := [name for name, array in arrays.items() if not isinstance(array, np.ndarray)]:
-        raise _Refused(f"'{strange[0]}' in it is no array; {MAKE}")
-    return arrays
+        return arrays_of(file)
+    except NotAnArray as error:
+        raise _Refused(f"{error}; {MAKE}") from None
 
 
 def _write_npz(path: Path, arrays: Arrays) -> None:
