@@ -15,12 +15,15 @@ import numpy as np
 from filelock import FileLock
 
 from reid_core.boundary import Origin
+from reid_core.checksums import bytes_checksum, short_digest
 from reid_core.contracts import Listing
 from reid_core.errors import ReidError
-from reid_core.files import atomic_path, saving, write_json
+from reid_core.files import atomic_path, saving
+from reid_core.storage.image_file import data_file, followed_pages, pages_checksum, record_key
 from reid_core.storage.listing_checks import check_listing, raise_problems
+from reid_core.storage.manifest import write_manifest
 from reid_core.storage.packed_content import Content, add_index, index_of, new_digest, read_record
-from reid_core.storage.store import FORMAT, Store
+from reid_core.storage.store import DIGEST, PAGES, Index, Store
 
 COMMIT_BYTES = 1 << 25
 """Encoded images are written to the disk in portions of about this size."""
@@ -81,11 +84,15 @@ def verify(store: Store, report: Report | None = None) -> None:
     digest = new_digest(store.extra_kinds)
     for position in range(len(store)):
         extras = sorted(name for name, has in store.index.extras.items() if has[position])
-        content = Content(
-            store.label(position),
-            store.read(position),
-            {name: store.read(position, name) for name in extras},
-        )
+        try:
+            content = Content(
+                store.label(position),
+                store.read(position),
+                {name: store.read(position, name) for name in extras},
+            )
+        except ReidError as error:
+            problems.append(str(error).removeprefix(f"{store.path}: "))
+            continue
         problems += content.problems(store.extra_kinds, content.label)
         content.add_to(digest)
         if report:
@@ -104,34 +111,65 @@ def _write(
     origin: Origin | None,
 ) -> None:
     """Write the three parts of a store into an empty folder."""
-    digest = new_digest(listing.extras)
-    problems = _write_images(listing, folder, digest, report, origin)
+    digest, digests = new_digest(listing.extras), dict[bytes, int]()
+    problems, page_bytes = _write_images(listing, folder, digest, digests, report, origin)
     raise_problems(
         problems, "images cannot be read; nothing was packed", f"{origin}: " if origin else ""
     )
     index = index_of(listing)
     add_index(digest, index)
-    arrays: dict[str, Any] = index.arrays()
+    pages = followed_pages(data_file(folder), page_bytes)
+    arrays: dict[str, Any] = {**index.arrays(), **_digest_arrays(index, digests), PAGES: pages}
     with atomic_path(folder / "index.npz") as temporary, temporary.open("wb") as file:
         np.savez(file, **arrays)
-    write_json(
-        folder / "manifest.json",
+    write_manifest(
+        folder,
         {
-            "format": FORMAT,
             "source": source,
             "images": len(index),
             "statistics": index.statistics(),
             "extras": dict(listing.extras),
             "content_hash": digest.hexdigest(),
-            "lmdb_bytes": (folder / "images.lmdb" / "data.mdb").stat().st_size,
+            "index_checksum": bytes_checksum((folder / "index.npz").read_bytes()),
+            "lmdb_bytes": data_file(folder).stat().st_size,
+            "page_bytes": page_bytes,
+            "pages_checksum": pages_checksum(data_file(folder), page_bytes, pages),
         },
     )
 
 
+def _digest_arrays(index: Index, digests: dict[bytes, int]) -> dict[str, np.ndarray]:
+    """Return the digests of all records as arrays of ``index.npz``; 0: there is no record."""
+    return {
+        DIGEST + extra: np.array(
+            [digests.get(record_key(position, extra), 0) for position in range(len(index))],
+            dtype=np.uint64,
+        )
+        for extra in ("", *sorted(index.extras))
+    }
+
+
 def _write_images(
-    listing: Listing, folder: Path, digest: Any, report: Report, origin: Origin | None
-) -> list[str]:
-    """Write every image; return a line for each one that is missing or damaged."""
+    listing: Listing,
+    folder: Path,
+    digest: Any,
+    digests: dict[bytes, int],
+    report: Report,
+    origin: Origin | None,
+) -> tuple[list[str], int]:
+    """Write every image.
+
+    Args:
+        listing: The images.
+        folder: The store.
+        digest: Of all content; receives every image.
+        digests: Receives the digest of every record, by its key.
+        report: Called after every image.
+        origin: Where the dataset comes from.
+
+    Returns:
+        A line for each image that is missing or damaged; the bytes of a page of the file.
+    """
     records = listing.records
     problems: list[str] = []
     size = FIRST_MAP_SIZE
@@ -144,7 +182,9 @@ def _write_images(
             problems += found
             if content is not None:
                 content.add_to(digest)
-                pending += content.records(position)
+                records_of_image = content.records(position)
+                digests |= {key: short_digest(data) for key, data in records_of_image}
+                pending += records_of_image
                 needed += content.size
             if needed >= COMMIT_BYTES or position == len(records) - 1:
                 size = _commit(environment, pending, size)
@@ -152,13 +192,14 @@ def _write_images(
                 needed = 0
             report(position + 1, len(records))
         environment.sync(True)
+        page_bytes = int(environment.stat()["psize"])
     except lmdb.Error as error:
         # A write that a full disk cuts short comes as a plain input/output error.
         full = isinstance(error, lmdb.DiskError) or shutil.disk_usage(folder).free < needed
         raise OSError(errno.ENOSPC if full else errno.EIO, str(error)) from error
     finally:
         environment.close()
-    return problems
+    return problems, page_bytes
 
 
 def _commit(environment: lmdb.Environment, pending: list[tuple[bytes, bytes]], size: int) -> int:
