@@ -119,12 +119,15 @@ def _scores(path: Path) -> Scores:
     """Return saved scores as the evaluator gave them."""
     per_query, facts = read_scores(path)
     tables, _ = read_scores(path, "tables")
-    return Scores(
-        metrics=facts["metrics"],
-        primary=facts["primary"],
-        protocol=facts["protocol"],
-        card=facts["card"],
-        per_query=per_query,
-        tables=tables,
-        intervals={name: (low, high) for name, (low, high) in facts["intervals"].items()},
-    )
+    try:
+        return Scores(
+            metrics=facts["metrics"],
+            primary=facts["primary"],
+            protocol=facts["protocol"],
+            card=facts["card"],
+            per_query=per_query,
+            tables=tables,
+            intervals={name: (low, high) for name, (low, high) in facts["intervals"].items()},
+        )
+    except DAMAGED as error:
+        raise ReidError(f"{path}: saved scores are damaged: {error!r}") from None

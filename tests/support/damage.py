@@ -1,11 +1,13 @@
 """Damage to files: one wrong bit, a cut; what is read must be an error or the same."""
 
+import io
+import json
 import random
 
-from reid_core import ReidError
+import numpy as np
 
-FORKED = 5
-"""Seconds after which a child process that reads a damaged file counts as hanging."""
+from reid_core import ReidError
+from reid_core.checksums import KEY, bytes_checksum, signed
 
 
 def flips(data, count=None, seed=0):
@@ -50,3 +52,25 @@ def outcomes(path, damaged, read, expected, errors=ReidError):
 def comparable(arrays):
     """Return arrays by name as what can be compared with ``==``."""
     return {n: (a.dtype.str, a.shape, a.tobytes()) for n, a in arrays.items()}
+
+
+def rewrite_json(path, **changes):
+    """Change a signed JSON object and sign it again; ``...`` leaves a fact out."""
+    facts = json.loads(path.read_text()) | changes
+    path.write_text(
+        json.dumps(signed({n: f for n, f in facts.items() if f is not ... and n != KEY}))
+    )
+
+
+def rewrite_scores(path, change):
+    """Change the arrays of saved scores by a function and sign them again.
+
+    Args:
+        path: The npz file.
+        change: Receives the arrays by name and returns them.
+    """
+    buffer = io.BytesIO()
+    with np.load(path) as arrays:
+        np.savez(buffer, **change(dict(arrays)))
+    path.write_bytes(buffer.getbuffer())
+    rewrite_json(path.with_suffix(".json"), arrays_checksum=bytes_checksum(buffer.getbuffer()))
