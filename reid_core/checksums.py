@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from reid_core.files import LARGEST_JSON
 
 KEY = "checksum"
@@ -51,6 +53,15 @@ def bytes_checksum(content: bytes | memoryview) -> str:
 def short_digest(content: bytes) -> int:
     """Return a number of 64 bits that stands for some bytes: equal numbers, equal bytes."""
     return int.from_bytes(hashlib.sha256(content).digest()[:8], "big")
+
+
+def arrays_checksum(arrays: Mapping[str, np.ndarray]) -> str:
+    """Return the checksum of arrays of numbers with their names, types and shapes."""
+    digest = hashlib.sha256()
+    for name, array in sorted(arrays.items()):
+        digest.update(repr((name, array.dtype.str, array.shape)).encode())
+        digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+    return digest.hexdigest()
 
 
 def _of_facts(facts: Mapping[str, Any]) -> str:
