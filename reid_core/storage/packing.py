@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import glob
 import os
@@ -12,13 +13,13 @@ from typing import Any
 
 import lmdb
 import numpy as np
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from reid_core.boundary import Origin
 from reid_core.checksums import bytes_checksum, short_digest
 from reid_core.contracts import Listing
 from reid_core.errors import ReidError
-from reid_core.files import atomic_path, saving
+from reid_core.files import atomic_path, is_left_over, saving
 from reid_core.storage.image_file import data_file, followed_pages, pages_checksum, record_key
 from reid_core.storage.listing_checks import check_listing, raise_problems
 from reid_core.storage.manifest import write_manifest
@@ -28,6 +29,9 @@ from reid_core.storage.store import DIGEST, PAGES, Index, Store
 COMMIT_BYTES = 1 << 25
 """Encoded images are written to the disk in portions of about this size."""
 FIRST_MAP_SIZE = 1 << 26
+
+UNTOUCHED_FOR = 600.0
+"""Seconds after which a half-packed store may be one that was left."""
 
 Report = Callable[[int, int], None]
 """Called with (images done, images in all)."""
@@ -72,6 +76,20 @@ def pack(
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
     return Store(target)
+
+
+def remove_packing_leftovers(folder: Path) -> None:
+    """Remove the half-packed stores of killed processes, unless somebody packs there now.
+
+    Args:
+        folder: Where stores are.
+    """
+    for leftover in folder.glob(".*.packing-*") if folder.is_dir() else ():
+        name, _, process = leftover.name[1:].rpartition(".packing-")
+        with contextlib.suppress(OSError, Timeout):
+            if is_left_over(process, leftover, UNTOUCHED_FOR):
+                with FileLock(folder / f"{name}.lock", timeout=0):
+                    shutil.rmtree(leftover, ignore_errors=True)
 
 
 def verify(store: Store, report: Report | None = None) -> None:
