@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import json
+import lzma
 import os
+import struct
+import time
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -32,10 +37,36 @@ _ADVICE = {
 
 
 DAMAGED = (
-    *(OSError, ValueError, KeyError, TypeError, AttributeError, EOFError),
-    *(zipfile.BadZipFile, zlib.error),
+    *(OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, IndexError),
+    *(ArithmeticError, AssertionError, MemoryError, StopIteration, struct.error),
+    RuntimeError,  # RecursionError and NotImplementedError are of these
+    *(tokenize.TokenError, SyntaxError),  # numpy reads the header of an array as Python's text
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError),
 )
-"""What numpy raises for an npz file that is damaged or of another kind."""
+"""What reading a file leads to that is damaged or of another kind; UnicodeError is a ValueError."""
+
+LARGEST_UNCHECKED = 1 << 30
+"""Bytes that a compressed file may always become."""
+
+LARGEST_RATIO = 100
+"""How many times its size a compressed file may become; numbers that were measured stay below."""
+
+LARGEST_JSON = 1 << 28
+"""Bytes of a JSON file; those of a run or a store have some thousands."""
+
+
+def check_inflated(declared: int, size: int) -> None:
+    """Refuse what would fill the memory before it is read.
+
+    Args:
+        declared: Bytes that a file says it becomes.
+        size: Bytes that it has.
+
+    Raises:
+        ValueError: It would become absurdly large.
+    """
+    if declared > max(LARGEST_UNCHECKED, LARGEST_RATIO * size):
+        raise ValueError(f"it would become {declared} bytes, and has {size}")
 
 
 @contextlib.contextmanager
@@ -46,18 +77,59 @@ def atomic_path(path: Path) -> Iterator[Path]:
     the new one is there, never a part.
 
     Raises:
-        ReidError: The disk is full or not writable; the old file is untouched.
+        ReidError: The disk is full or not writable, or ``path`` is a link; the old file is
+            untouched.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with saving(path):
+        if path.is_symlink():
+            raise ReidError(
+                f"{path}: is a link, and no file is written in the place of one; remove the link, "
+                "or name the file that it leads to"
+            )
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
+            temporary.unlink(missing_ok=True)  # what lies there may be a link
             yield temporary
             with temporary.open("rb") as file:
                 os.fsync(file.fileno())
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(folder: Path, untouched_for: float = 0) -> None:
+    """Remove what ``atomic_path`` has left half-written in a folder when its process was killed.
+
+    Args:
+        folder: Where to look, and in its folders, and in theirs.
+        untouched_for: Seconds. A process of another machine is not seen here, and a file on a
+            shared disk may be its own.
+    """
+    with contextlib.suppress(OSError):
+        places = (folder.glob(f"{depth}.*.tmp") for depth in ("", "*/", "*/*/"))
+        for leftover in itertools.chain(*places):
+            if is_left_over(leftover.name.split(".")[-2], leftover, untouched_for):
+                leftover.unlink()
+
+
+def is_left_over(process: str, path: Path, untouched_for: float) -> bool:
+    """Return whether the process of a temporary file or folder is gone.
+
+    Args:
+        process: Its number, as the name says; another word is nobody's.
+        path: The file or folder.
+        untouched_for: Seconds in which it must not have changed.
+    """
+    if not process.isdecimal() or time.time() - path.lstat().st_mtime < untouched_for:
+        return False
+    try:
+        os.kill(int(process), 0)
+    except ProcessLookupError:
+        return True
+    except (PermissionError, OverflowError):
+        pass
+    return False
 
 
 @contextlib.contextmanager

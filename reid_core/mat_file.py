@@ -15,6 +15,8 @@ from typing import BinaryIO, Literal
 
 import numpy as np
 
+from reid_core.files import check_inflated
+
 ByteOrder = Literal["little", "big"]
 
 HEADER = 128
@@ -79,15 +81,15 @@ def read_variables(file: BinaryIO) -> dict[str, Variable]:
             says which.
     """
     order = _byte_order(file.read(HEADER))
-    content = np.memmap(file, np.uint8, "r").data
+    # Not mapped into memory: a file that is cut meanwhile would end the process.
+    content = memoryview(file.read())
     variables: dict[str, Variable] = {}
-    for kind, element in _elements(content[HEADER:], order):
+    inflated = 0
+    for kind, element in _elements(content, order):
         if kind == COMPRESSED:
-            try:
-                inflated = memoryview(zlib.decompress(element))
-            except zlib.error as error:
-                raise ValueError(f"it is damaged: {error}") from None
-            kind, element = next(_elements(inflated, order), (0, element))
+            kind, element = _inflated(element, order, len(content))
+            inflated += len(element)
+            check_inflated(inflated, len(content))
         if kind != MATRIX:
             raise ValueError(f"it is damaged: an element of type {kind}")
         name, variable = _variable(element, order)
@@ -95,6 +97,29 @@ def read_variables(file: BinaryIO) -> dict[str, Variable]:
             raise ValueError(f"it holds '{name}' twice")
         variables[name] = variable
     return variables
+
+
+def _inflated(element: memoryview, order: ByteOrder, file_bytes: int) -> tuple[int, memoryview]:
+    """Return the data type and the content of a compressed element.
+
+    Its size is known from its first bytes, so that no more is inflated than it declares.
+
+    Raises:
+        ValueError: It is damaged, also where only its checksum differs; or it would be absurdly
+            large.
+    """
+    stream = zlib.decompressobj()
+    try:
+        tag = stream.decompress(element, 8)
+        size = int.from_bytes(tag[4:8], order)
+        check_inflated(size, file_bytes)
+        inflated = tag + stream.decompress(stream.unconsumed_tail, size + 8)
+        stream.decompress(stream.unconsumed_tail, 1)  # reads the checksum behind the data
+    except (ValueError, zlib.error) as error:
+        raise ValueError(f"it is damaged: {error}") from None
+    if not stream.eof:
+        raise ValueError("it is damaged: a compressed variable is not whole")
+    return next(_elements(memoryview(inflated), order), (0, element))
 
 
 def _byte_order(header: bytes) -> ByteOrder:

@@ -17,7 +17,7 @@ from filelock import FileLock, Timeout
 
 from reid_core.contracts import Translation
 from reid_core.errors import ReidError, shortened
-from reid_core.files import saving, user_path, write_json
+from reid_core.files import remove_leftovers, saving, user_path, write_json
 
 PARAMS = "params.json"
 
@@ -91,16 +91,31 @@ class RunDirectory:
 
     def remove_leftovers(self) -> None:
         """Remove what a killed process has left half-written."""
-        for leftover in self.path.rglob(".*.tmp"):
-            leftover.unlink(missing_ok=True)
+        remove_leftovers(self.path)
+
+    def check_no_links(self) -> None:
+        """Refuse links in the folder: writing through one would change what lies outside.
+
+        Raises:
+            ReidError: There is one.
+        """
+        for folder, folders, files in os.walk(self.path):
+            for path in (Path(folder, name) for name in (*folders, *files)):
+                if path.is_symlink():
+                    raise ReidError(
+                        f"{path}: is a link, and a run writes into no file or folder outside its "
+                        "own; put what it leads to in its place (cp -r --dereference), or remove it"
+                    )
 
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Keep other processes from training here.
 
         Raises:
-            ReidError: Another process does already, or the directory cannot be written.
+            ReidError: Another process does already, the directory cannot be written, or there
+                are links in it.
         """
+        self.check_no_links()
         lock = FileLock(self.path / ".lock")
         with saving(self.path):
             try:

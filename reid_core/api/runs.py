@@ -13,7 +13,7 @@ from reid_core.errors import ReidError
 from reid_core.evaluation.saved_scores import read_scores
 from reid_core.features import feature_files
 from reid_core.features.formats import format_of
-from reid_core.files import user_path
+from reid_core.files import DAMAGED, user_path
 from reid_core.metrics_file import read_metrics
 from reid_core.params.json_file import read_json
 from reid_core.run_directory import RunDirectory
@@ -114,12 +114,15 @@ def _scores(path: Path) -> Scores:
     """Return saved scores as the evaluator gave them."""
     per_query, facts = read_scores(path)
     tables, _ = read_scores(path, "tables")
-    return Scores(
-        metrics=facts["metrics"],
-        primary=facts["primary"],
-        protocol=facts["protocol"],
-        card=facts["card"],
-        per_query=per_query,
-        tables=tables,
-        intervals={name: (low, high) for name, (low, high) in facts["intervals"].items()},
-    )
+    try:
+        return Scores(
+            metrics=facts["metrics"],
+            primary=facts["primary"],
+            protocol=facts["protocol"],
+            card=facts["card"],
+            per_query=per_query,
+            tables=tables,
+            intervals={name: (low, high) for name, (low, high) in facts["intervals"].items()},
+        )
+    except DAMAGED as error:
+        raise ReidError(f"{path}: saved scores are damaged: {error!r}") from None

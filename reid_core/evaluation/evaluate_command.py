@@ -30,15 +30,16 @@ from reid_core.evaluation.unknown_side import unknown_side_lines
 from reid_core.features.averaging import check_scales
 from reid_core.features.extraction import ModelUnderTest, blank_values
 from reid_core.features.feature_files import load_features, save_features
-from reid_core.files import user_path
+from reid_core.files import remove_leftovers, user_path
 from reid_core.network.trained_model import weights_of
 from reid_core.network.trial_runs import not_finite
 from reid_core.network.weights import WeightsFile, load_model, read_weights
 from reid_core.params.json_file import read_json
 from reid_core.params.schema import DatasetEntry, EvalParams, EvaluationEntry, ExtractionParams
 from reid_core.params.validation import check_run_params
-from reid_core.run_directory import RunDirectory
+from reid_core.run_directory import STORES, RunDirectory
 from reid_core.storage.dataset_stores import Stores
+from reid_core.storage.packing import UNTOUCHED_FOR, remove_packing_leftovers
 from reid_core.storage.store import Store
 
 
@@ -81,6 +82,7 @@ def run_evaluation(
     Raises:
         ReidError: Run, weights, features or data are missing or do not fit together.
     """
+    _tidy(params)
     source = (
         source_of_files(params) if params.features is not None else source_of_model(params, catalog)
     )
@@ -94,6 +96,13 @@ def run_evaluation(
             say(f"scores: {saved}.json")
             afterwards(source, result, saved)
     return results
+
+
+def _tidy(params: EvalParams) -> None:
+    """Remove the files that killed processes have left where this evaluation reads and writes."""
+    for folder in (params.run, params.output_dir):
+        if folder is not None:
+            remove_leftovers(user_path(folder), UNTOUCHED_FOR)
 
 
 def source_of_files(params: EvalParams) -> Source:
@@ -156,6 +165,7 @@ def what_to_score(
         say(f"weights: {weights}")
     else:
         weights = user_path(str(params.weights))
+    remove_packing_leftovers(working_dir / STORES)
     if not entries:
         raise ReidError("evaluation: no evaluator is named; add one to 'evaluation'")
     targets = Targets(dict(datasets), Stores(working_dir))

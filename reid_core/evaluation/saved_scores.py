@@ -1,16 +1,22 @@
-"""Scores on the disk: metrics and card as JSON, arrays as npz."""
+"""Scores on the disk: metrics and card as JSON, arrays as npz, with checksums of both."""
 
 from __future__ import annotations
 
-import json
+import io
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
+from reid_core.array_file import arrays_of
+from reid_core.checksums import KEY, bytes_checksum, check_signed, read_object, signed
+from reid_core.console import warn
 from reid_core.errors import ReidError
 from reid_core.evaluation.run_evaluators import Evaluated
 from reid_core.files import DAMAGED, atomic_path, write_json
+
+FORMAT = 2
+"""Version of the files; those of the first carry neither a version nor checksums."""
 
 
 def scores_path(folder: Path, kind: str, name: str, target: str) -> Path:
@@ -41,9 +47,12 @@ def save_scores(folder: Path, result: Evaluated, kind: str, model: str) -> Path:
     scores = result.scores
     arrays = {f"per_query.{name}": array for name, array in scores.per_query.items()}
     arrays |= {f"tables.{name}": array for name, array in scores.tables.items()}
-    with atomic_path(path.with_name(f"{path.name}.npz")) as temporary, temporary.open("wb") as file:
-        np.savez(file, **arrays)  # type: ignore[arg-type]
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)  # type: ignore[arg-type]
+    with atomic_path(path.with_name(f"{path.name}.npz")) as temporary:
+        temporary.write_bytes(buffer.getbuffer())
     facts = {
+        "format": FORMAT,
         **result.label,
         "model": model,
         "primary": scores.primary,
@@ -51,8 +60,9 @@ def save_scores(folder: Path, result: Evaluated, kind: str, model: str) -> Path:
         "intervals": {name: list(ends) for name, ends in scores.intervals.items()},
         "protocol": dict(scores.protocol),
         "card": dict(scores.card),
+        "arrays_checksum": bytes_checksum(buffer.getbuffer()),
     }
-    write_json(path.with_name(f"{path.name}.json"), facts)
+    write_json(path.with_name(f"{path.name}.json"), signed(facts))
     return path
 
 
@@ -69,10 +79,27 @@ def read_scores(
         ReidError: The files are missing or damaged.
     """
     try:
-        with np.load(path.with_name(f"{path.name}.npz"), allow_pickle=False) as file:
-            prefix = f"{part}."
-            arrays = {n[len(prefix) :]: file[n] for n in file.files if n.startswith(prefix)}
-        text = path.with_name(f"{path.name}.json").read_text(encoding="utf-8")
-        return arrays, dict(json.loads(text))
+        facts = read_object(path.with_name(f"{path.name}.json"))
+        content = path.with_name(f"{path.name}.npz").read_bytes()
+        _check(facts, content, path)
+        prefix = f"{part}."
+        arrays = arrays_of(io.BytesIO(content))
+        return {n[len(prefix) :]: a for n, a in arrays.items() if n.startswith(prefix)}, facts
     except DAMAGED as error:
         raise ReidError(f"{path}: saved scores are missing or damaged: {error}") from None
+
+
+def _check(facts: dict[str, Any], content: bytes, path: Path) -> None:
+    """Compare saved scores with their checksums; say so where they are too old to have any.
+
+    Raises:
+        ValueError: They differ.
+    """
+    if "format" not in facts and KEY not in facts and "arrays_checksum" not in facts:
+        warn(f"{path}: saved scores of an older version, without checksums; damage is not noticed")
+    else:
+        check_signed(facts)
+        if facts["format"] != FORMAT:
+            raise ValueError(f"format {facts['format']}, this version reads {FORMAT}")
+        if bytes_checksum(content) != facts["arrays_checksum"]:
+            raise ValueError(f"{path.name}.npz is not the file that {path.name}.json is about")

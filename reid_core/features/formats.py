@@ -16,6 +16,9 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from reid_core.array_file import NotAnArray, arrays_of
+from reid_core.checksums import KEY as CHECKSUM
+from reid_core.checksums import arrays_checksum, check_signed, signed
 from reid_core.errors import ReidError, name_list
 from reid_core.features.mat_format import arrays_of_split
 from reid_core.files import DAMAGED, atomic_path
@@ -25,6 +28,10 @@ Arrays = dict[str, np.ndarray]
 
 KEY = "reid_core"
 """The metadata key of a safetensors file whose value is the JSON object of all strings."""
+
+TENSORS_CHECKSUM = "tensors_checksum"
+SIGNED = frozenset({CHECKSUM, TENSORS_CHECKSUM})
+"""Names in the JSON object of a file of ours that are no arrays."""
 
 TENSOR_TYPES = frozenset(
     {"BOOL", "F16", "F32", "F64", *(f"{sign}{bits}" for sign in "IU" for bits in (8, 16, 32, 64))}
@@ -86,7 +93,7 @@ def read_arrays(path: Path, split: str) -> Arrays:
         why = "there is no such file"
     except OSError as error:
         why = f"it cannot be read: {error.strerror or error}"
-    except (*DAMAGED, RuntimeError, SafetensorError) as error:  # RuntimeError: an encrypted zip
+    except (*DAMAGED, SafetensorError) as error:
         why = f"it is damaged: {error}"
     raise ReidError(f"{path}: not a features file of reid-core: {why}")
 
@@ -118,20 +125,10 @@ def _read_npz(file: BinaryIO, split: str) -> Arrays:
         raise _Refused(f"it holds a single array (npy); {MAKE}")
     if not (start.startswith(b"PK") and zipfile.is_zipfile(file)):
         raise _Refused(f"it is no npz file, or was cut off; {MAKE}")
-    file.seek(0)
     try:
-        with np.load(file, allow_pickle=False) as content:
-            arrays = {name: content[name] for name in content.files}
-    except ValueError as error:
-        if "allow_pickle" not in str(error):
-            raise
-        raise _Refused(
-            "it holds pickled objects, which could run any program; save arrays of numbers and "
-            "of strings (numpy.array(names, dtype=str)) only"
-        ) from None
-    if strange := [name for name, array in arrays.items() if not isinstance(array, np.ndarray)]:
-        raise _Refused(f"'{strange[0]}' in it is no array; {MAKE}")
-    return arrays
+        return arrays_of(file)
+    except NotAnArray as error:
+        raise _Refused(f"{error}; {MAKE}") from None
 
 
 def _write_npz(path: Path, arrays: Arrays) -> None:
@@ -149,13 +146,28 @@ def _read_safetensors(file: BinaryIO, split: str) -> Arrays:
         if strange := [name for name in names if types[name] not in TENSOR_TYPES]:
             first = strange[0]
             raise _Refused(f"'{first}' in it is of type {types[first]}; save it as float32")
-        strings = _strings_of(content.metadata() or {})
+        tensors = {name: content.get_tensor(name) for name in names}
+        strings = _strings_of(content.metadata() or {}, tensors)
         if twice := strings.keys() & set(names):
             raise _Refused(f"{name_list(twice)} in it is both a tensor and in the metadata")
-        return strings | {name: content.get_tensor(name) for name in names}
+        return strings | tensors
 
 
-def _strings_of(metadata: dict[str, str]) -> Arrays:
+def _check_sums(texts: dict[str, Any], tensors: Arrays) -> None:
+    """Compare a file of ours with its checksums; one of another program may have none.
+
+    Raises:
+        ValueError: They differ.
+    """
+    if SIGNED & texts.keys():
+        check_signed(texts)
+        if texts[TENSORS_CHECKSUM] != arrays_checksum(tensors):
+            raise ValueError("the checksum of its tensors differs")
+        for name in SIGNED:
+            del texts[name]
+
+
+def _strings_of(metadata: dict[str, str], tensors: Arrays) -> Arrays:
     """Return the strings that a safetensors file has beside its tensors, as arrays."""
     how = f"metadata '{KEY}' must be the text of a JSON object with lists of strings"
     try:
@@ -164,6 +176,7 @@ def _strings_of(metadata: dict[str, str]) -> Arrays:
         raise _Refused(how) from None
     if not isinstance(texts, dict):
         raise _Refused(how)
+    _check_sums(texts, tensors)
     arrays = {"meta": np.array(json.dumps(texts.pop("meta")))} if "meta" in texts else {}
     for name, found in texts.items():
         if not (isinstance(found, list) and all(isinstance(text, str) for text in found)):
@@ -178,11 +191,14 @@ def _write_safetensors(path: Path, arrays: Arrays) -> None:
     texts["meta"] = json.loads(texts["meta"])
     tensors = {
         # The format takes an array's memory as it lies, whatever its strides.
-        name: np.ascontiguousarray(array, np.float32 if array.dtype.kind == "f" else None)
+        name: np.ascontiguousarray(
+            array, np.float32 if array.dtype.kind == "f" else array.dtype.newbyteorder("<")
+        )
         for name, array in arrays.items()
         if name not in strings
     }
-    content = save(tensors, metadata={KEY: json.dumps(texts)})
+    texts[TENSORS_CHECKSUM] = arrays_checksum(tensors)
+    content = save(tensors, metadata={KEY: json.dumps(signed(texts))})
     if int.from_bytes(content[:8], "little") > LONGEST_HEADER:
         raise _Refused("too many names for safetensors; write npz")
     path.write_bytes(content)

@@ -19,16 +19,20 @@ from reid_core.component import Params
 from reid_core.console import warn
 from reid_core.contracts import Classes, SideValues
 from reid_core.errors import ReidError, name_list
-from reid_core.files import atomic_path
+from reid_core.files import DAMAGED, atomic_path
 from reid_core.image_formats import DECODER, other_decoder
 from reid_core.network.model import ReIDModel, build_model
 from reid_core.network.side import side_columns
+from reid_core.network.weights_checksum import check, with_checksums
 from reid_core.params.field_facts import kept_in_weights
 from reid_core.params.messages import validate
 from reid_core.params.schema import ModelParams, RunParams
 from reid_core.params.validation import check_model_params
 
-FORMAT = 1
+FORMAT = 2
+WITHOUT_CHECKSUMS = 1
+"""The format before, which is read too."""
+
 KEY = "reid_core"
 """The one metadata key: safetensors writes several in no fixed order, and our bytes repeat."""
 
@@ -110,7 +114,8 @@ def save_weights(path: Path, model: ReIDModel, metadata: dict[str, Any]) -> None
         name: tensor.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
         for name, tensor in model.state_dict().items()
     }
-    text = json.dumps({"format": FORMAT, **metadata}, sort_keys=True, ensure_ascii=False)
+    content_facts = with_checksums({"format": FORMAT, **metadata}, tensors)
+    text = json.dumps(content_facts, sort_keys=True, ensure_ascii=False)
     content = save(tensors, metadata={KEY: text})
     with atomic_path(path) as temporary:
         temporary.write_bytes(content)
@@ -184,7 +189,7 @@ def read_weights(path: Path) -> WeightsFile:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, *DAMAGED) as error:
         raise ReidError(
             f"{path}: not a weights file (safetensors): {error}; training writes "
             "weights/best.safetensors into the run directory"
@@ -194,8 +199,7 @@ def read_weights(path: Path) -> WeightsFile:
         version = content["format"]
     except (KeyError, ValueError, TypeError, RecursionError):
         raise ReidError(f"{path}: a safetensors file, but not one of reid-core") from None
-    if version != FORMAT:
-        raise ReidError(f"{path}: weights of format {version}; this version reads {FORMAT}")
+    _check_content(path, version, content, tensors)
     problems: list[str] = []
     if validate(_Metadata, content, problems) is None:
         raise ReidError(
@@ -203,6 +207,26 @@ def read_weights(path: Path) -> WeightsFile:
             "file, or train again"
         )
     return WeightsFile(path, tensors, content)
+
+
+def _check_content(path: Path, version: Any, content: Any, tensors: dict[str, Tensor]) -> None:
+    """Compare the file with its checksums; say so where it is too old to have any.
+
+    Raises:
+        ReidError: It is of another format, or damaged.
+    """
+    if version == WITHOUT_CHECKSUMS:
+        warn(f"{path}: weights of an older version, without checksums; damage is not noticed")
+    elif version != FORMAT:
+        raise ReidError(f"{path}: weights of format {version}; this version reads {FORMAT}")
+    else:
+        try:
+            check(content, tensors)
+        except DAMAGED as error:
+            raise ReidError(
+                f"{path}: the weights file is damaged: {error}; take another copy of it, or train "
+                "again"
+            ) from None
 
 
 def _check_side(weights: WeightsFile, columns: tuple[str, ...]) -> None:

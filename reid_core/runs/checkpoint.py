@@ -16,7 +16,8 @@ import numpy as np
 import torch
 
 from reid_core.errors import ReidError
-from reid_core.files import atomic_path
+from reid_core.files import DAMAGED, atomic_path
+from reid_core.runs.checkpoint_form import check_form, check_optimizer, check_tensors
 from reid_core.training.relabelling import relabel
 from reid_core.training.state import Training
 
@@ -63,10 +64,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
             pickled objects, which are refused.
     """
     try:
-        with zipfile.ZipFile(path) as archive:
-            damaged = archive.testzip()
-        if damaged is not None:
-            raise ReidError(f"{path}: not a readable checkpoint: '{damaged}' in it is damaged")
+        _check_members(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         objects = ", ".join(dict.fromkeys(re.findall(r"GLOBAL (\S+)", str(error)))) or "objects"
@@ -78,7 +76,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         raise ReidError(
             f"{path}: not a readable checkpoint: it is truncated or of another kind"
         ) from None
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+    except DAMAGED as error:
         reason = str(error).partition("\n")[0]
         raise ReidError(f"{path}: not a readable checkpoint: {reason}") from None
     found = content.get("format") if isinstance(content, dict) else None
@@ -87,7 +85,25 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
             f"{path}: not a checkpoint of this version of reid-core (expected '{FORMAT}', "
             f"found {found!r}); weights files go to 'pretrain_snapshot' or to reid evaluate"
         )
+    check_form(content, path)
     return dict(content)
+
+
+def _check_members(path: Path) -> None:
+    """Compare every member of the file with its checksum, which torch does not do.
+
+    Raises:
+        ReidError: One differs.
+        ValueError: A member is there twice, or would become larger than the file.
+    """
+    with zipfile.ZipFile(path) as archive:
+        members = archive.infolist()
+        if len({member.filename for member in members}) < len(members):
+            raise ValueError("a member of it is there twice")
+        if any(member.compress_type != zipfile.ZIP_STORED for member in members):
+            raise ValueError("a member of it is compressed, as torch.save leaves none")
+        if damaged := archive.testzip():
+            raise ReidError(f"{path}: not a readable checkpoint: '{damaged}' in it is damaged")
 
 
 def restore(content: dict[str, Any], training: Training, source: Path) -> None:
@@ -103,17 +119,41 @@ def restore(content: dict[str, Any], training: Training, source: Path) -> None:
             "changed, and the run cannot be continued"
         )
     if content["labels"] is not None:
+        _check_labels(content["labels"], training, source)
         relabel(training, content["labels"].numpy())
+    check_tensors(content, training.module, source)
     try:
         training.module.load_state_dict(content["module"])
         training.optimizer.load_state_dict(content["optimizer"])
-    except (RuntimeError, ValueError, KeyError) as error:
+    except DAMAGED as error:
         first = " ".join(str(error).split())[:300]
         raise ReidError(f"{source}: does not fit the model of these params: {first}") from None
+    check_optimizer(training.optimizer, source)
     for name, value in content["state"].items():
         setattr(training.state, name, value)
     training.state.history = [(int(e), float(s)) for e, s in content["state"]["history"]]
-    _set_rng_state(content["rng"])
+    try:
+        _set_rng_state(content["rng"])
+    except DAMAGED as error:
+        raise ReidError(
+            f"{source}: not a usable checkpoint: 'rng' is no state of the random generators "
+            f"({error}); take another copy of the file, or start a new run"
+        ) from None
+
+
+def _check_labels(labels: torch.Tensor, training: Training, source: Path) -> None:
+    """Refuse labels that are not one whole number for each image.
+
+    Raises:
+        ReidError: They are something else.
+    """
+    shape = training.labels.shape
+    if labels.dtype != torch.int64 or tuple(labels.shape) != shape or bool((labels < -1).any()):
+        raise ReidError(
+            f"{source}: not a usable checkpoint: 'labels' is {labels.dtype} of shape "
+            f"{tuple(labels.shape)}, not one label for each of {shape[0]} images; take another "
+            "copy of the file, or start a new run"
+        )
 
 
 def _rng_state() -> dict[str, Any]:

@@ -22,6 +22,7 @@ from reid_core.metrics_file import read_metrics
 from reid_core.params.entries import LoggerEntry
 from reid_core.run_directory import RunDirectory
 from reid_core.runs.loggers import Loggers
+from reid_core.runs.record_file import open_record
 from reid_core.training.loop import check_accuracy, check_finite
 from reid_core.training.module import StepResult
 
@@ -46,12 +47,13 @@ class RunLog:
             step: Step of the checkpoint.
             every: Steps between training lines.
             loggers: Of the params; they receive every line.
+
+        Raises:
+            ReidError: Lines that belong to the checkpoint are lost, or it cannot be written.
         """
         self.directory, self.every = directory, every
         self._loggers = Loggers(loggers, directory.path, step)
-        with saving(directory.metrics):
-            self._file = directory.metrics.open("a+", encoding="utf-8")
-            self._file.truncate(min(keep_bytes, os.fstat(self._file.fileno()).st_size))
+        self._file = open_record(directory.metrics, keep_bytes)
         self._clock, self._images = time.monotonic(), 0
         self._left_out: set[str] = set()
         self.tick: Ticker | None = None

@@ -18,6 +18,7 @@ from reid_core.params.messages import read_params, validate
 from reid_core.params.schema import RunParams
 from reid_core.run_directory import RunDirectory
 from reid_core.runs.checkpoint import read_checkpoint
+from reid_core.runs.record_file import check_record
 
 
 def check_same_past(
@@ -27,12 +28,15 @@ def check_same_past(
 
     Raises:
         ParamsError: A changed param would alter what was trained already.
+        ReidError: The checkpoint is damaged, or lines of the record that belong to it are lost.
     """
     # By their form alone: what is free to change may name plugins that are gone. Sections that did
     # not exist when the run began are at their defaults.
     filled = read_params(RunParams, before)
     changed = _differences(filled.model_dump(mode="json"), params.model_dump(mode="json"))
     checkpoint = read_checkpoint(directory.checkpoint) if directory.checkpoint.is_file() else None
+    if checkpoint is not None:
+        check_record(directory.metrics, checkpoint["log_bytes"])
     scored = checkpoint is not None and bool(checkpoint["state"]["history"])
     free = [
         *resumable(RunParams, "free"),

@@ -9,7 +9,7 @@ from typing import Any
 
 from reid_core.contracts import ImageRecord, Listing
 from reid_core.errors import ReidError
-from reid_core.storage.store import FORMAT
+from reid_core.storage.manifest import FORMAT
 
 
 def fingerprint(

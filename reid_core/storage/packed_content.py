@@ -16,7 +16,8 @@ from reid_core.contracts import UNKNOWN_CAMERA, ImageRecord, Listing
 from reid_core.errors import ReidError
 from reid_core.storage.decoding import decode
 from reid_core.storage.extras import extra_problem
-from reid_core.storage.store import Index, record_key
+from reid_core.storage.image_file import record_key
+from reid_core.storage.store import Index
 
 
 @dataclass(frozen=True)

@@ -2,35 +2,33 @@
 
 from __future__ import annotations
 
-import errno
+import contextlib
 import glob
 import os
 import shutil
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import lmdb
 import numpy as np
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from reid_core.boundary import Origin
+from reid_core.checksums import bytes_checksum
 from reid_core.contracts import Listing
 from reid_core.errors import ReidError
-from reid_core.files import atomic_path, saving, write_json
+from reid_core.files import atomic_path, is_left_over, saving
 from reid_core.problems import raise_problems
+from reid_core.storage.image_file import data_file, followed_pages, pages_checksum, record_key
+from reid_core.storage.image_writer import Report, Written, write_images
 from reid_core.storage.left_out import LeftOut
 from reid_core.storage.listing_checks import check_listing
-from reid_core.storage.packed_content import Content, add_index, index_of, new_digest, read_record
-from reid_core.storage.store import FORMAT, Store
+from reid_core.storage.manifest import write_manifest
+from reid_core.storage.packed_content import Content, add_index, index_of, new_digest
+from reid_core.storage.store import DIGEST, PAGES, Index, Store
 
-COMMIT_BYTES = 1 << 25
-"""Encoded images are written to the disk in portions of about this size."""
-FIRST_MAP_SIZE = 1 << 26
-
-Report = Callable[[int, int], None]
-"""Called with (images done, images in all)."""
+UNTOUCHED_FOR = 600.0
+"""Seconds after which a half-packed store may be one that was left."""
 
 
 def pack(
@@ -85,6 +83,20 @@ def pack(
     return Store(target)
 
 
+def remove_packing_leftovers(folder: Path) -> None:
+    """Remove the half-packed stores of killed processes, unless somebody packs there now.
+
+    Args:
+        folder: Where stores are.
+    """
+    for leftover in folder.glob(".*.packing-*") if folder.is_dir() else ():
+        name, _, process = leftover.name[1:].rpartition(".packing-")
+        with contextlib.suppress(OSError, Timeout):
+            if is_left_over(process, leftover, UNTOUCHED_FOR):
+                with FileLock(folder / f"{name}.lock", timeout=0):
+                    shutil.rmtree(leftover, ignore_errors=True)
+
+
 def verify(store: Store, report: Report | None = None) -> None:
     """Read and decode every image and extra of a store again and compare the content hash.
 
@@ -95,11 +107,15 @@ def verify(store: Store, report: Report | None = None) -> None:
     digest = new_digest(store.extra_kinds)
     for position in range(len(store)):
         extras = sorted(name for name, has in store.index.extras.items() if has[position])
-        content = Content(
-            store.label(position),
-            store.read(position),
-            {name: store.read(position, name) for name in extras},
-        )
+        try:
+            content = Content(
+                store.label(position),
+                store.read(position),
+                {name: store.read(position, name) for name in extras},
+            )
+        except ReidError as error:
+            problems.append(str(error).removeprefix(f"{store.path}: "))
+            continue
         problems += content.problems(store.extra_kinds, content.label)
         content.add_to(digest)
         if report:
@@ -121,81 +137,45 @@ def _write(
 ) -> LeftOut:
     """Write the three parts of a store into an empty folder; return what is not in it."""
     digest = new_digest(listing.extras)
-    kept, problems = _write_images(listing, folder, digest, report, origin)
-    if not (skip_unreadable and kept):
+    written = write_images(listing, folder, digest, report, origin)
+    if not (skip_unreadable and written.kept):
         raise_problems(
-            problems, "images cannot be read; nothing was packed", f"{origin}: " if origin else ""
+            written.problems,
+            "images cannot be read; nothing was packed",
+            f"{origin}: " if origin else "",
         )
-    left_out = LeftOut.of(listing, kept, problems)
-    listing = replace(listing, records=[listing.records[position] for position in kept])
+    left_out = LeftOut.of(listing, written.kept, written.problems)
+    listing = replace(listing, records=[listing.records[position] for position in written.kept])
     index = index_of(listing)
     add_index(digest, index)
-    arrays: dict[str, Any] = index.arrays()
+    pages = followed_pages(data_file(folder), written.page_bytes)
+    arrays: dict[str, Any] = {**index.arrays(), **_digest_arrays(index, written), PAGES: pages}
     with atomic_path(folder / "index.npz") as temporary, temporary.open("wb") as file:
         np.savez(file, **arrays)
-    write_json(
-        folder / "manifest.json",
+    write_manifest(
+        folder,
         {
-            "format": FORMAT,
             "source": source,
             "images": len(index),
             "statistics": index.statistics(),
             "extras": dict(listing.extras),
             **left_out.entries(),
             "content_hash": digest.hexdigest(),
-            "lmdb_bytes": (folder / "images.lmdb" / "data.mdb").stat().st_size,
+            "index_checksum": bytes_checksum((folder / "index.npz").read_bytes()),
+            "lmdb_bytes": data_file(folder).stat().st_size,
+            "page_bytes": written.page_bytes,
+            "pages_checksum": pages_checksum(data_file(folder), written.page_bytes, pages),
         },
     )
     return left_out
 
 
-def _write_images(
-    listing: Listing, folder: Path, digest: Any, report: Report, origin: Origin | None
-) -> tuple[list[int], list[str]]:
-    """Write every image that can be read.
-
-    Returns:
-        The positions of these in the listing, and a line for each thing that cannot be read.
-    """
-    records = listing.records
-    kept: list[int] = []
-    problems: list[str] = []
-    size = FIRST_MAP_SIZE
-    environment = lmdb.open(str(folder / "images.lmdb"), map_size=size, sync=False)
-    pending: list[tuple[bytes, bytes]] = []
-    needed = 0
-    try:
-        for position, record in enumerate(records):
-            content, found = read_record(record, listing, origin)
-            problems += found
-            if content is not None and not found:
-                content.add_to(digest)
-                pending += content.records(len(kept))
-                kept.append(position)
-                needed += content.size
-            if needed >= COMMIT_BYTES or position == len(records) - 1:
-                size = _commit(environment, pending, size)
-                pending.clear()
-                needed = 0
-            report(position + 1, len(records))
-        environment.sync(True)
-    except lmdb.Error as error:
-        # A write that a full disk cuts short comes as a plain input/output error.
-        full = isinstance(error, lmdb.DiskError) or shutil.disk_usage(folder).free < needed
-        raise OSError(errno.ENOSPC if full else errno.EIO, str(error)) from error
-    finally:
-        environment.close()
-    return kept, problems
-
-
-def _commit(environment: lmdb.Environment, pending: list[tuple[bytes, bytes]], size: int) -> int:
-    """Write pending records, enlarging the map when it is full; return the map's size."""
-    while True:
-        try:
-            with environment.begin(write=True) as transaction:
-                for key, data in pending:
-                    transaction.put(key, data)
-            return size
-        except lmdb.MapFullError:
-            size *= 2
-            environment.set_mapsize(size)
+def _digest_arrays(index: Index, written: Written) -> dict[str, np.ndarray]:
+    """Return the digests of all records as arrays of ``index.npz``; 0: there is no record."""
+    return {
+        DIGEST + extra: np.array(
+            [written.digests.get(record_key(position, extra), 0) for position in range(len(index))],
+            dtype=np.uint64,
+        )
+        for extra in ("", *sorted(index.extras))
+    }

@@ -2,41 +2,39 @@
 
 A store is a directory with ``images.lmdb`` (key: 8-byte big-endian record number, value: the
 image file's bytes as they came; an extra of the image has its name behind the number),
-``index.npz`` (arrays, no pickle) and ``manifest.json``.
+``index.npz`` (arrays, no pickle) and ``manifest.json``. Each of them is checked when it is read:
+the manifest has a checksum of itself, of the index, and of the pages that LMDB follows; the index
+has one of every record.
 """
 
 from __future__ import annotations
 
-import json
-import os
+import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from weakref import WeakValueDictionary
 
-import lmdb
 import numpy as np
 from PIL import Image
 
+from reid_core.array_file import arrays_of
+from reid_core.checksums import bytes_checksum, short_digest
 from reid_core.errors import ReidError, name_list
 from reid_core.files import DAMAGED
 from reid_core.storage.decoding import decode
 from reid_core.storage.extras import decode_extra
-
-FORMAT = 2
-"""Version of the store's layout; another version is refused."""
-
-_environments: WeakValueDictionary[tuple[int, str], lmdb.Environment] = WeakValueDictionary()
-"""Open files by (process, path). The one global of the core: LMDB itself allows a process one
-environment per file, so stores of one path must share it."""
-
+from reid_core.storage.image_file import ImageFile, record_key
+from reid_core.storage.manifest import read_manifest
 
 FACTS = ("name", "split", "pid", "camid", "junk", "distractor")
 """What an index says of every image of every dataset."""
 
-COLUMN, EXTRA = "column.", "extra."
+COLUMN, EXTRA, DIGEST = "column.", "extra.", "digest."
 """Beginnings of the names of further arrays in ``index.npz``."""
+
+PAGES = "pages"
+"""The array in ``index.npz`` that is not of images: the pages of the LMDB with a checksum."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +50,8 @@ class Index:
         distractor: bool, never a right answer.
         columns: Further facts by name, int64 or strings; -1 and ``""`` unknown.
         extras: By name, bool: which images have this extra.
+        digests: uint64, of the bytes of each extra by its name, 0 where there is none; of the
+            picture under ``""``. Not of a listing that is not packed.
     """
 
     name: np.ndarray
@@ -62,6 +62,7 @@ class Index:
     distractor: np.ndarray
     columns: Mapping[str, np.ndarray] = field(default_factory=dict)
     extras: Mapping[str, np.ndarray] = field(default_factory=dict)
+    digests: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @classmethod
     def of_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Index:
@@ -75,10 +76,20 @@ class Index:
         if len({len(array) for array in found.values()}) > 1:
             raise ValueError("its arrays are of different lengths")
         facts: dict[str, Any] = {name: found[name] for name in FACTS}
-        return cls(**facts, columns=_below(COLUMN, found), extras=_below(EXTRA, found))
+        return cls(
+            **facts,
+            columns=_below(COLUMN, found),
+            extras=_below(EXTRA, found),
+            digests=_below(DIGEST, found),
+        )
+
+    @property
+    def digest(self) -> np.ndarray:
+        """Return a number for the bytes of each picture, uint64: equal numbers, equal files."""
+        return self.digests[""]
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Return every array by its name in ``index.npz``, always in one order."""
+        """Return every fact by its name in ``index.npz``, always in one order; no digests."""
         facts = {name: getattr(self, name) for name in FACTS}
         columns = {COLUMN + name: self.columns[name] for name in sorted(self.columns)}
         extras = {EXTRA + name: self.extras[name] for name in sorted(self.extras)}
@@ -130,41 +141,33 @@ class Store:
             ReidError: There is no store, it is damaged or of another version.
         """
         self.path = path
-        self.manifest = _read_manifest(path)
-        self.index = _read_index(path, self.manifest)
-        _check_size(path, self.manifest)
-        self._environment: lmdb.Environment | None = None
-        self._process = -1
+        self.manifest = read_manifest(path)
+        self.index, pages = _read_index(path, self.manifest)
+        self._images = ImageFile(path, self.manifest["lmdb_bytes"])
+        self._images.check_pages(
+            self.manifest["page_bytes"], pages, self.manifest["pages_checksum"]
+        )
 
     def __len__(self) -> int:
         """Return the number of images."""
         return len(self.index)
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Leave the open environment behind: every process opens its own."""
-        return {**self.__dict__, "_environment": None, "_process": -1}
-
     def read(self, position: int, extra: str = "") -> bytes:
         """Return the encoded bytes of one image, or of one of its extras.
 
         Raises:
-            ReidError: The record is missing: the store is damaged.
+            ReidError: The record is missing or damaged, or the store has vanished.
         """
-        try:
-            # An environment must not be used across a fork.
-            if self._environment is None or self._process != os.getpid():
-                self._environment = open_images(self.path)
-                self._process = os.getpid()
-            with self._environment.begin(buffers=False) as transaction:
-                value = transaction.get(record_key(position, extra))
-        except lmdb.Error as error:
-            raise ReidError(
-                f"{self.path}: images.lmdb is damaged ({error}); pack the dataset again"
-            ) from None
+        value = self._images.get(record_key(position, extra))
+        if value is not None and short_digest(value) == self.index.digests[extra][position]:
+            return value
+        what = f"'{extra}' of record {position}" if extra else f"record {position}"
         if value is None:
-            what = f"'{extra}' of record {position}" if extra else f"record {position}"
             raise ReidError(f"{self.path}: {what} is missing; pack the dataset again")
-        return bytes(value)
+        raise ReidError(
+            f"{self.path}: {what} ('{self.label(position)}') is damaged: its checksum differs from "
+            "what was packed; copy the store again or pack the dataset again"
+        )
 
     def image(self, position: int) -> Image.Image:
         """Return one image as RGB.
@@ -214,7 +217,7 @@ class Store:
 
     def close(self) -> None:
         """Let go of the open file; the next read opens it again."""
-        self._environment = None
+        self._images.close()
 
 
 def _undecodable(error: ReidError) -> ReidError:
@@ -222,72 +225,29 @@ def _undecodable(error: ReidError) -> ReidError:
     return ReidError(f"{error}; run reid pack --verify, and pack the dataset again")
 
 
-def record_key(position: int, extra: str = "") -> bytes:
-    """Return the LMDB key of an image by its record number, or of one of its extras."""
-    return position.to_bytes(8, "big") + extra.encode()
-
-
-def open_images(path: Path) -> lmdb.Environment:
-    """Open a store's LMDB read-only, without a lock: a finished store never changes."""
-    place, process = os.path.realpath(path / "images.lmdb"), os.getpid()
-    environment = _environments.get((process, place))
-    if environment is None:
-        for (owner, opened), inherited in list(_environments.items()):
-            if opened == place and owner != process:
-                inherited.close()  # a fork has brought it along
-        environment = lmdb.open(place, readonly=True, lock=False, readahead=False, create=False)
-        _environments[process, place] = environment
-    return environment
-
-
-def _read_manifest(path: Path) -> dict[str, Any]:
-    if not path.is_dir():
-        raise ReidError(f"{path}: no such store; make it with: reid pack")
+def _read_index(path: Path, manifest: dict[str, Any]) -> tuple[Index, np.ndarray]:
+    """Return the index and the numbers of the pages of the LMDB that have a checksum."""
     try:
-        manifest = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
-        version = manifest["format"]
-        if version == FORMAT:
-            _ = manifest["source"]["name"], manifest["content_hash"], manifest["lmdb_bytes"]
-            _ = dict(manifest["extras"])
-    except (OSError, ValueError, KeyError, TypeError):
-        raise ReidError(
-            f"{path}: not a store of reid-core: manifest.json is missing or broken"
-        ) from None
-    if version != FORMAT:
-        raise ReidError(
-            f"{path}: store of format {version}, this version reads format {FORMAT}; "
-            "pack the dataset again"
-        )
-    return dict(manifest)
-
-
-def _read_index(path: Path, manifest: dict[str, Any]) -> Index:
-    try:
-        with (path / "index.npz").open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            index = Index.of_arrays(arrays)
+        content = (path / "index.npz").read_bytes()
+        if bytes_checksum(content) != manifest["index_checksum"]:
+            raise ValueError("its checksum differs from the one in manifest.json")
+        arrays = arrays_of(io.BytesIO(content))
+        pages = arrays.pop(PAGES)
+        index = Index.of_arrays(arrays)
+        if index.digests.keys() != {"", *index.extras}:
+            raise ValueError("a checksum is missing")
     except DAMAGED as error:
         raise ReidError(
             f"{path}: index.npz is missing or damaged ({error}); pack the dataset again"
         ) from None
-    if len(index) != manifest.get("images"):
+    if len(index) != manifest["images"]:
         raise ReidError(
-            f"{path}: index.npz has {len(index)} images, manifest.json {manifest.get('images')}; "
+            f"{path}: index.npz has {len(index)} images, manifest.json {manifest['images']}; "
             "pack the dataset again"
         )
-    return index
+    return index, pages
 
 
 def _below(beginning: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Return the arrays whose names begin so, by the rest of their names."""
     return {n.removeprefix(beginning): a for n, a in arrays.items() if n.startswith(beginning)}
-
-
-def _check_size(path: Path, manifest: dict[str, Any]) -> None:
-    """Refuse a half-copied LMDB, which would end the process when it is read."""
-    file = path / "images.lmdb" / "data.mdb"
-    size = file.stat().st_size if file.is_file() else 0
-    if size != manifest["lmdb_bytes"]:
-        raise ReidError(
-            f"{path}: images.lmdb has {size} bytes instead of {manifest['lmdb_bytes']}; "
-            "copy it again or pack the dataset again"
-        )

@@ -5,16 +5,20 @@ import io
 import os
 import pickle
 import random
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+import checkpoints
+from damage import cuts, flips, outcomes
 from reid_core import ReidError
 from reid_core.data.training_images import TrainingImages
 from reid_core.params.validation import check_run_params
 from reid_core.runs.checkpoint import FORMAT, read_checkpoint, restore, save_checkpoint
+from reid_core.runs.checkpoint_form import FORM
 from reid_core.storage.dataset_stores import Stores
 from reid_core.training.assembly import build_training
 from reid_core.training.loop import train_one_epoch
@@ -196,3 +200,123 @@ def test_a_checkpoint_of_other_data_is_refused(make, tmp_path):
         ReidError, match=r"an epoch had 4 steps, now it has 6: the data or the samp"
     ):
         restore(read_checkpoint(path), other, path)
+
+
+# ---- form -------------------------------------------------------------------------------
+
+MISSING = object()
+
+
+def changed(content, key, value):
+    """Return a checkpoint's content with another value for a key such as ``state.step``."""
+    first, _, rest = key.partition(".")
+    if rest:
+        return {**content, first: changed(content[first], rest, value)}
+    if value is MISSING:
+        return {name: kept for name, kept in content.items() if name != first}
+    return {**content, first: value}
+
+
+def keys_of(form, place=""):
+    for name, inner in form.items():
+        yield f"{place}{name}"
+        if isinstance(inner, dict):
+            yield from keys_of(inner, f"{place}{name}.")
+
+
+@pytest.mark.parametrize("key", list(keys_of(FORM)))
+def test_a_key_that_is_missing_or_of_another_type_is_named(tmp_path, key):
+    path = tmp_path / "last.pt"
+    torch.save(checkpoints.content(), path)
+    assert read_checkpoint(path)["log_bytes"] == 0
+    for value, text in ((MISSING, "is missing"), ({1, 2}, "is a set")):
+        torch.save(changed(checkpoints.content(), key, value), path)
+        with pytest.raises(ReidError, match=rf"last\.pt: not a usable checkpoint: '{key}' {text}"):
+            read_checkpoint(path)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "text"),
+    [
+        ("log_bytes", -1, "'log_bytes' is -1"),
+        ("state.step", True, "'state.step' is a bool"),
+        ("state.history", [(1, "x")], r"'state.history' holds \(1, 'x'\), which is no epoch"),
+        ("state.history", [3], "'state.history' holds 3"),
+    ],
+)
+def test_a_value_that_cannot_be_is_named(tmp_path, key, value, text):
+    path = tmp_path / "last.pt"
+    torch.save(changed(checkpoints.content(), key, value), path)
+    with pytest.raises(ReidError, match=text):
+        read_checkpoint(path)
+
+
+def first_weight(content):
+    return next(iter(content["module"]))
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        (
+            lambda c: c["module"].update({first_weight(c): torch.zeros(1, dtype=torch.int64)}),
+            r"'module\.\S+' is of type torch\.int64, not torch\.float32",
+        ),
+        (lambda c: c["module"].update({first_weight(c): 3}), r"'module\.\S+' is of type int, not"),
+        (
+            lambda c: c["optimizer"]["state"][0].update(exp_avg=torch.zeros(1, 2)),
+            r"'optimizer\.state\.0\.exp_avg' has the shape \(1, 2\), not",
+        ),
+        (lambda c: c.update(labels=torch.zeros(2)), r"'labels' is torch\.float32 of shape \(2,\)"),
+        (lambda c: c["rng"].update(torch=torch.zeros(3)), "'rng' is no state of the random gener"),
+        (lambda c: c["rng"].update(python_rest=[]), "'rng' is no state of the random generators"),
+        (lambda c: c["rng"].update(numpy_rest=["x"]), "'rng' is no state of the random generato"),
+    ],
+)
+def test_a_state_that_no_part_can_take_is_named(make, tmp_path, change, text):
+    path = tmp_path / "last.pt"
+    training = make()
+    train_one_epoch(training)
+    save_checkpoint(path, training, 0, {})
+    content = read_checkpoint(path)
+    change(content)
+    with pytest.raises(ReidError, match=rf"last\.pt: not a usable checkpoint: {text}"):
+        restore(content, make(), path)
+
+
+# ---- damage -----------------------------------------------------------------------------
+
+
+def comparable(value):
+    """Return what a checkpoint holds as what can be compared with ``==``."""
+    if isinstance(value, dict):
+        return {key: comparable(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [comparable(inner) for inner in value]
+    return (str(value.dtype), value.tolist()) if isinstance(value, torch.Tensor) else value
+
+
+def test_one_wrong_bit_or_a_cut_is_an_error_or_changes_nothing(tmp_path):
+    path = tmp_path / "last.pt"
+    torch.save(checkpoints.content(), path)
+    data, expected = path.read_bytes(), comparable(read_checkpoint(path))
+    found = outcomes(
+        path,
+        [*flips(data, 400), *cuts(data, 397)],
+        lambda p: comparable(read_checkpoint(p)),
+        expected,
+    )
+    assert found["changed"] == 0
+    assert found["error"] > 100
+
+
+def test_a_compressed_or_doubled_member_is_refused(tmp_path):
+    path = tmp_path / "last.pt"
+    for kind, text in ((zipfile.ZIP_DEFLATED, "compressed"), (zipfile.ZIP_STORED, "there twice")):
+        with zipfile.ZipFile(path, "w", kind) as archive:
+            archive.writestr("last/data.pkl", b"x" * 99)
+            if kind == zipfile.ZIP_STORED:
+                with pytest.warns(UserWarning, match="Duplicate name"):
+                    archive.writestr("last/data.pkl", b"y")
+        with pytest.raises(ReidError, match=f"not a readable checkpoint: a member of it is {text}"):
+            read_checkpoint(path)

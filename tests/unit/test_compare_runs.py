@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import reid_plugins.command.compare_runs as plugin
+from damage import rewrite_json
 from reid_core import cli
 from reid_core.contracts import Scores
 from reid_core.discovery import isolated_catalog
@@ -206,8 +207,8 @@ def test_scores_without_their_protocol_cannot_be_compared(save):
         )
     path = a / "evaluations" / "best-market_evaluate-people.json"
     facts = json.loads(path.read_text())
-    assert (facts.pop("protocol"), facts["card"]) == (PROTOCOL, {"ap": "as it says"})
-    path.write_text(json.dumps(facts))
+    assert (facts["protocol"], facts["card"]) == (PROTOCOL, {"ap": "as it says"})
+    rewrite_json(path, protocol=...)
     assert_says(message(a, b), "the scores of A were saved without their protocol")
 
 

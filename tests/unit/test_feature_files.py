@@ -273,7 +273,9 @@ def test_a_file_with_other_bytes_in_the_middle(path):
 
 def test_pickled_objects(path):
     np.savez(path, pids=np.array([{}], dtype=object))
-    assert message(path).startswith(f"{REFUSED}it holds pickled objects, which could run any prog")
+    assert message(path).startswith(
+        f"{REFUSED}'pids.npy' in it holds pickled objects, which could run"
+    )
 
 
 def test_a_zip_file_of_something_else(path):

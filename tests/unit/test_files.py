@@ -84,3 +84,25 @@ def test_a_name_that_is_too_long(tmp_path):
         text = message(path)
         assert text.startswith("File name too long; ")
         assert text.endswith("Choose a shorter name, and run again")
+
+
+@pytest.mark.parametrize("leads", ["to a file", "nowhere"])
+def test_a_link_is_not_written_through_and_not_replaced(tmp_path, leads):
+    outside, link = tmp_path / "outside", tmp_path / "x"
+    if leads == "to a file":
+        outside.write_text("theirs")
+    link.symlink_to(outside)
+    with pytest.raises(ReidError, match=r"x: is a link, and no file is written in the place of o"):
+        write_text(link, "ours")
+    assert link.is_symlink()
+    assert outside.exists() == (leads == "to a file")
+    assert not outside.exists() or outside.read_text() == "theirs"
+
+
+def test_a_link_under_the_temporary_name_is_not_followed(tmp_path):
+    outside = tmp_path / "outside"
+    outside.write_text("theirs")
+    (tmp_path / f".x.{os.getpid()}.tmp").symlink_to(outside)
+    write_text(tmp_path / "x", "ours")
+    assert (outside.read_text(), (tmp_path / "x").read_text()) == ("theirs", "ours")
+    assert not (tmp_path / "x").is_symlink()

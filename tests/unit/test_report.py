@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 import reid_plugins.command.report as plugin
+from damage import rewrite_json, rewrite_scores
 from reid_core import cli
 from reid_core.contracts import Scores
 from reid_core.discovery import isolated_catalog
@@ -656,9 +657,7 @@ def test_without_its_store_a_run_has_a_report_without_pictures(real_run, catalog
 def test_scores_of_other_images_are_shown_without_pictures(real_run, catalog):
     run, *_ = real_run
     path = run / "evaluations" / "best-market_evaluate-synthetic_market.npz"
-    arrays = dict(np.load(path))
-    arrays["per_query.name"] = arrays["per_query.name"][::-1]
-    np.savez(path, **arrays)
+    rewrite_scores(path, lambda a: {**a, "per_query.name": a["per_query.name"][::-1]})
     assert "not those that were scored" in remarks(report(run, catalog))[0]
 
 
@@ -810,7 +809,7 @@ def test_an_unknown_evaluation_is_named(save):
 def test_damaged_facts_are_named(save, change, fault):
     run = save()
     path = run / "evaluations" / "best-market_evaluate-people.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    rewrite_json(path, **change)
     assert f"best-market_evaluate-people: saved scores are damaged: {fault}" in message(run)
 
 

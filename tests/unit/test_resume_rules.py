@@ -5,11 +5,11 @@ import copy
 import pytest
 import torch
 
+import checkpoints
 from reid_core import ReidError
 from reid_core.params.overrides import apply_overrides
 from reid_core.params.validation import check_run_params
 from reid_core.run_directory import RunDirectory
-from reid_core.runs.checkpoint import FORMAT
 from reid_core.runs.resume_rules import check_same_past
 
 
@@ -28,9 +28,8 @@ def check(tiny_catalog, tiny_params, tmp_path):
         if epoch is not None:
             step = epoch * 4 + position
             state = {"epoch": epoch, "step": step, "position": position, "history": list(history)}
-            content = {"format": FORMAT, "state": state, "steps_per_epoch": 4}
             directory.checkpoint.parent.mkdir()
-            torch.save(content, directory.checkpoint)
+            torch.save(checkpoints.content(4, **state), directory.checkpoint)
         check_same_past(directory, old.model_dump(mode="json"), new, tiny_catalog)
 
     return run
@@ -162,7 +161,7 @@ def test_a_schedule_that_is_gone_cannot_be_compared(check, tiny_catalog, tiny_pa
     directory = RunDirectory.create(tmp_path / "run", before, None)
     state = {"epoch": 1, "step": 4, "position": 0, "history": []}
     directory.checkpoint.parent.mkdir()
-    torch.save({"format": FORMAT, "state": state, "steps_per_epoch": 4}, directory.checkpoint)
+    torch.save(checkpoints.content(4, **state), directory.checkpoint)
     with pytest.raises(ReidError) as caught:
         check_same_past(directory, before, params, tiny_catalog)
     (problem,) = caught.value.problems

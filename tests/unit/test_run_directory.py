@@ -1,16 +1,22 @@
 """The folder of a run: which names it may have, and who may use it."""
 
 import json
+import os
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from reid_core import ReidError
 from reid_core.contracts import Translation
+from reid_core.files import remove_leftovers
 from reid_core.params.json_file import read_json
 from reid_core.params.validation import check_run_params
 from reid_core.run_directory import RunDirectory, new_run_path
+from reid_core.storage.packing import remove_packing_leftovers
 
 
 @pytest.fixture
@@ -137,3 +143,73 @@ def test_one_process_trains_in_a_run(params, tmp_path):
         assert locked(run.path) == f"{run.path}: another process is training here"
     (tmp_path / "file").write_text("")
     assert locked(tmp_path / "file").startswith(f"{tmp_path / 'file'}: cannot be written: ")
+
+
+# ---- links and leftovers ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["metrics.jsonl", ".lock", "params.json", "checkpoints", "weights/best.safetensors", "own/x"],
+)
+@pytest.mark.parametrize("leads", ["to a file", "to a folder", "nowhere"])
+def test_a_link_in_a_run_is_refused_and_what_it_leads_to_is_untouched(
+    params, tmp_path, name, leads
+):
+    run = RunDirectory.create(tmp_path / "x", params.model_dump(mode="json"), None)
+    outside = tmp_path / "outside"
+    if leads == "to a folder":
+        outside.mkdir()
+    elif leads == "to a file":
+        outside.write_text("theirs")
+    link = run.path / name
+    link.parent.mkdir(exist_ok=True)
+    link.unlink(missing_ok=True)
+    link.symlink_to(outside)
+    assert locked(run.path).startswith(f"{link}: is a link, and a run writes into no file or fold")
+    assert outside.exists() == (leads != "nowhere")
+    assert not outside.is_file() or outside.read_text() == "theirs"
+
+
+def test_a_run_may_itself_be_reached_through_a_link(params, tmp_path):
+    run = RunDirectory.create(tmp_path / "x", params.model_dump(mode="json"), None)
+    (tmp_path / "link").symlink_to(run.path)
+    with RunDirectory(tmp_path / "link").locked():
+        assert (run.path / ".lock").exists()
+
+
+@pytest.fixture
+def gone():
+    """The number of a process that has ended."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
+
+
+def test_only_what_a_process_that_is_gone_has_left_is_removed(params, tmp_path, gone):
+    run = RunDirectory.create(tmp_path / "x", params.model_dump(mode="json"), None)
+    names = [f".a.{gone}.tmp", f"weights/.b.{gone}.tmp", f"eval/features/.c.{gone}.tmp"]
+    kept = [f".a.{os.getppid()}.tmp", ".of somebody.tmp", f"b.{gone}.tmp", ".x.99999999999999.tmp"]
+    for name in (*names, *kept):
+        path = run.path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("half")
+    remove_leftovers(run.path, untouched_for=600)
+    assert all((run.path / name).exists() for name in (*names, *kept))
+    run.remove_leftovers()
+    assert [name for name in (*names, *kept) if (run.path / name).exists()] == kept
+
+
+def test_half_packed_stores_of_processes_that_are_gone_are_removed(tmp_path, gone):
+    old = [tmp_path / f".{name}.packing-{gone}" for name in ("a", "locked", "young")]
+    mine = tmp_path / f".b.packing-{os.getpid()}"
+    for folder in (*old, mine):
+        folder.mkdir()
+        (folder / "images.lmdb").write_bytes(b"half")
+        if "young" not in folder.name:
+            os.utime(folder, (1, 1))
+    with FileLock(tmp_path / "locked.lock"):
+        remove_packing_leftovers(tmp_path)
+    left = sorted(path.name for path in tmp_path.glob(".*"))
+    assert left == sorted(path.name for path in (*old[1:], mine))
+    remove_packing_leftovers(tmp_path / "absent")

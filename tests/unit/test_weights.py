@@ -15,6 +15,7 @@ from pydantic import Field
 from safetensors.torch import save_file
 from torch import nn
 
+from damage import flips, outcomes
 from reid_core import (
     BackboneComponent,
     Component,
@@ -351,7 +352,7 @@ def test_safetensors_of_others_are_refused(tmp_path, metadata):
 def test_another_format_is_refused(tmp_path):
     path = tmp_path / "other.safetensors"
     save_file({"weight": torch.zeros(2)}, path, {KEY: json.dumps({"format": 99})})
-    with pytest.raises(ReidError, match="weights of format 99; this version reads 1"):
+    with pytest.raises(ReidError, match="weights of format 99; this version reads 2"):
         read_weights(path)
 
 
@@ -617,3 +618,41 @@ def test_a_head_of_one_name_is_taken_whole_or_not_at_all(saved, tiny_catalog, ra
     assert any(line.startswith("  left out: heads.0 (global): the file lacks ") for line in lines)
     assert "  newly initialised: heads.0 (global), classifier.global" in lines
     assert all(torch.equal(t, before[n]) for n, t in model.heads.state_dict().items())
+
+
+# ---- damage -----------------------------------------------------------------------------
+
+
+def content_of(path):
+    weights = read_weights(path)
+    tensors = {n: (str(t.dtype), t.shape, t.tolist()) for n, t in weights.tensors.items()}
+    return tensors, weights.metadata
+
+
+def test_one_wrong_bit_is_an_error(saved):
+    data = saved.read_bytes()
+    header = 8 + int.from_bytes(data[:8], "little")
+    found = outcomes(saved, flips(data, 150), content_of, content_of(saved))
+    in_the_header = (damaged + data[header:] for damaged in flips(data[:header], 150, seed=1))
+    for damaged in in_the_header:
+        saved.write_bytes(damaged)
+        with pytest.raises(ReidError):
+            read_weights(saved)
+    assert (found["changed"], found["same"]) == (0, 0)
+
+
+def test_a_wrong_bit_in_the_tensors_is_told(saved):
+    data = bytearray(saved.read_bytes())
+    data[-1] ^= 1
+    saved.write_bytes(data)
+    with pytest.raises(ReidError, match=r"best\.safetensors: the weights file is damaged: the che"):
+        read_weights(saved)
+
+
+def test_a_file_of_before_there_were_checksums_is_read_and_said(saved, capsys):
+    weights = read_weights(saved)
+    assert capsys.readouterr().out == ""
+    facts = {n: f for n, f in weights.metadata.items() if "checksum" not in n}
+    save_file(weights.tensors, saved, {KEY: json.dumps({**facts, "format": 1})})
+    assert read_weights(saved).tensors.keys() == weights.tensors.keys()
+    assert "older version, without checksums; damage is not noticed" in capsys.readouterr().out
