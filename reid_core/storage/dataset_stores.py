@@ -139,7 +139,7 @@ def _listing(entry: DatasetEntry) -> Listing:
     Raises:
         ReidError: It cannot be read, or its plugin returns something else.
     """
-    listing = entry.build()
+    listing = entry.build(skip_unreadable=entry.skip_unreadable)
     if not isinstance(listing, Listing):
         raise entry.origin.fault(f"returned a {type(listing).__name__}; expected a Listing")
     if not isinstance(listing.records, list | tuple):

@@ -19,6 +19,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 from reid_core.errors import ReidError
 from reid_core.image_formats import FORMATS
 from reid_core.storage.color_modes import RefusedError, stored_as, to_rgb
+from reid_core.storage.libtiff import TIFF_BEGINNINGS, silence_libtiff
 
 MAX_PIXELS = 2**26
 """Width times height that an image may have, as 8192 x 8192."""
@@ -91,6 +92,8 @@ def read_picture(data: bytes, name: str, convert: Convert) -> Image.Image:
     is_jpeg = data.startswith(b"\xff\xd8")
     # Of a JPEG without EXIF nothing makes Pillow warn, and most images are such.
     quiet = nullcontext() if is_jpeg and b"Exif" not in data else _quiet()
+    if data.startswith(TIFF_BEGINNINGS):
+        silence_libtiff()
     file = io.BytesIO(data)
     try:
         if not data:

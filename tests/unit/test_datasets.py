@@ -561,11 +561,11 @@ def test_all_problems_of_the_rows_are_told_at_once_by_cause(images):
     camid = "camid '-9' is not a whole number >= 0 of at most 18 digits"
     assert found == [
         "dataset manifest: 15 problems of its rows:",
-        *(f"  {file}:{n}: no file 'a/{n + 8}.jpg' in root '{images}'" for n in range(2, 7)),
-        "  ... and 2 more like this",
         *(f"  {file}:{n}: {camid}" for n in range(2, 7)),
         "  ... and 2 more like this",
         f"  {file}:9: expected 4 values, got 3",
+        *(f"  {file}:{n}: no file 'a/{n + 8}.jpg' in root '{images}'" for n in range(2, 7)),
+        "  ... and 2 more like this",
     ]
 
 

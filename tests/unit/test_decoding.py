@@ -334,6 +334,13 @@ def test_a_file_that_is_cut_off_is_refused_or_whole(name):
     assert all(size > len(data) - 24 for size in accepted)  # all pixels, and not the last words
 
 
+def test_a_damaged_tiff_writes_nothing_by_itself(capfd):
+    data = saved(Image.fromarray(RGB), "TIFF", compression="tiff_adobe_deflate")
+    with pytest.raises(ReidError):
+        decode(data[:40] + bytes(9) + data[49:], "a.tif")
+    assert capfd.readouterr() == ("", "")
+
+
 RAISED = (
     *(OSError, SyntaxError, ValueError, struct.error, zlib.error, IndexError, KeyError, TypeError),
     *(EOFError, MemoryError, OverflowError, RuntimeError, AttributeError, NotImplementedError),

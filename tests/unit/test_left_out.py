@@ -253,6 +253,25 @@ def test_an_image_that_cannot_be_read_is_refused_unless_it_may_be_left_out(
     verify(store)
 
 
+def test_rows_whose_files_are_not_there_are_left_out_if_they_may_be(catalog, tmp_path, capsys):
+    draw(tmp_path / "a.jpg")
+    file = tmp_path / "list.csv"
+    file.write_text("path,pid,split\na.jpg,x,train\nb.jpg,x,train\nc.jpg,y,train\n")
+    params = {"file": str(file)}
+    with pytest.raises(ReidError, match=r"2 problems of its rows:(.|\n)*:3: no file 'b\.jpg'"):
+        opened(catalog, tmp_path / "runs", "manifest", params=params)
+    capsys.readouterr()
+    store, said = opened(
+        catalog, tmp_path / "runs", "manifest", capsys, params=params, skip_unreadable=True
+    )
+    assert store.index.name.tolist() == ["a.jpg"]
+    assert store.manifest["skipped"]["names"] == ["b.jpg", "c.jpg"]
+    assert said[0] == "warning: manifest: 2 rows are left out, whose files are not there"
+    file.write_text("path,pid,split\na.jpg,x,tain\nb.jpg,x,train\n")
+    with pytest.raises(ReidError, match="1 problems of its rows"):
+        opened(catalog, tmp_path / "runs", "manifest", params=params, skip_unreadable=True)
+
+
 def test_the_choice_is_part_of_the_fingerprint(catalog, tmp_path):
     root = tmp_path / "data"
     draw(root / "train/a/1.jpg")

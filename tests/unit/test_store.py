@@ -27,7 +27,7 @@ from reid_core.contracts import SPLITS, ImageRecord, Listing
 from reid_core.discovery import load_catalog
 from reid_core.params.field_facts import path_names
 from reid_core.params.validation import check_dataset_entry
-from reid_core.storage import packing
+from reid_core.storage import image_writer
 from reid_core.storage.dataset_stores import Stores
 from reid_core.storage.fingerprints import fingerprint
 from reid_core.storage.listing_checks import check_listing, published_differences
@@ -181,8 +181,8 @@ def test_the_content_hash_changes_with_what_is_known_of_an_image(tmp_path, chang
 
 
 def test_a_store_grows_beyond_its_first_size(tmp_path, monkeypatch):
-    monkeypatch.setattr(packing, "FIRST_MAP_SIZE", 1 << 16)
-    monkeypatch.setattr(packing, "COMMIT_BYTES", 5000)
+    monkeypatch.setattr(image_writer, "FIRST_MAP_SIZE", 1 << 16)
+    monkeypatch.setattr(image_writer, "COMMIT_BYTES", 5000)
     data = [encoded("BMP", i, (64, 64)) for i in range(40)]
     store = packed(tmp_path, [record(f"{i}.bmp", d) for i, d in enumerate(data)])
     assert sum(map(len, data)) > 7 * (1 << 16)
@@ -328,7 +328,7 @@ def no_room(*_):
 
 
 def test_a_full_disk_while_images_are_written_leaves_nothing(tmp_path, monkeypatch):
-    monkeypatch.setattr(packing, "_commit", no_room)
+    monkeypatch.setattr(image_writer, "_commit", no_room)
     with pytest.raises(ReidError, match=r"store: cannot be written: the disk is full; what was"):
         packed(tmp_path)
     assert left_in(tmp_path) == []
@@ -348,7 +348,7 @@ def test_other_errors_of_the_disk_are_not_called_a_full_disk(tmp_path, monkeypat
     def broken(*_):
         raise lmdb.Error("mdb_txn_commit: Input/output error")
 
-    monkeypatch.setattr(packing, "_commit", broken)
+    monkeypatch.setattr(image_writer, "_commit", broken)
     with pytest.raises(ReidError, match="store: cannot be written: mdb_txn_commit: Input/output"):
         packed(tmp_path)
     assert left_in(tmp_path) == []

@@ -38,8 +38,16 @@ def path_problem(row: Row, column: str, root: Path) -> str | None:
     path = path_of(row[column], root)
     if path.is_absolute() or ".." in path.parts or DRIVE.match(path.as_posix()):
         return f"{column} '{path}' must be relative and stay inside root '{root}'"
-    if not os.path.isfile(root / path):
-        return f"no file '{path}' in root '{root}'"
+    return None
+
+
+def absence(row: Row, root: Path, paths: Iterable[str]) -> str | None:
+    """Return that a file is not there which a row names; arguments as ``row_problems``."""
+    for column in ("path", *paths):
+        path = path_of(row[column], root)
+        inside = row[column] and not path_problem(row, column, root)
+        if inside and not os.path.isfile(root / path):
+            return f"no file '{path}' in root '{root}'"
     return None
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Set
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -27,6 +28,7 @@ from reid_plugins.dataset._manifest_rows import (
     OPTIONAL,
     REQUIRED,
     Row,
+    absence,
     path_of,
     read_rows,
     row_problems,
@@ -108,8 +110,8 @@ def number_columns(rows: Iterable[Row], params: ManifestParams) -> set[str]:
     }
 
 
-def build(params: ManifestParams) -> Listing:
-    """List the images.
+def build(params: ManifestParams, skip_unreadable: bool = False) -> Listing:
+    """List the images; where it is allowed, without those whose files are not there.
 
     Raises:
         ReidError: The file or some of its rows are wrong; the problems are listed by cause.
@@ -119,47 +121,72 @@ def build(params: ManifestParams) -> Listing:
     root = user_path(params.root) if params.root else file.parent
     if params.root and not os.path.isdir(root):
         raise ReidError(f"dataset manifest: root '{params.root}' is not a folder")
-    rows, problems = _checked_rows(file, root, params)
+    found = _checked_rows(file, root, params)
+    problems = found.problems + ([] if skip_unreadable else found.absences)
     raise_problems(problems, "problems of its rows", "dataset manifest: ")
-    if not rows:
+    if not found.rows:
         raise ReidError(f"dataset manifest: '{file}' names no image")
-    numbers = number_columns(rows, params)
-    records = [to_record(row, root, params, numbers) for row in rows]
+    numbers = number_columns(found.rows, params)
+    records = [to_record(row, root, params, numbers) for row in found.rows]
     return Listing(
         records,
         root,
         extras={**dict.fromkeys(params.masks, MASK), **dict.fromkeys(params.texts, TEXT)},
-        warnings=_warnings(records, rows[0].keys()),
+        skipped=found.absent,
+        warnings=_warnings(records, found),
     )
 
 
-def _checked_rows(file: Path, root: Path, params: ManifestParams) -> tuple[list[Row], list[str]]:
-    """Return the rows that can be used, and a line for each problem of the others."""
-    rows: list[Row] = []
-    problems: list[str] = []
+@dataclass
+class _Rows:
+    """The rows of a file that can be used, and what is wrong with the others.
+
+    Attributes:
+        rows: Those that can be used.
+        problems: A line for each problem of a row.
+        absent: Images whose files, or those beside them, are not there.
+        absences: A line for each of them.
+    """
+
+    rows: list[Row] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    absent: list[str] = field(default_factory=list)
+    absences: list[str] = field(default_factory=list)
+
+
+def _checked_rows(file: Path, root: Path, params: ManifestParams) -> _Rows:
+    """Return the rows of the file, sorted by what is wrong with them."""
+    found = _Rows()
     first_line: dict[tuple[str, str], int] = {}
     beside = list(params.extra_columns().values())
     for line, row in read_rows(file, [*params.columns, *beside]):
-        found = [row] if isinstance(row, str) else list(row_problems(row, root, beside))
-        if not found and not isinstance(row, str):
-            name = path_of(row["path"], root).as_posix()
-            first = first_line.setdefault((row["split"], name), line)
-            if first != line:
-                found = [f"'{name}' is in split {row['split']} already, line {first}"]
-            rows.append(row)
-        problems += [f"{file}:{line}: {text}" for text in found]
-    return rows, problems
+        if isinstance(row, str):
+            found.problems.append(f"{file}:{line}: {row}")
+            continue
+        problems, name = list(row_problems(row, root, beside)), path_of(row["path"], root)
+        first = first_line.setdefault((row["split"], name.as_posix()), line)
+        if not problems and first != line:
+            problems = [f"'{name}' is in split {row['split']} already, line {first}"]
+        found.problems += [f"{file}:{line}: {text}" for text in problems]
+        if absent := absence(row, root, beside):
+            found.absent.append(name.as_posix())
+            found.absences.append(f"{file}:{line}: {absent}")
+        elif not problems:
+            found.rows.append(row)
+    return found
 
 
-def _warnings(records: list[ImageRecord], header: Iterable[str]) -> list[str]:
-    """Return what should be known of identities that are no persons in copies of Market-1501."""
+def _warnings(records: list[ImageRecord], found: _Rows) -> list[str]:
+    """Return what the user should know of rows left out, and of identities that are no persons."""
     marks: tuple[Mark, ...] = ("junk", "distractor")
     advice: dict[Mark, str] = {
         mark: f"add a column '{mark}' to the file, with 1 for it, and 0 if it is a person"
         for mark in marks
-        if mark not in header
+        if mark not in found.rows[0]
     }
-    return taken_for_persons(records, advice)
+    count = len(found.absences)
+    left_out = [f"{count} rows are left out, whose files are not there"] if count else []
+    return [*left_out, *taken_for_persons(records, advice)]
 
 
 def _check_params(params: ManifestParams) -> None:
