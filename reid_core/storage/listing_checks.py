@@ -95,11 +95,10 @@ def raise_problems(problems: Iterable[str], what: str, whose: str = "") -> None:
     """Raise a ReidError that lists the problems, if there are any; ``whose`` begins it."""
     lines = list(problems)
     if lines:
-        more = (
-            f"\n  ... and {len(lines) - SHOWN_PROBLEMS} more" if len(lines) > SHOWN_PROBLEMS else ""
-        )
-        listed = "".join(f"\n  {line}" for line in lines[:SHOWN_PROBLEMS])
-        raise ReidError(f"{whose}{len(lines)} {what}:{listed}{more}")
+        hidden = len(lines) - SHOWN_PROBLEMS
+        more = [f"  ... and {hidden} more"] if hidden > 0 else []
+        listed = [f"  {line}" for line in lines[:SHOWN_PROBLEMS]]
+        raise ReidError(f"{whose}{len(lines)} {what}:", *listed, *more)
 
 
 def _name_problems(listing: Listing) -> Iterator[str]:

@@ -126,7 +126,7 @@ def build(params: ManifestParams) -> Listing:
         problems += [f"{file}:{line}: {text}" for text in found]
     if problems:
         more = [f"and {len(problems) - SHOWN} more problems"] if len(problems) > SHOWN else []
-        raise ReidError("\n".join(["dataset manifest:", *problems[:SHOWN], *more]))
+        raise ReidError("dataset manifest:", *problems[:SHOWN], *more)
     if not rows:
         raise ReidError(f"dataset manifest: '{file}' names no image")
     numbers = number_columns(rows, params)
