@@ -35,10 +35,25 @@ def say(text: str = "") -> None:
     shortened, and characters that the output's encoding lacks escaped.
     """
     line = one_line(text)
+    _tell(line)
+    if sys.stdout is None:
+        return
+    was_lost = output_failure()
+    print(encodable(line, sys.stdout.encoding), flush=True)
+    if output_failure() != was_lost:
+        _tell(output_failure())
+
+
+def _tell(line: str) -> None:
+    """Hand a line to those who listen."""
     for listen in _listeners.get():
         listen(line)
-    if sys.stdout is not None:
-        print(encodable(line, sys.stdout.encoding), flush=True)
+
+
+def output_failure() -> str:
+    """Say why nothing can be printed any more; empty while all is well."""
+    error = getattr(sys.stdout, "lost", None)  # of an ``Outlived``
+    return f"standard output cannot be written: {error}; what follows stands here" if error else ""
 
 
 def warn(text: str) -> None:
@@ -85,11 +100,16 @@ def _rich_bar(label: str) -> Iterator[Ticker]:
     )
     with Progress(*columns) as bars:
         task = bars.add_task(one_line(label), total=None, text="")
+        last = ""
 
         def tick(done: int, total: int, text: str = "") -> None:
+            nonlocal last
             bars.update(task, completed=done, total=total, text=one_line(text))
+            last = f"{label}: {done}/{total}{', ' if text else ''}{text}"
 
         yield tick
+    if last:
+        _tell(one_line(last))  # a bar says nothing that could be heard
 
 
 def _plain_lines(label: str) -> Ticker:

@@ -73,10 +73,13 @@ class Outlived:
 
 @contextlib.contextmanager
 def outlived() -> Iterator[tuple[Outlived, Outlived]]:
-    """Put streams that do not fail in the place of ``sys.stdout`` and ``sys.stderr``."""
+    """Put streams that do not fail in the place of ``sys.stdout`` and ``sys.stderr``.
+
+    Within another such block nothing changes.
+    """
     _keep_numbers()
     before = sys.stdout, sys.stderr
-    guards = Outlived(before[0]), Outlived(before[1])
+    guards = _guard(before[0]), _guard(before[1])
     sys.stdout, sys.stderr = guards  # type: ignore[assignment]
     try:
         yield guards
@@ -84,6 +87,10 @@ def outlived() -> Iterator[tuple[Outlived, Outlived]]:
         for guard in guards:
             guard.flush()
         sys.stdout, sys.stderr = before
+
+
+def _guard(stream: TextIO | Outlived | None) -> Outlived:
+    return stream if isinstance(stream, Outlived) else Outlived(stream)
 
 
 def _keep_numbers() -> None:
