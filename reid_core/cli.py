@@ -14,6 +14,8 @@ from reid_core.contracts import Command
 from reid_core.discovery import load_catalog
 from reid_core.errors import ReidError
 from reid_core.interrupt import Interrupted
+from reid_core.output import outlived
+from reid_core.printable import lines, one_line
 
 
 def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
@@ -25,35 +27,71 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
 
     Returns:
         The exit status: 0, 2 for a mistake in the input, 128 + the signal's number after
-        an interruption.
+        an interruption, 141 or 74 if all was done but standard output was closed or full.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
+    with outlived() as (output, _):
+        try:
+            status = _status(arguments, prog)
+            sys.stdout.flush()
+        except SystemExit as stop:  # of argparse, after its help or a complaint
+            sys.stdout.flush()
+            if output.lost is None:
+                raise
+            status = stop.code if isinstance(stop.code, int) else 0
+        if output.lost is None or status:
+            return status
+        if isinstance(output.lost, BrokenPipeError):
+            return 141  # the reader (head, less) has seen enough
+        _complain(
+            f"error: standard output cannot be written: {_reason(output.lost)}; all else was done"
+        )
+        return os.EX_IOERR
+
+
+def _status(arguments: list[str], prog: str | None) -> int:
+    """Run the subcommand and print what ends it."""
     try:
         catalog = load_catalog()
         if not catalog.offers:
             raise ReidError("no plugin is installed; run: pip install -e . in the clone")
-        try:
-            return _run(catalog, arguments, prog)
-        finally:
-            sys.stdout.flush()
+        return _run(catalog, arguments, prog)
     except ReidError as error:
-        print(f"{traceback_text(error)}error: {error}", file=sys.stderr)
+        sys.stderr.write(lines(traceback_text(error)))
+        first, *more = map(str, error.args or ("",))
+        _complain(f"error: {first}", *more)
         return 2
     except Interrupted as stop:
-        print(stop, file=sys.stderr)
+        _complain(str(stop))
         return 128 + stop.signal_number
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+        _complain("interrupted")
         return 130
     except BrokenPipeError:
-        # The reader (head, less) is gone; there is nobody to tell, now or when Python ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
+        return 141  # of a plugin that writes to standard output past Python
+
+
+def _complain(*texts: str) -> None:
+    """Print lines to standard error."""
+    for text in texts:
+        print(one_line(text), file=sys.stderr, flush=True)
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose help and errors, which repeat texts of plugins and users, are filtered."""
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        if message:
+            (file or sys.stderr).write(lines(message))
 
 
 def _run(catalog: Catalog, arguments: list[str], prog: str | None) -> int:
     """Parse the arguments with the subcommand's own parser and run it."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="reid", description="Person re-identification: train, evaluate, and look inside."
     )
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)

@@ -1,12 +1,18 @@
-"""What a person sees while a command works: rich bars on a terminal, plain lines in a pipe."""
+"""What a person sees while a command works: rich bars on a terminal, plain lines in a pipe.
+
+Everything that is printed goes through ``say``: nothing in it is obeyed by the terminal.
+"""
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Protocol
+
+from reid_core.printable import encodable, one_line
 
 PLAIN_LINE_EVERY = 10.0
 """Seconds between progress lines when the output is not a terminal."""
@@ -19,9 +25,35 @@ class Ticker(Protocol):
         """Show the progress."""
 
 
+_listeners: ContextVar[tuple[Callable[[str], None], ...]] = ContextVar("listeners", default=())
+
+
 def say(text: str = "") -> None:
-    """Print a line at once, also into a pipe."""
-    print(text, flush=True)
+    r"""Print one line at once, also into a pipe.
+
+    Escape sequences, line breaks and the like are spelt out (``\x1b``, ``\n``), long words
+    shortened, and characters that the output's encoding lacks escaped.
+    """
+    line = one_line(text)
+    _tell(line)
+    if sys.stdout is None:
+        return
+    was_lost = output_failure()
+    print(encodable(line, sys.stdout.encoding), flush=True)
+    if output_failure() != was_lost:
+        _tell(output_failure())
+
+
+def _tell(line: str) -> None:
+    """Hand a line to those who listen."""
+    for listen in _listeners.get():
+        listen(line)
+
+
+def output_failure() -> str:
+    """Say why nothing can be printed any more; empty while all is well."""
+    error = getattr(sys.stdout, "lost", None)  # of an ``Outlived``
+    return f"standard output cannot be written: {error}; what follows stands here" if error else ""
 
 
 def warn(text: str) -> None:
@@ -30,9 +62,19 @@ def warn(text: str) -> None:
 
 
 @contextmanager
+def heard_by(listen: Callable[[str], None]) -> Iterator[None]:
+    """Hand every line that is said in the block to a function as well, such as a run's log."""
+    token = _listeners.set((*_listeners.get(), listen))
+    try:
+        yield
+    finally:
+        _listeners.reset(token)
+
+
+@contextmanager
 def progress_bar(label: str) -> Iterator[Ticker]:
     """Give a function that shows progress under a label, with the time left."""
-    if sys.stdout.isatty():
+    if sys.stdout is not None and sys.stdout.isatty():
         with _rich_bar(label) as tick:
             yield tick
     else:
@@ -50,19 +92,24 @@ def _rich_bar(label: str) -> Iterator[Ticker]:
     )
 
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[text]}"),
+        TextColumn("{task.fields[text]}", markup=False),
     )
     with Progress(*columns) as bars:
-        task = bars.add_task(label, total=None, text="")
+        task = bars.add_task(one_line(label), total=None, text="")
+        last = ""
 
         def tick(done: int, total: int, text: str = "") -> None:
-            bars.update(task, completed=done, total=total, text=text)
+            nonlocal last
+            bars.update(task, completed=done, total=total, text=one_line(text))
+            last = f"{label}: {done}/{total}{', ' if text else ''}{text}"
 
         yield tick
+    if last:
+        _tell(one_line(last))  # a bar says nothing that could be heard
 
 
 def _plain_lines(label: str) -> Ticker:

@@ -12,8 +12,13 @@ LONGEST_SHOWN = 80
 class ReidError(Exception):
     """A mistake in the user's input; its text says what is wrong, where, and what to do.
 
-    The command line prints the text and exits with status 2; there is no traceback.
+    The command line prints each argument as one line and exits with status 2; there is no
+    traceback. A line break within an argument, such as one in a name, is spelt out.
     """
+
+    def __str__(self) -> str:
+        """Return the lines."""
+        return "\n".join(map(str, self.args))
 
 
 class ParamsError(ReidError):
@@ -27,7 +32,11 @@ class ParamsError(ReidError):
         """Join the problems under the name of their file."""
         self.source = source
         self.problems = [" ".join(problem.split("\n")) for problem in problems]
-        super().__init__("\n".join(f"{source}: {problem}" for problem in self.problems))
+        super().__init__(*(f"{source}: {problem}" for problem in self.problems))
+
+    def __reduce__(self) -> tuple[type[ParamsError], tuple[str, list[str]]]:
+        """Say how to rebuild it in another process."""
+        return type(self), (self.source, self.problems)
 
 
 def did_you_mean(word: str, candidates: Iterable[str]) -> str:

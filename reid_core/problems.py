@@ -27,8 +27,7 @@ def raise_problems(problems: Iterable[str], what: str, whose: str = "") -> None:
     """
     lines = list(problems)
     if lines:
-        listed = "".join(f"\n  {line}" for line in by_cause(lines))
-        raise ReidError(f"{whose}{len(lines)} {what}:{listed}")
+        raise ReidError(f"{whose}{len(lines)} {what}:", *(f"  {line}" for line in by_cause(lines)))
 
 
 def by_cause(problems: Iterable[str]) -> list[str]:

@@ -49,7 +49,9 @@ def clusters(vectors: np.ndarray, rho: float, min_samples: int) -> np.ndarray:
     import numpy as np
     from sklearn.cluster import DBSCAN
 
-    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True).clip(min=1e-12)
+    # In float64: what 1 - cosine leaves of a narrow cone of directions is rounding in float32.
+    unit = vectors.astype(np.float64)
+    unit /= np.linalg.norm(unit, axis=1, keepdims=True).clip(min=1e-12)
     distances = (1.0 - unit @ unit.T).clip(min=0.0)
     pairs = np.sort(distances[np.triu_indices(len(unit), k=1)])
     radius = max(1e-6, pairs[: max(1, round(rho * len(pairs)))].mean())

@@ -37,7 +37,7 @@ def handing_errors_over(
         except ReidError as error:
             # What it was caused by would not come along.
             text = traceback_text(error)
-            return ReidError(f"{error}\n{text}") if text else error
+            return ReidError(*error.args, *text.splitlines()) if text else error
 
     return load_or_error
 

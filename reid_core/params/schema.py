@@ -17,6 +17,15 @@ from pydantic import (
 from reid_core.catalog import Catalog, Offer
 from reid_core.component import Component, EvaluatorComponent, LossComponent, Params, PathText
 from reid_core.errors import ReidError
+from reid_core.limits import (
+    LARGEST_BATCH,
+    LARGEST_COUNT,
+    LARGEST_FACTOR,
+    LONGEST_EPOCHS,
+    MOST_DRAWS,
+    MOST_VIEWS,
+    MOST_WORKERS,
+)
 from reid_core.params.entries import (
     AugmentationEntry,
     BackboneEntry,
@@ -52,7 +61,8 @@ def _file_name(name: str) -> str:
 
 
 Rate = Annotated[float, Field(ge=0)]
-Positive = Annotated[int, Field(ge=1)]
+Positive = Annotated[int, Field(ge=1, le=LARGEST_COUNT)]
+BatchSize = Annotated[int, Field(ge=1, le=LARGEST_BATCH)]
 FileName = Annotated[str, AfterValidator(_file_name)]
 
 
@@ -99,7 +109,10 @@ class StreamParams(Params):
         default=None,
         description="Image operations in order, to the same size; default: those of the run.",
     )
-    views: Positive | Annotated[list[Operations], Field(min_length=1)] = Field(
+    views: (
+        Annotated[int, Field(ge=1, le=MOST_VIEWS)]
+        | Annotated[list[Operations], Field(min_length=1)]
+    ) = Field(
         default=1,
         description="Batches of the same images that are augmented differently: how many (>= 1), "
         "or the operations of each, such as weak ones and strong ones.",
@@ -133,11 +146,12 @@ class DataParams(Params):
     workers: int = Field(
         default=0,
         ge=0,
+        le=MOST_WORKERS,
         description="Loader processes, at most one per core, for each stream as well; 0 loads in "
         "the main one.",
         json_schema_extra=FREE,
     )
-    batch_size: Positive = Field(
+    batch_size: BatchSize = Field(
         default=128, description="Images per batch in evaluation.", json_schema_extra=FREE
     )
 
@@ -166,7 +180,7 @@ class RandomKeep(Params):
     """Train a random subset of the branches in each step (pytorch-reid-lite)."""
 
     name: Literal["random_keep"]
-    draws: Positive = Field(
+    draws: Annotated[int, Field(ge=1, le=MOST_DRAWS)] = Field(
         description="Branches drawn with replacement to be left out; if none is left, one of "
         "them is kept. The kept losses are summed."
     )
@@ -256,7 +270,7 @@ class OptimizerParams(NamedParams):
 class LossWarmup(Params):
     """A total loss that starts small where other recipes start with a small rate."""
 
-    epochs: float = Field(gt=0, description="Length in epochs (> 0).")
+    epochs: float = Field(gt=0, le=LONGEST_EPOCHS, description="Length in epochs (> 0).")
     start: float = Field(
         default=0.1,
         ge=0,
@@ -277,7 +291,9 @@ class FreezeRule(Params):
 class TrainParams(Params):
     """The training run."""
 
-    epochs: int = Field(ge=1, le=1_000_000, description="Epochs in all.", json_schema_extra=FREE)
+    epochs: int = Field(
+        ge=1, le=LONGEST_EPOCHS, description="Epochs in all.", json_schema_extra=FREE
+    )
     seed: int = Field(default=0, ge=0, lt=2**63, description="Seed of everything random.")
     steps_per_epoch: Positive | None = Field(
         default=None,
@@ -296,12 +312,14 @@ class TrainParams(Params):
     evaluate_every: int = Field(
         default=0,
         ge=0,
+        le=LARGEST_COUNT,
         description="Epochs between evaluations; 0: only after the last.",
         json_schema_extra=FREE_AND_NOT_IN_WEIGHTS,
     )
     checkpoint_every_steps: int = Field(
         default=0,
         ge=0,
+        le=LARGEST_COUNT,
         description="Steps between checkpoints within an epoch; 0: at its end.",
         json_schema_extra=FREE_AND_NOT_IN_WEIGHTS,
     )
@@ -352,7 +370,7 @@ class ExtractionParams(Params):
     """Test-time averaging: the network's raw outputs for several versions of each image."""
 
     flip: bool = Field(default=False, description="Average with the mirrored image.")
-    scales: tuple[Annotated[float, Field(gt=0)], ...] = Field(
+    scales: tuple[Annotated[float, Field(gt=0, le=LARGEST_FACTOR)], ...] = Field(
         default=(1.0,),
         strict=False,  # a strict tuple would refuse the lists that JSON has
         min_length=1,
@@ -489,8 +507,10 @@ class EvalParams(Params):
     evaluation: list[EvaluationEntry] | None = Field(
         default=None, description="Evaluators; default: those of the run."
     )
-    batch_size: Positive = Field(default=128, description="Images per batch.")
-    workers: int = Field(default=0, ge=0, description="Loader processes, at most one per core.")
+    batch_size: BatchSize = Field(default=128, description="Images per batch.")
+    workers: int = Field(
+        default=0, ge=0, le=MOST_WORKERS, description="Loader processes, at most one per core."
+    )
     compute: ComputeParams = Field(default=ComputeParams())
     device: str | None = Field(
         default=None, pattern=DEVICE, description="The same as 'device' in 'compute'."

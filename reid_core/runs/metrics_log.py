@@ -23,6 +23,7 @@ from reid_core.params.entries import LoggerEntry
 from reid_core.run_directory import RunDirectory
 from reid_core.runs.loggers import Loggers
 from reid_core.runs.record_file import open_record
+from reid_core.timestamps import timestamp
 from reid_core.training.loop import check_accuracy, check_finite
 from reid_core.training.module import StepResult
 
@@ -129,6 +130,7 @@ class RunLog:
         self._loggers.close()
 
     def _write(self, line: Mapping[str, Any]) -> None:
+        line = {**line, "time": timestamp()}
         with saving(self.directory.metrics):
             self._file.write(json.dumps(line) + "\n")
             self._file.flush()

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import shlex
+import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 
 from reid_core.boundary import Origin
-from reid_core.console import progress_bar, say
+from reid_core.console import duration, progress_bar, say
 from reid_core.contracts import Progress
 from reid_core.evaluation.during_training import Scorer
 from reid_core.evaluation.run_evaluators import Evaluated, print_briefly, print_scores
 from reid_core.evaluation.saved_scores import save_scores
 from reid_core.interrupt import Interrupt
 from reid_core.network.weights import save_weights, weights_metadata
+from reid_core.output import outlived
 from reid_core.run_directory import RunDirectory
 from reid_core.runs.callback_context import RunContext
 from reid_core.runs.callbacks import Callbacks
 from reid_core.runs.checkpoint import save_checkpoint
+from reid_core.runs.environment import record_start
 from reid_core.runs.metrics_log import RunLog
+from reid_core.runs.text_log import NAME as TEXT_LOG
+from reid_core.runs.text_log import logged
 from reid_core.training.loop import check_weights, train_one_epoch
 from reid_core.training.module import StepResult
 from reid_core.training.state import Training
@@ -41,6 +47,7 @@ class Run:
         self.directory, self.training, self.scorer = directory, training, scorer
         self.callbacks, self.log, self.interrupt = callbacks, log, interrupt
         self.params, self.state = training.params, training.state
+        self._clock, self._first_step = time.monotonic(), training.state.step
 
     def baselines(self) -> None:
         """Score a colour histogram and the untrained network, if the params ask for it."""
@@ -177,9 +184,17 @@ class Run:
     @contextmanager
     def _bar(self, label: str) -> Iterator[None]:
         with progress_bar(label) as tick:
-            self.log.tick = tick
+            self.log.tick = lambda done, total, text="": tick(done, total, self._timed(text))
             yield
             self.log.tick = None
+
+    def _timed(self, text: str) -> str:
+        """Add the time that this start has taken so far, evaluations included, and what is left."""
+        state, elapsed = self.state, time.monotonic() - self._clock
+        done = state.step - self._first_step
+        left = self.params.train.epochs * len(self.training.batches) - state.step
+        estimate = elapsed / max(1, done) * max(0, left)
+        return f"{text}, run {duration(elapsed)}, {duration(estimate)} left"
 
 
 @contextmanager
@@ -190,7 +205,9 @@ def open_run(
     callbacks: Callbacks,
     log_bytes: int = 0,
 ) -> Iterator[Run]:
-    """Open the record and listen to signals while a run is in work.
+    """Open the records and listen to signals while a run is in work.
+
+    An output that can no longer be written does not end the run; its log says so.
 
     Args:
         directory: Where to write; it is locked.
@@ -199,12 +216,16 @@ def open_run(
         callbacks: Of its params.
         log_bytes: Length of the record to keep; 0 for a run that begins.
     """
-    log = RunLog(
-        directory,
-        keep_bytes=log_bytes,
-        step=training.state.step,
-        every=training.params.train.log_every,
-        loggers=training.params.logger,
-    )
-    with Interrupt() as interrupt, closing(log):
-        yield Run(directory, training, scorer, callbacks, log, interrupt)
+    record_start(directory, training.device, scorer.data_hashes())
+    step = training.state.step
+    beginning = f"start at step {step}: {shlex.join(sys.argv)}"
+    with outlived(), logged(directory.path / TEXT_LOG, beginning):
+        log = RunLog(
+            directory,
+            keep_bytes=log_bytes,
+            step=step,
+            every=training.params.train.log_every,
+            loggers=training.params.logger,
+        )
+        with Interrupt() as interrupt, closing(log):
+            yield Run(directory, training, scorer, callbacks, log, interrupt)

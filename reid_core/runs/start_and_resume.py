@@ -25,7 +25,6 @@ from reid_core.run_directory import RunDirectory, new_run_path
 from reid_core.runs.callbacks import Callbacks
 from reid_core.runs.checkpoint import read_checkpoint, restore
 from reid_core.runs.checks import check_without_data
-from reid_core.runs.environment import write_environment
 from reid_core.runs.resume_rules import check_same_data, check_same_past
 from reid_core.runs.run import Run, open_run
 from reid_core.storage.dataset_stores import Stores
@@ -134,8 +133,7 @@ def _load_snapshot(training: Training) -> None:
 
 
 def _begin(run: Run) -> None:
-    """Keep what the run depends on, say what is trained, and score what it starts from."""
-    write_environment(run.directory, run.training.device, run.scorer.data_hashes())
+    """Say what is trained, and score what it starts from."""
     for line in describe(run.training):
         say(line)
     run.baselines()

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from reid_core.console import warn
+from reid_core.console import say, warn
 from reid_core.contracts import Listing
 from reid_core.problems import by_cause
 
@@ -69,8 +69,9 @@ class LeftOut:
         for text in self.warnings:
             warn(f"{dataset}: {text}")
         if self.images:
-            lines = "".join(f"\n  {line}" for line in by_cause(self.unreadable))
-            warn(f"{dataset}: {len(self.images)} images cannot be read and are left out:{lines}")
+            warn(f"{dataset}: {len(self.images)} images cannot be read and are left out:")
+            for line in by_cause(self.unreadable):
+                say(f"  {line}")
         if self.others:
             more = len(self.others) - SHOWN_NAMES
             shown = ", ".join(f"'{name}'" for name in self.others[:SHOWN_NAMES])

@@ -5,11 +5,13 @@ import io
 import json
 import math
 import re
+import shlex
 import shutil
 import signal
 import subprocess
 import sys
 import textwrap
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -123,9 +125,12 @@ def test_the_run_directory_is_complete(trained):
     assert list((trained.path / "tensorboard").glob("events.*"))
     assert list(trained.path.rglob(".*.tmp")) == []
     environment = json.loads(trained.environment.read_text())
-    assert environment["torch"] == torch.__version__
-    assert environment["device"] == "cpu"
     assert set(environment["data"]) == {"synthetic_market"}
+    (begun,) = environment["starts"]
+    assert begun["torch"] == torch.__version__
+    assert begun["device"] == "cpu"
+    assert begun["command"] == shlex.join(sys.argv)
+    assert datetime.fromisoformat(begun["time"]).tzinfo is not None
 
 
 def test_every_score_is_stored_with_its_card(trained):

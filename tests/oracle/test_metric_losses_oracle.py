@@ -40,6 +40,7 @@ from reid_plugins.toolkit.pair_mining import (
     masked_mean,
     masked_softmax,
     pair_masks,
+    weighted_pairs,
 )
 
 PROGRESS = Progress(epoch=0, epochs=1, step=7, steps_per_epoch=10, seed=3)
@@ -603,3 +604,20 @@ def test_a_wrong_param_is_refused_at_its_place(module, params, line):
     checked = validate(module.reid_loss()[0].params, params, problems)
     assert problems == ([] if line is None else [line])
     assert (checked is None) == (line is not None)
+
+
+# ---- weighted mining of other systems ---------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_own_image_as_a_positive_shortens_the_weighted_distance_by_the_stated_factor(seed):
+    """AGW, fast-reid and pytorch-reid-lite weigh all images of the person, the anchor too."""
+    features, pids = random_batch(seed, [4, 3, 2])
+    distmat = torch.cdist(features, features).fill_diagonal_(0)
+    ours, _ = weighted_pairs(distmat, pids)
+    for i, pid in enumerate(pids):
+        with_itself = distmat[i][pids == pid]
+        theirs = (with_itself.softmax(dim=0) * with_itself).sum()
+        others = distmat[i][(pids == pid) & (torch.arange(len(pids)) != i)]
+        factor = 1 - 1 / (1 + others.exp().sum())
+        torch.testing.assert_close(theirs, ours[i] * factor)

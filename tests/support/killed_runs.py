@@ -8,8 +8,8 @@ class Killed(Exception):
 
 
 def lines_of(run, *kinds):
-    """Return the lines of metrics.jsonl without what depends on the machine."""
-    machine = ("images_per_second", "memory_mb")
+    """Return the lines of metrics.jsonl without what depends on the machine and the clock."""
+    machine = ("images_per_second", "memory_mb", "time")
     lines = [json.loads(line) for line in run.metrics.read_text().splitlines()]
     return [
         {k: v for k, v in line.items() if k not in machine}

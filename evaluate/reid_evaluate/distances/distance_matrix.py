@@ -11,12 +11,19 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from reid_evaluate.distances.common_mean import dwarfing_mean, moved
 from reid_evaluate.distances.comparison import Vectors
 
 _SAFE_NORM = 1e-15, 1e15
 """Between these, the product of a unit vector with a vector stays well inside float32."""
 
 _ROWS_AT_ONCE = 4096
+
+_CENTER = "center"
+"""Name in ``aux`` of what was taken off each vector; the same row for all, kept once."""
+
+_SMALLEST_SQUARE = 1e-35
+"""Below, the squares of differences leave float32."""
 
 
 class Cosine:
@@ -57,21 +64,34 @@ class SquaredEuclidean:
     """The squared Euclidean distance of the vectors as they come.
 
     It is made of dot products, so that differences below about 0.1 % of the vectors' length
-    drown in the rounding of float32.
+    drown in the rounding of float32. Lengths are measured from the mean of the vectors where
+    they all lie far from the origin: moving all of them together changes no distance.
     """
 
     symmetric = True
     normalizes = False
 
     def prepare(self, vectors: Vectors) -> Vectors:
-        """Add ``square (N,)``, the squared norm."""
+        """Add ``square (N,)``, the squared norm, and ``center (N, D)`` if it was taken off.
+
+        Raises:
+            ValueError: The squares are too large or too small for float32.
+        """
         squares = squared_norms(vectors.features)
-        if len(squares) and float(squares.max()) > torch.finfo(torch.float32).max / 8:
-            raise ValueError("features are too large for float32 Euclidean distances")
-        return replace(vectors, aux={**vectors.aux, "square": squares.float()})
+        _check_scale(squares)
+        center = dwarfing_mean(vectors.features, squares)
+        if center is None:
+            return replace(vectors, aux={**vectors.aux, "square": squares.float()})
+        features = moved(vectors.features, -center)
+        known = {
+            "square": squared_norms(features).float(),
+            _CENTER: center.expand(len(vectors), -1),
+        }
+        return replace(vectors, features=features, aux={**vectors.aux, **known})
 
     def fill(self, query: Vectors, gallery: Vectors, out: Tensor) -> None:
         """Write the squared distances."""
+        query = _from_center_of(gallery, query)
         squares = gallery.aux["square"][None, :]
         torch.addmm(squares, query.features, gallery.features.T, alpha=-2, out=out)
         out.add_(query.aux["square"][:, None])
@@ -88,6 +108,36 @@ class Euclidean(SquaredEuclidean):
     def values(self, keys: Tensor) -> Tensor:
         """Return the roots."""
         return keys.sqrt()
+
+
+def _check_scale(squares: Tensor) -> None:
+    """Raise ValueError if squared norms ``(N,)`` float64 leave no room in float32."""
+    largest = float(squares.max()) if len(squares) else 0.0
+    if largest > torch.finfo(torch.float32).max / 8:
+        raise ValueError(
+            "features are too large for float32 Euclidean distances: the longest vector has the "
+            f"length {largest**0.5:.3g}; multiply all of them by one number"
+        )
+    if 0 < largest < _SMALLEST_SQUARE:
+        raise ValueError(
+            f"features are too small for float32 Euclidean distances: the longest vector has the "
+            f"length {largest**0.5:.3g}; multiply all of them by one number"
+        )
+
+
+def _from_center_of(gallery: Vectors, query: Vectors) -> Vectors:
+    """Return prepared queries, measured from the point that the gallery is measured from."""
+    ours, theirs = query.aux.get(_CENTER), gallery.aux.get(_CENTER)
+    if ours is None and theirs is None:
+        return query
+    shift = torch.zeros(1, 1, dtype=torch.float64, device=query.features.device)
+    if ours is not None:
+        shift = shift + ours[:1]
+    if theirs is not None:
+        shift = shift - theirs[:1]
+    features = moved(query.features, shift)
+    known = {**query.aux, "square": squared_norms(features).float()}
+    return replace(query, features=features, aux=known)
 
 
 def squared_norms(features: Tensor) -> Tensor:

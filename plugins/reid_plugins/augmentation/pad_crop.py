@@ -17,11 +17,12 @@ from pydantic import Field
 
 from reid_core import AugmentationComponent, Params, hookimpl
 from reid_core.contracts import Augmentation, Sample
+from reid_core.limits import LARGEST_SIDE
 
 if TYPE_CHECKING:
     import numpy as np
 
-Pixels = Annotated[int, Field(ge=0)]
+Pixels = Annotated[int, Field(ge=0, le=LARGEST_SIDE)]
 
 
 class PadCropParams(Params):

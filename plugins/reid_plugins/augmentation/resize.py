@@ -17,6 +17,7 @@ from pydantic import Field
 
 from reid_core import AugmentationComponent, Params, hookimpl
 from reid_core.contracts import Augmentation, Sample
+from reid_core.limits import LARGEST_SIDE
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,8 +26,12 @@ if TYPE_CHECKING:
 class ResizeParams(Params):
     """Params of the augmentation ``resize``."""
 
-    height: int = Field(default=256, ge=1, description="Height of the result in pixels (>= 1).")
-    width: int = Field(default=128, ge=1, description="Width of the result in pixels (>= 1).")
+    height: int = Field(
+        default=256, ge=1, le=LARGEST_SIDE, description="Height of the result in pixels (>= 1)."
+    )
+    width: int = Field(
+        default=128, ge=1, le=LARGEST_SIDE, description="Width of the result in pixels (>= 1)."
+    )
     interpolation: Literal["bilinear", "bicubic"] = Field(
         default="bilinear", description="Filter; both are antialiased when the image shrinks."
     )

@@ -19,13 +19,17 @@ from reid_core import Component, Params, ReidError, hookimpl
 from reid_core.console import say
 from reid_core.contracts import Callback, CallbackContext, Scores
 from reid_core.errors import did_you_mean, name_list
+from reid_core.limits import LARGEST_COUNT
 
 
 class EarlyStoppingParams(Params):
     """Params of the callback `early_stopping`."""
 
     patience: int = Field(
-        default=5, ge=1, description="Evaluations in a row without a rise that end the training."
+        default=5,
+        ge=1,
+        le=LARGEST_COUNT,
+        description="Evaluations in a row without a rise that end the training.",
     )
     min_delta: float = Field(
         default=0.0, ge=0.0, description="A rise counts if it is larger than this, 0 or more."

@@ -26,7 +26,9 @@ Difference = Callable[[Values, Values], Mapping[str, tuple[float, float, float]]
 USED = frozenset({*NEEDED, "ap_trapezoid", "inp"})
 """Arrays that are looked at."""
 
-NO_CHOICES = frozenset({"ap", "identical_matches", "intervals", "false_rates", "data.model"})
+NO_CHOICES = frozenset(
+    {"ap", "direction_spread", "identical_matches", "intervals", "false_rates", "data.model"}
+)
 """Keys of a protocol that say what the model did or what is not compared here; both definitions
 of AP are saved anyway."""
 

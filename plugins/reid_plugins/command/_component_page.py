@@ -53,7 +53,7 @@ def page(offer: Offer) -> Iterator[str]:
     if offer.kind in SECTIONS and schema is not None:
         yield ""
         yield "in params.json:"
-        yield textwrap.indent(_printed(example_section(offer, schema)), "  ")
+        yield from textwrap.indent(_printed(example_section(offer, schema)), "  ").splitlines()
 
 
 def example_section(offer: Offer, schema: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from reid_core import Component, Params, hookimpl
 from reid_core.catalog import Catalog
+from reid_core.console import say
 from reid_core.contracts import Command
 from reid_core.params.json_file import Raw, parse_json
 from reid_core.params.load import load_eval_params, load_run_params
@@ -41,7 +42,7 @@ class CheckCommand:
                 from reid_core.evaluation.trials import try_evaluations
 
                 try_evaluations(eval_params.evaluation or [])
-            print(f"{args.params}: right (eval_params)")
+            say(f"{args.params}: right (eval_params)")
             return
         params = load_run_params(args.params, self.catalog, args.set).params
         if args.model:
@@ -51,8 +52,8 @@ class CheckCommand:
         losses = " + ".join(f"{entry.weight:g} {entry.bare_name}" for entry in params.loss)
         heads = ", ".join(entry.bare_name for entry in params.head)
         used = ", ".join(f"{name} {version}" for name, version in params.plugins.items())
-        print(f"{args.params}: right: {params.backbone.bare_name}, {heads}, {losses} ({used})")
-        print(
+        say(f"{args.params}: right: {params.backbone.bare_name}, {heads}, {losses} ({used})")
+        say(
             "data not read: columns, files and identities are checked by reid pack and at the start"
         )
 

@@ -72,7 +72,8 @@ class CompareRunsCommand:
             evaluation=args.evaluation,
             queries=args.queries,
         )
-        say(f"A: {args.run_a}\nB: {args.run_b}")
+        say(f"A: {args.run_a}")
+        say(f"B: {args.run_b}")
         for compared in found:
             _print(compared, args.confidence)
         say(

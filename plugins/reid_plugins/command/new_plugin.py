@@ -7,6 +7,7 @@ from pathlib import Path
 
 from reid_core import Component, Params, hookimpl
 from reid_core.catalog import Catalog
+from reid_core.console import say
 from reid_core.contracts import Command
 from reid_plugins.command._new_plugin.package import (
     SIZES,
@@ -49,9 +50,9 @@ class NewPluginCommand:
         folder: Path = args.out or Path(distribution_of(args.name))
         texts = package_files(args.kind, args.name, args.size)
         write_package(folder, texts)
-        print(f"{folder}: {', '.join(sorted(texts))}")
-        print(f"install it with: pip install -e {folder}")
-        print(f"then: reid plugins {args.name}; python -m pytest {folder}")
+        say(f"{folder}: {', '.join(sorted(texts))}")
+        say(f"install it with: pip install -e {folder}")
+        say(f"then: reid plugins {args.name}; python -m pytest {folder}")
 
 
 def build(params: Params, *, catalog: Catalog) -> Command:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from reid_core import Component, Params, ReidError, hookimpl
 from reid_core.catalog import Catalog
+from reid_core.console import progress_bar, say
 from reid_core.contracts import Command
 from reid_core.files import user_path
 from reid_core.params.load import load_run_params
@@ -69,7 +70,7 @@ class PackCommand:
         stores = Stores(user_path(params.working_dir))
         streams = [entry for s in params.data.streams.values() for entry in s.sources]
         for entry in [*params.data.train, *params.data.targets.values(), *streams]:
-            print(f"{entry.label}: {stores.open(entry).path}")
+            say(f"{entry.label}: {stores.open(entry).path}")
 
     def _pack_one(
         self, name: str, overrides: list[str], out: Path | None, working_dir: Path
@@ -83,7 +84,7 @@ class PackCommand:
             {"name": name, "params": {}}, [f"params.{o}" for o in overrides], name
         )
         entry = check_dataset_entry({**raw, "store": str(out) if out else None}, self.catalog, name)
-        print(f"{entry.label}: {Stores(working_dir).open(entry).path}")
+        say(f"{entry.label}: {Stores(working_dir).open(entry).path}")
 
 
 def _check_options(args: argparse.Namespace) -> None:
@@ -102,14 +103,13 @@ def _check_options(args: argparse.Namespace) -> None:
 
 def _verify(path: Path) -> None:
     """Re-read every image of a store."""
-    from reid_core.console import progress_bar
     from reid_core.storage.packing import verify
     from reid_core.storage.store import Store
 
     store = Store(path)
     with progress_bar(f"verifying {path}") as tick:
         verify(store, tick)
-    print(f"{path}: {len(store)} images, all readable, content as packed")
+    say(f"{path}: {len(store)} images, all readable, content as packed")
 
 
 def build(params: Params, *, catalog: Catalog) -> Command:

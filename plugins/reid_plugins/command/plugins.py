@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from reid_core import Component, Params, ReidError, hookimpl
 from reid_core.catalog import Catalog, Offer
+from reid_core.console import say
 from reid_core.contracts import Command
 from reid_core.errors import did_you_mean
 from reid_core.hookspecs import KINDS
@@ -37,9 +38,9 @@ class PluginsCommand:
         """
         if args.errors:
             for fault in self.catalog.faults:
-                print(fault)
+                say(str(fault))
             if not self.catalog.faults:
-                print("every plugin loads")
+                say("every plugin loads")
             return 1 if self.catalog.faults else 0
         offers = [o for o in self.catalog.offers if args.kind in (None, o.kind)]
         if args.name is not None:
@@ -48,7 +49,7 @@ class PluginsCommand:
         _list(offers)
         if self.catalog.faults:
             number = len(self.catalog.faults)
-            print(f"plugins that failed to load: {number}; see: reid plugins --errors")
+            say(f"plugins that failed to load: {number}; see: reid plugins --errors")
         return 0
 
     def _describe(self, name: str, offers: Iterable[Offer]) -> None:
@@ -61,17 +62,21 @@ class PluginsCommand:
             hint = did_you_mean(name.rpartition(":")[2], known)
             failed = "; see also: reid plugins --errors" if self.catalog.faults else ""
             raise ReidError(f"no component is called '{name}'{hint} (reid plugins){failed}")
-        print("\n\n".join("\n".join(page(offer)) for offer in found))
+        for number, offer in enumerate(found):
+            if number:
+                say()
+            for line in page(offer):
+                say(line)
 
 
 def _list(offers: Iterable[Offer]) -> None:
     """Print one line per component, by distribution."""
     for distribution in sorted({(o.distribution, o.version) for o in offers}):
-        print(" ".join(distribution))
+        say(" ".join(distribution))
         for offer in offers:
             if (offer.distribution, offer.version) == distribution:
                 name = f"{offer.component.name:<23}"
-                print(f"  {offer.kind:<13}{name} {offer.component.summary}")
+                say(f"  {offer.kind:<13}{name} {offer.component.summary}")
 
 
 def build(params: Params, *, catalog: Catalog) -> Command:

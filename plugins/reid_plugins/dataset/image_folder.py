@@ -15,6 +15,7 @@ from pydantic import Field, field_validator
 
 from reid_core import Component, Params, PathText, ReidError, hookimpl
 from reid_core.contracts import ImageRecord, Listing
+from reid_core.limits import LARGEST_SEED
 from reid_core.problems import raise_problems
 from reid_plugins.dataset._identity_folders import (
     Images,
@@ -44,7 +45,9 @@ class ImageFolderParams(Params):
         description="Share of each identity's training images that is moved to val, in [0, 1); "
         "an identity always keeps one. Only where there is no val folder.",
     )
-    seed: int = Field(default=0, ge=0, description="Chooses the images that val_share moves.")
+    seed: int = Field(
+        default=0, ge=0, le=LARGEST_SEED, description="Chooses the images that val_share moves."
+    )
     camera_pattern: str | None = Field(
         default=None,
         description="Regular expression that is searched in the file name; its one group, or "

@@ -15,10 +15,17 @@ from dataclasses import replace
 from functools import partial
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from reid_core import Component, Params, hookimpl
 from reid_core.contracts import ImageRecord, Listing
+from reid_core.limits import (
+    LARGEST_SEED,
+    LARGEST_SIDE,
+    MOST_DRAWN,
+    MOST_DRAWN_IMAGES,
+    MOST_DRAWN_PERSONS,
+)
 
 TRAIN_FOLDER, QUERY_FOLDER, GALLERY_FOLDER = "bounding_box_train", "query", "bounding_box_test"
 JUNK_PID, DISTRACTOR_PID = "-1", "0000"
@@ -29,20 +36,53 @@ BACKGROUND_PID = 1_000_000
 class SyntheticMarketParams(Params):
     """Params of the dataset ``synthetic_market``."""
 
-    seed: int = Field(default=0, ge=0, description="Seed of people, cameras and poses.")
-    train_identities: int = Field(default=200, ge=2, description="Identities to train on.")
-    test_identities: int = Field(default=120, ge=2, description="Identities to score on.")
+    seed: int = Field(
+        default=0, ge=0, le=LARGEST_SEED, description="Seed of people, cameras and poses."
+    )
+    train_identities: int = Field(
+        default=200, ge=2, le=MOST_DRAWN_PERSONS, description="Identities to train on."
+    )
+    test_identities: int = Field(
+        default=120, ge=2, le=MOST_DRAWN_PERSONS, description="Identities to score on."
+    )
     cameras: int = Field(default=6, ge=2, le=9, description="Cameras.")
     train_images: int = Field(
-        default=2, ge=1, description="Images per training identity and camera."
+        default=2,
+        ge=1,
+        le=MOST_DRAWN_IMAGES,
+        description="Images per training identity and camera.",
     )
     test_images: int = Field(
-        default=2, ge=2, description="Images per test identity and camera; one is the query."
+        default=2,
+        ge=2,
+        le=MOST_DRAWN_IMAGES,
+        description="Images per test identity and camera; one is the query.",
     )
-    distractors: int = Field(default=60, ge=0, description="Gallery images without a person.")
-    junk: int = Field(default=40, ge=0, description="Gallery images that are never counted.")
-    height: int = Field(default=128, ge=16, description="Height of an image in pixels.")
-    width: int = Field(default=64, ge=8, description="Width of an image in pixels.")
+    distractors: int = Field(
+        default=60, ge=0, le=MOST_DRAWN_PERSONS, description="Gallery images without a person."
+    )
+    junk: int = Field(
+        default=40,
+        ge=0,
+        le=MOST_DRAWN_PERSONS,
+        description="Gallery images that are never counted.",
+    )
+    height: int = Field(
+        default=128, ge=16, le=LARGEST_SIDE, description="Height of an image in pixels."
+    )
+    width: int = Field(
+        default=64, ge=8, le=LARGEST_SIDE, description="Width of an image in pixels."
+    )
+
+    @model_validator(mode="after")
+    def _size(self) -> SyntheticMarketParams:
+        persons = (
+            self.train_identities * self.train_images + self.test_identities * self.test_images
+        )
+        images = persons * self.cameras + self.distractors + self.junk
+        if images > MOST_DRAWN:
+            raise ValueError(f"at most {MOST_DRAWN} images are drawn, these would be {images}")
+        return self
 
 
 def encode_person(params: SyntheticMarketParams, pid: int, camid: int, shot: int) -> bytes:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from reid_core.contracts import Features
+from reid_evaluate.distances.common_mean import NARROW
 from reid_evaluate.protocols.rule_data import (
     CAMID,
     ColumnRule,
@@ -37,6 +38,11 @@ DENOMINATOR_TEXT = {
 COPIES_TEXT = (
     "queries have their own vector as nearest match: if it is a copy of the query under another "
     "name, the scores are too good; if not, the model maps different images to one point"
+)
+NARROW_TEXT = (
+    "the mean of 1 - cosine over the gallery's pairs is {spread:g}, where float32 loses digits "
+    "below {narrow:g}; the order of images is rounding in part: subtract the mean of the features, "
+    "or compare them by 'euclidean', which does"
 )
 RATES_TEXT = (
     "tpr@<rate>: pairs of one person below the largest threshold that accepts at most that share "
@@ -72,9 +78,18 @@ def card_of(protocol: Mapping[str, Any]) -> dict[str, Any]:
         "intervals": _intervals(protocol),
         "sizes": protocol["sizes"],
         "identical_matches": copies,
-        **({"warning": f"{copies} {COPIES_TEXT}"} if copies else {}),
+        **_warning(protocol),
         "data": protocol["data"] | ({"names": "row numbers"} if protocol["made_up_names"] else {}),
     }
+
+
+def _warning(protocol: Mapping[str, Any]) -> dict[str, str]:
+    """Say what may have made the scores wrong, if anything."""
+    copies, spread = protocol["identical_matches"], protocol.get("direction_spread")
+    texts = [f"{copies} {COPIES_TEXT}"] if copies else []
+    if spread is not None:
+        texts.append(NARROW_TEXT.format(spread=spread, narrow=NARROW))
+    return {"warning": ". ".join(texts)} if texts else {}
 
 
 def _normalization(protocol: Mapping[str, Any]) -> str:

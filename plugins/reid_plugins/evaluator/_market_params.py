@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from reid_core import Params
+from reid_core.limits import LARGEST_COUNT, LARGEST_SEED, MOST_DRAWS
 from reid_evaluate.protocols.rule_data import JUNK_RULES, JunkRule, NamedRule
 from reid_plugins.toolkit.junk_columns import JunkColumns
 
@@ -51,7 +52,7 @@ class MarketParams(Params):
         description="Queries that every mean is taken over. valid: those with a match; all: "
         "every query, those without a match count as 0.",
     )
-    ranks: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+    ranks: tuple[Annotated[int, Field(ge=1, le=LARGEST_COUNT)], ...] = Field(
         (1, 5, 10),
         strict=False,  # a strict tuple would refuse the lists that JSON has
         min_length=1,
@@ -69,20 +70,30 @@ class MarketParams(Params):
         True, description="Keep a table of the scores by camera of the query and of the gallery."
     )
     single_shot_draws: int = Field(
-        10, ge=1, description="Draws of a gallery for cuhk03, each with one image per identity."
+        10,
+        ge=1,
+        le=MOST_DRAWS,
+        description="Draws of a gallery for cuhk03, each with one image per identity.",
     )
-    seed: int = Field(0, ge=0, description="Seed of the draws and of the bootstrap.")
+    seed: int = Field(
+        0, ge=0, le=LARGEST_SEED, description="Seed of the draws and of the bootstrap."
+    )
     bootstrap_draws: int = Field(
         1000,
         ge=0,
+        le=MOST_DRAWS,
         description="Resamplings of the queries behind the 95 % intervals; 0: no intervals.",
     )
     top_k: int = Field(
-        10, ge=0, description="Images of each ranking to keep for pictures, 0 or larger."
+        10,
+        ge=0,
+        le=LARGEST_COUNT,
+        description="Images of each ranking to keep for pictures, 0 or larger.",
     )
     block_size: int = Field(
         1024,
         ge=1,
+        le=LARGEST_COUNT,
         description="Queries ranked at a time; memory is about 5 bytes x block_size x gallery "
         "images.",
     )

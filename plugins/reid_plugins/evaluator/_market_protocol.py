@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 
 from reid_core.contracts import Features, NamedPart
-from reid_evaluate.distances.comparison import Distance, Postprocess
+from reid_evaluate.distances.common_mean import NARROW, spread_of_directions
+from reid_evaluate.distances.comparison import Distance, Postprocess, Vectors
+from reid_evaluate.distances.distance_matrix import Cosine
 from reid_evaluate.protocols.rule_data import data_of
 from reid_evaluate.ranking.rank_queries import Ranking
 from reid_plugins.evaluator._market_params import NAME, MarketParams
@@ -17,11 +19,15 @@ from reid_plugins.evaluator._market_params import NAME, MarketParams
 def protocol_of(
     splits: Mapping[str, Features],
     ranking: Ranking,
+    gallery_vectors: Vectors,
     params: MarketParams,
     distance: NamedPart[Distance],
     postprocess: Sequence[NamedPart[Postprocess]],
 ) -> dict[str, Any]:
-    """Return the protocol as JSON values, see ``Scores``."""
+    """Return the protocol as JSON values, see ``Scores``.
+
+    ``direction_spread`` is there only where float32 cosines can hardly tell the images apart.
+    """
     query, gallery = splits["query"], splits["gallery"]
     drawn = {"draws": params.single_shot_draws, "seed": params.seed}
     resampled = {"draws": params.bootstrap_draws, "seed": params.seed}
@@ -42,9 +48,17 @@ def protocol_of(
         "intervals": resampled if params.bootstrap_draws else None,
         "sizes": _sizes(query, gallery, ranking),
         "identical_matches": int(ranking.copies.sum()),
+        **(_narrow_directions(gallery_vectors) if distance.part.normalizes else {}),
         "made_up_names": [name for name in ("query", "gallery") if splits[name].names_are_made_up],
         "data": _joined(query.meta, gallery.meta),
     }
+
+
+def _narrow_directions(gallery: Vectors) -> dict[str, float]:
+    """Return how far the directions of the gallery spread if that is too little for float32."""
+    prepared = Cosine().prepare(gallery)
+    spread = spread_of_directions(prepared.features, prepared.aux["inverse_norm"])
+    return {"direction_spread": float(f"{spread:.2g}")} if spread < NARROW else {}
 
 
 def _sizes(query: Features, gallery: Features, ranking: Ranking) -> dict[str, int]:

@@ -83,7 +83,9 @@ class MarketEvaluator:
         if verification:
             metrics |= self._rates(ranking, verification)
             intervals |= self._rate_intervals(ranking, verification)
-        protocol = protocol_of(splits, ranking, self.params, self.distance, self.postprocess)
+        protocol = protocol_of(
+            splits, ranking, keyed.gallery.vectors, self.params, self.distance, self.postprocess
+        )
         tables["cmc"] = cmc(ranking.first_rank[self._counted(ranking)], 50)
         return Scores(
             metrics=metrics,

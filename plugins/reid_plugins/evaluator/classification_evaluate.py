@@ -16,6 +16,7 @@ from pydantic import Field
 
 from reid_core import EvaluatorComponent, Params, ReidError, hookimpl
 from reid_core.contracts import Features, Scores
+from reid_core.limits import LARGEST_COUNT, LARGEST_SEED, MOST_DRAWS
 from reid_evaluate.ranking import classification
 from reid_evaluate.statistics.bootstrap import mean_interval
 
@@ -25,17 +26,18 @@ NAME = "classification_evaluate"
 class ClassificationParams(Params):
     """What is reported; ``top1`` is always there."""
 
-    topk: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+    topk: tuple[Annotated[int, Field(ge=1, le=LARGEST_COUNT)], ...] = Field(
         (1, 5),
         strict=False,  # a strict tuple would refuse the lists that JSON has
         min_length=1,
         description="Numbers k of best classes among which the right one is looked for, "
         "reported as top<k>; above the number of classes all classes count.",
     )
-    seed: int = Field(0, ge=0, description="Seed of the bootstrap.")
+    seed: int = Field(0, ge=0, le=LARGEST_SEED, description="Seed of the bootstrap.")
     bootstrap_draws: int = Field(
         1000,
         ge=0,
+        le=MOST_DRAWS,
         description="Resamplings of the images behind the 95 % intervals; 0: no intervals.",
     )
 

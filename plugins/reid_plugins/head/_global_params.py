@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from reid_core import Params
+from reid_core.limits import LARGEST_DIM
 
 if TYPE_CHECKING:
     from reid_plugins.head._global_head import GlobalHead
@@ -23,6 +24,7 @@ class GlobalParams(Params):
     embedding_dim: int | None = Field(
         default=None,
         ge=1,
+        le=LARGEST_DIM,
         description="Size of the vector, from 1, made by a linear layer before the neck; "
         "null keeps the backbone's channels.",
     )

@@ -19,6 +19,7 @@ from pydantic import Field
 
 from reid_core import Component, Params, hookimpl
 from reid_core.contracts import Backbone
+from reid_core.limits import LARGEST_DIM, LARGEST_PART_DIM, MOST_PARTS
 
 if TYPE_CHECKING:
     from reid_plugins.head._pcb import PCBHead
@@ -30,9 +31,12 @@ class PCBParams(Params):
     parts: int = Field(
         default=6,
         ge=1,
+        le=MOST_PARTS,
         description="Number of stripes, from 1; it must divide the map's height.",
     )
-    part_dim: int = Field(default=256, ge=1, description="Size of each stripe's vector, from 1.")
+    part_dim: int = Field(
+        default=256, ge=1, le=LARGEST_PART_DIM, description="Size of each stripe's vector, from 1."
+    )
     pooling: Literal["avg", "max", "gem"] = Field(
         default="max",
         description='Of the stripes and the whole: "avg", "max" or "gem" (generalised mean).',
@@ -46,6 +50,7 @@ class PCBParams(Params):
     global_dim: int = Field(
         default=256,
         ge=0,
+        le=LARGEST_DIM,
         description="Size of the branch for the whole image; 0 leaves the branch out.",
     )
 

@@ -19,6 +19,7 @@ from pydantic import Field, model_validator
 
 from reid_core import LossComponent, Params, hookimpl
 from reid_core.contracts import Loss, LossInput, LossOutput
+from reid_core.limits import MOST_CLUSTERS
 from reid_plugins.toolkit.loss_distances import Distance, pairwise_distance
 from reid_plugins.toolkit.pair_mining import masked_softmax, pair_masks, pair_means
 
@@ -62,6 +63,7 @@ class RankedListParams(Params):
     clusters: int = Field(
         default=0,
         ge=0,
+        le=MOST_CLUSTERS,
         description="Number of k-means clusters, from which an anchor takes its negatives; 0 "
         "takes them from the whole batch.",
     )

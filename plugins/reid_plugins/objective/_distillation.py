@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from reid_core import ReidError
 from reid_core.contracts import ModelOutput, Step, Term, TrainedModel
+from reid_plugins.toolkit.loss_distances import common_center
 
 Difference = tuple[Tensor, dict[str, Tensor]]
 """A value, 0-d and attached to the graph, and monitors."""
@@ -183,6 +184,8 @@ def distance_difference(student: Tensor, teacher: Tensor) -> Difference:
 
 def relative_distances(x: Tensor) -> tuple[Tensor, Tensor]:
     """Return all distances ``(B, B)`` in units of their mean over pairs, and that mean."""
+    # A product of vectors far from the origin leaves nothing of their differences.
+    x = x - common_center(x)
     # By a matrix product: the other way of cdist makes (B, B, D) values for the gradient.
     distmat = torch.cdist(x, x, compute_mode="use_mm_for_euclid_dist")
     # Rounding leaves an image a little away from itself.

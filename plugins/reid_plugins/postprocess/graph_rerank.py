@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field, model_validator
 
 from reid_core import Params, PostprocessComponent, hookimpl
+from reid_core.limits import MOST_NEIGHBOURS, MOST_ROUNDS
 
 if TYPE_CHECKING:
     from reid_evaluate.distances.comparison import Postprocess
@@ -26,11 +27,13 @@ class GraphRerankParams(Params):
     k1: int = Field(
         default=26,
         ge=1,
+        le=MOST_NEIGHBOURS,
         description="Nearest images by cosine that describe an image, itself included, from 1.",
     )
     k2: int = Field(
         default=7,
         ge=1,
+        le=MOST_NEIGHBOURS,
         description="Nearest images that pass their description on to an image, itself included, "
         "1 to k1; 1: nothing is passed on.",
     )
@@ -41,7 +44,10 @@ class GraphRerankParams(Params):
         description="Share of the plain cosine in the similarity, 0 to 1.",
     )
     rounds: int = Field(
-        default=2, ge=1, description="How often descriptions are passed on, 1 or larger."
+        default=2,
+        ge=1,
+        le=MOST_ROUNDS,
+        description="How often descriptions are passed on, 1 or larger.",
     )
 
     @model_validator(mode="after")

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field, model_validator
 
 from reid_core import Params, PostprocessComponent, hookimpl
+from reid_core.limits import MOST_NEIGHBOURS
 
 if TYPE_CHECKING:
     from reid_evaluate.distances.comparison import Postprocess
@@ -27,12 +28,14 @@ class KReciprocalParams(Params):
     k1: int = Field(
         default=20,
         ge=1,
+        le=MOST_NEIGHBOURS,
         description="Nearest images, without itself, that may describe an image, from 1; fewer "
         "than there are queries and gallery images.",
     )
     k2: int = Field(
         default=6,
         ge=1,
+        le=MOST_NEIGHBOURS,
         description="Nearest images, itself included, whose descriptions are averaged, 1 to "
         "k1 + 1; 1: nothing is averaged.",
     )

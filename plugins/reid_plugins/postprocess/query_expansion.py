@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from reid_core import Params, PostprocessComponent, hookimpl
+from reid_core.limits import MOST_NEIGHBOURS, MOST_ROUNDS
 
 if TYPE_CHECKING:
     from reid_evaluate.distances.comparison import Postprocess
@@ -27,6 +28,7 @@ class QueryExpansionParams(Params):
     k: int = Field(
         default=5,
         ge=1,
+        le=MOST_NEIGHBOURS,
         description='Nearest images by cosine that are mixed in, 1 or larger; "both" counts the '
         'image itself as the first of them, "query" does not.',
     )
@@ -36,7 +38,9 @@ class QueryExpansionParams(Params):
         description="Power of the cosine that weighs a neighbour, 0 or larger; 0: all weigh the "
         "same. The image itself weighs 1, a negative cosine counts as 0.",
     )
-    rounds: int = Field(default=1, ge=1, description="How often it is done, 1 or larger.")
+    rounds: int = Field(
+        default=1, ge=1, le=MOST_ROUNDS, description="How often it is done, 1 or larger."
+    )
     sides: Literal["query", "both"] = Field(
         default="both",
         description='"query": queries are mixed with gallery images, one query at a time; "both": '

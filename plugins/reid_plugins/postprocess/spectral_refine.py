@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from reid_core import Params, PostprocessComponent, hookimpl
+from reid_core.limits import MOST_NEIGHBOURS
 
 if TYPE_CHECKING:
     from reid_evaluate.distances.comparison import Postprocess
@@ -27,6 +28,7 @@ class SpectralRefineParams(Params):
     k: int = Field(
         default=50,
         ge=1,
+        le=MOST_NEIGHBOURS,
         description="Gallery images of each ranking, junk included, that are sorted again, 1 or "
         "larger.",
     )

@@ -21,6 +21,7 @@ import numpy as np
 from pydantic import Field
 
 from reid_core import ReidError, SamplerComponent, hookimpl
+from reid_core.limits import LARGEST_BATCH
 from reid_plugins.toolkit.pk_batches import (
     DrawnBatches,
     PKParams,
@@ -37,7 +38,9 @@ from reid_plugins.toolkit.rounds import shuffled_rounds
 class DatasetBalancedParams(PKParams):
     """Params of the sampler ``dataset_balanced``."""
 
-    shares: Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1)] | None = Field(
+    shares: (
+        Annotated[list[Annotated[int, Field(ge=1, le=LARGEST_BATCH)]], Field(min_length=1)] | None
+    ) = Field(
         default=None,
         description="Shares of the training datasets in every batch, in the order of data.train, "
         "e.g. [3, 1] for 12 and 4 of P = 16 identities; each >= 1; default: equal shares.",

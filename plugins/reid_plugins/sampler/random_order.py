@@ -17,6 +17,7 @@ import numpy as np
 from pydantic import Field
 
 from reid_core import Params, ReidError, SamplerComponent, hookimpl
+from reid_core.limits import LARGEST_BATCH
 from reid_plugins.toolkit.rounds import epoch_generator, share_per_rank
 
 
@@ -24,7 +25,10 @@ class RandomOrderParams(Params):
     """Params of the sampler ``random``."""
 
     batch_size: int = Field(
-        default=64, ge=1, description="Images per batch, counted over all processes (>= 1)."
+        default=64,
+        ge=1,
+        le=LARGEST_BATCH,
+        description="Images per batch, counted over all processes (>= 1).",
     )
     drop_last: bool = Field(
         default=True,

@@ -25,6 +25,7 @@ import numpy as np
 from pydantic import Field
 
 from reid_core import Params, SamplerComponent, hookimpl
+from reid_core.limits import LARGEST_BATCH
 from reid_plugins.toolkit.pk_batches import (
     DrawnBatches,
     PKParams,
@@ -63,7 +64,10 @@ class WeightedImagesParams(Powers):
     """Params of the sampler ``weighted_images``."""
 
     batch_size: int = Field(
-        default=64, ge=1, description="Images per batch, counted over all processes (>= 1)."
+        default=64,
+        ge=1,
+        le=LARGEST_BATCH,
+        description="Images per batch, counted over all processes (>= 1).",
     )
 
 

@@ -24,13 +24,14 @@ from pydantic import Field
 
 from reid_core import ScheduleComponent, hookimpl
 from reid_core.contracts import History, Progress, Schedule
+from reid_core.limits import LONGEST_EPOCHS
 from reid_plugins.toolkit.warmup import WarmupParams, time_of, warmup_factor
 
 
 class MultiStepParams(WarmupParams):
     """Params of the schedule ``multi_step``."""
 
-    milestones: list[Annotated[float, Field(ge=0)]] = Field(
+    milestones: list[Annotated[float, Field(ge=0, le=LONGEST_EPOCHS)]] = Field(
         default=[40, 70], description="Epochs from which the rate is lower, each >= 0."
     )
     gamma: float = Field(

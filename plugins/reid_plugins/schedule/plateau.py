@@ -24,6 +24,7 @@ from pydantic import Field
 
 from reid_core import ScheduleComponent, hookimpl
 from reid_core.contracts import History, Progress, Schedule
+from reid_core.limits import LARGEST_COUNT
 from reid_plugins.toolkit.warmup import WarmupParams, time_of, warmup_factor
 
 
@@ -36,6 +37,7 @@ class PlateauParams(WarmupParams):
     patience: int = Field(
         default=2,
         ge=0,
+        le=LARGEST_COUNT,
         description="Evaluations in a row without a better score that are let pass (>= 0); the "
         "next one lowers the rate.",
     )

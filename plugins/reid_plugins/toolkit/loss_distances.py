@@ -39,7 +39,8 @@ def pairwise_cosine(a: Tensor, b: Tensor) -> Tensor:
 def squared_distance(a: Tensor, b: Tensor) -> Tensor:
     """Return the squared Euclidean distance of every row of ``a`` to every row of ``b``.
 
-    Only matrices of size (A, B) are made, never (A, B, d).
+    Only matrices of size (A, B) are made, never (A, B, d). Rows are measured from the mean of
+    ``b``: a difference of squares far from the origin, and its gradient, is rounding alone.
 
     Args:
         a: ``(A, d)``.
@@ -48,12 +49,27 @@ def squared_distance(a: Tensor, b: Tensor) -> Tensor:
     Returns:
         ``(A, B)``, at least 1e-12.
     """
-    lengths = a.square().sum(1)
-    others = lengths if b is a else b.square().sum(1)
-    squared = lengths[:, None] + others[None, :] - 2 * (a @ b.T)
+    center = common_center(b)
+    one = a - center
+    other = one if b is a else b - center
+    lengths = one.square().sum(1)
+    others = lengths if b is a else other.square().sum(1)
+    squared = lengths[:, None] + others[None, :] - 2 * (one @ other.T)
     # Below the bound lie rounding errors, also negative ones; the clamp passes no gradient
     # there, where that of a square root would grow without limit.
     return squared.clamp(min=1e-12)
+
+
+def common_center(vectors: Tensor) -> Tensor:
+    """Return the mean of the rows ``(N, d)`` as ``(d,)``, a constant; 0 where it is not finite.
+
+    Distances between vectors do not depend on what all of them are measured from, and neither
+    do their gradients, so that none passes through it.
+    """
+    import torch
+
+    center = (vectors.detach() / max(1, len(vectors))).sum(0)  # a sum of large rows overflows
+    return torch.nan_to_num(center, nan=0.0, posinf=0.0, neginf=0.0)
 
 
 def pairwise_distance(a: Tensor, b: Tensor, distance: Distance = "euclidean") -> Tensor:

@@ -13,6 +13,7 @@ from pydantic import AfterValidator, Field
 
 from reid_core import Params
 from reid_core.contracts import Progress
+from reid_core.limits import LONGEST_EPOCHS
 
 
 class MarginRamp(Params):
@@ -20,7 +21,9 @@ class MarginRamp(Params):
 
     start: float = Field(default=0.0, description="Margin of the first step.")
     end: float = Field(description="Margin after 'epochs' epochs and from then on.")
-    epochs: float = Field(gt=0, description="Length of the ramp in epochs, above 0.")
+    epochs: float = Field(
+        gt=0, le=LONGEST_EPOCHS, description="Length of the ramp in epochs, above 0."
+    )
     shape: Literal["linear", "cosine"] = Field(
         default="linear",
         description="'linear', or 'cosine': half a wave, slow at both ends.",

@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterator
 from typing import Literal
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from reid_core import Params, ReidError
+from reid_core.limits import LARGEST_BATCH
 from reid_plugins.toolkit.rounds import epoch_generator, share_per_rank, shuffled_rounds
 
 
@@ -21,9 +22,12 @@ class PKParams(Params):
     P: int = Field(
         default=16,
         ge=1,
+        le=LARGEST_BATCH,
         description="Identities per batch, counted over all processes, which share them (>= 1).",
     )
-    K: int = Field(default=4, ge=1, description="Images of each identity in a batch (>= 1).")
+    K: int = Field(
+        default=4, ge=1, le=LARGEST_BATCH, description="Images of each identity in a batch (>= 1)."
+    )
     small_ids: Literal["repeat", "skip"] = Field(
         default="repeat",
         description="Identities with fewer than K images: 'repeat' shows their images more than "
@@ -35,6 +39,14 @@ class PKParams(Params):
         "floor(N / (P K)) batches, at least 1; 'identities' visits about as many identities as "
         "there are, floor(identities / P) batches.",
     )
+
+    @model_validator(mode="after")
+    def _one_batch(self) -> PKParams:
+        if self.P * self.K > LARGEST_BATCH:
+            raise ValueError(
+                f"P x K, the images of a batch, must be <= {LARGEST_BATCH}, got {self.P} x {self.K}"
+            )
+        return self
 
 
 def group_by_identity(labels: np.ndarray) -> list[np.ndarray]:

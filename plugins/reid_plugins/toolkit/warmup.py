@@ -13,13 +13,17 @@ from pydantic import Field, model_validator
 
 from reid_core import Params
 from reid_core.contracts import Progress
+from reid_core.limits import LONGEST_EPOCHS
 
 
 class WarmupParams(Params):
     """Params that all schedules share."""
 
     warmup_epochs: float = Field(
-        default=0, ge=0, description="Length of the warm-up in epochs (>= 0); 0 is off."
+        default=0,
+        ge=0,
+        le=LONGEST_EPOCHS,
+        description="Length of the warm-up in epochs (>= 0); 0 is off.",
     )
     warmup: Literal["linear", "exponential", "constant"] = Field(
         default="linear",
