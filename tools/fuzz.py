@@ -33,8 +33,8 @@ COUNTS = {
     "params": 10_000,
     "models": 1_000,
     "stores": 1_000,
-    "index-bits": 0,
-    "features-bits": 0,
+    "index-bits": 100_000,
+    "features-bits": 100_000,
     "features": 3_000,
     "scores": 3_000,
     "records": 3_000,
@@ -43,7 +43,7 @@ COUNTS = {
     "weights": 3_000,
     "images": 20_000,
 }
-"""Inputs of each kind; 0: every bit of the file."""
+"""Inputs of each kind, or all that there are: a small file has fewer bits."""
 
 FAULTS = ("traceback", "changed", "hang", "crash")
 PATIENCE = 60.0
@@ -78,10 +78,10 @@ class Tally:
             yield f"  ... and {len(self.faults) - SHOWN} more"
 
 
-def fuzz(kind: str, seed: int, start: int, stop: int | None) -> Tally:
-    """Try the inputs from ``start`` to before ``stop`` (None: the last there is) of a kind."""
+def fuzz(kind: str, seed: int, start: int, stop: int) -> Tally:
+    """Try the inputs of a kind from ``start`` to before ``stop``."""
     tally = Tally(kind)
-    while stop is None or start < stop:
+    while start < stop:
         done, end = _run_worker(tally, kind, seed, start, stop)
         if end == "finished":
             break
@@ -91,7 +91,7 @@ def fuzz(kind: str, seed: int, start: int, stop: int | None) -> Tally:
 
 
 def _run_worker(
-    tally: Tally, kind: str, seed: int, start: int, stop: int | None
+    tally: Tally, kind: str, seed: int, start: int, stop: int
 ) -> tuple[int, str | tuple[str, str]]:
     """Run a process until it ends or gives no answer.
 
@@ -99,7 +99,7 @@ def _run_worker(
         The number of the input that it was at, and ``"finished"`` or outcome and words of that
         input.
     """
-    command = [sys.executable, str(WORKER), kind, str(seed), str(start), str(stop or "")]
+    command = [sys.executable, str(WORKER), kind, str(seed), str(start), str(stop)]
     with subprocess.Popen(
         command, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
@@ -137,11 +137,10 @@ def _answers(process: subprocess.Popen[str]) -> Iterator[str | None]:
                 deadline = time.monotonic() + PATIENCE
 
 
-def chosen(names: list[str], share: float) -> Iterator[tuple[str, int | None]]:
-    """Yield every kind with its number of inputs; None: every bit."""
-    for kind, count in COUNTS.items():
-        if not names or kind in names:
-            yield kind, max(1, round(count * share)) if count else None
+def chosen(names: list[str], share: float) -> dict[str, int]:
+    """Return the number of inputs by the names of kinds; no names: all kinds."""
+    kinds = names or list(COUNTS)
+    return {kind: max(1, round(COUNTS[kind] * share)) for kind in kinds}
 
 
 def main() -> int:
@@ -161,10 +160,10 @@ def main() -> int:
         command = [sys.executable, str(WORKER), args.only[0], str(args.seed), str(args.case)]
         return subprocess.run([*command, str(args.case + 1), "--raise"], env=ENVIRONMENT).returncode
     start = time.monotonic()
-    work = list(chosen(args.only, args.share))
+    work = chosen(args.only, args.share)
     faults = 0
     with ThreadPoolExecutor(args.jobs) as pool:
-        waiting = [pool.submit(fuzz, kind, args.seed, 0, count) for kind, count in work]
+        waiting = [pool.submit(fuzz, kind, args.seed, 0, count) for kind, count in work.items()]
         for one in waiting:
             tally = one.result()
             faults += len(tally.faults)

@@ -2,15 +2,15 @@
 
 python tools/fuzz_worker.py KIND SEED START STOP [--raise]
 
-It prints a line of JSON per input: its number, what became of it, a few words. ``STOP`` may be
-empty: the last input there is. With ``--raise`` an exception ends it, with its traceback.
+It prints a line of JSON per input: its number, what became of it, a few words. At most
+``STOP`` are tried, and no more than there are. With ``--raise`` an exception ends it, with its
+traceback.
 """
 
 from __future__ import annotations
 
 import contextlib
 import io
-import itertools
 import json
 import os
 import random
@@ -26,16 +26,15 @@ MEMORY = 6 << 30
 
 
 def outcomes(
-    kind: str, seed: int, start: int, stop: int | None, folder: Path, reraise: bool
+    kind: str, seed: int, start: int, stop: int, folder: Path, reraise: bool
 ) -> Iterator[tuple[int, str, str]]:
     """Yield number, outcome and words of every input."""
     from fuzz_targets import TARGETS
     from reid_core import ReidError
 
     target = TARGETS[kind](folder)
-    last = target.count if stop is None else stop
-    numbers = itertools.count(start) if last is None else range(start, last)
-    for number in numbers:
+    last = min(filter(None, (target.count, stop)))
+    for number in range(start, last):
         rng = random.Random(f"{seed}/{kind}/{number}")
         said = io.StringIO()
         try:
@@ -68,7 +67,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
         os.chdir(folder)
         warnings.simplefilter("error")
-        limits = int(seed), int(start), int(stop) if stop else None
+        limits = int(seed), int(start), int(stop)
         for outcome in outcomes(kind, *limits, Path(folder), "--raise" in sys.argv):
             answers.write(json.dumps(outcome) + "\n")
             answers.flush()
