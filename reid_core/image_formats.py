@@ -45,5 +45,8 @@ def other_decoder(said: object) -> str | None:
 
 
 def is_image_name(name: str) -> bool:
-    """Tell by the ending whether a file counts as an image."""
-    return os.path.splitext(name)[1].lower() in ENDINGS
+    """Tell by its name whether a file counts as an image: by the ending, and it is not hidden.
+
+    macOS leaves '._x.jpg' beside every 'x.jpg' in its archives.
+    """
+    return os.path.splitext(name)[1].lower() in ENDINGS and not name.startswith(".")

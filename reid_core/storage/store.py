@@ -177,7 +177,8 @@ class Store:
         """
         data = self.read(position)
         try:
-            return decode(data, f"{self.path}: image '{self.index.name[position]}'")
+            name = self.index.name[position]
+            return decode(data, f"{self.path}: image '{name}' cannot be decoded")
         except ReidError as error:
             raise _undecodable(error) from error
 

@@ -370,6 +370,7 @@ def test_every_ending_is_of_a_format_that_pillow_reads(ending):
     assert Image.registered_extensions().get(ending, name) in (name, "DIB")
     assert is_image_name(f"a{ending.upper()}")
     assert not is_image_name(f"a{ending}.txt")
+    assert not is_image_name(f"._a{ending}")
 
 
 def test_the_guide_lists_every_ending_and_the_largest_image():

@@ -756,7 +756,7 @@ def test_no_padding_means_no_crop():
         ({}, "tri_loss_params.lambda_tri", "1 dropped; tri_loss_params.margin 0 switches"),
         ({}, "working_dir", "kept; if it is another machine's, --set working_dir=..."),
         ({}, "batches_dir", "the folders 'query' and 'gallery' are expected beside it"),
-        ({"evaluation_params.type": None}, "batches_dir", "images in ppm, pgm and tif and a class"),
+        ({"evaluation_params.type": None}, "batches_dir", "a class_mapping.json is not read"),
         (TRIPLET, None, "triplets see each branch after BN and dropout"),
         (
             {"tri_loss_params.use_adaptive_weight": True} | TRIPLET,

@@ -468,7 +468,7 @@ def test_verify_finds_an_image_that_cannot_be_decoded(tmp_path):
     store = overwrite(packed(tmp_path), 2, encoded()[:50])
     with pytest.raises(ReidError, match=r"1 images of .* are damaged; pack(.|\n)*train/2\.png"):
         verify(store)
-    with pytest.raises(ReidError, match=r"image '2\.png': truncated or not .*reid pack --verify"):
+    with pytest.raises(ReidError, match=r"image '2\.png' cannot be decoded: .*reid pack --verify"):
         store.image(2)
 
 

@@ -56,10 +56,10 @@ def folder_of(path: Path) -> Folder:
     try:
         with os.scandir(path) as entries:
             for entry in entries:
-                hidden, is_folder = entry.name.startswith("."), entry.is_dir()
-                if is_folder and not hidden:
+                is_folder = entry.is_dir()
+                if is_folder and not entry.name.startswith("."):
                     folders.append(entry.name)
-                elif entry.is_file() and not hidden and is_image_name(entry.name):
+                elif entry.is_file() and is_image_name(entry.name):
                     images.append(entry.name)
                 else:
                     others.append(f"{entry.name}/" if is_folder else entry.name)

@@ -22,7 +22,7 @@ def data(r: Reading) -> Json:
     if not folder.name:
         r.refuse("batches_dir", "expected the folder of the training images, got none")
     params: Json = {"root": str(folder.parent), "train": folder.name}
-    text = "images in ppm, pgm and tif and a class_mapping.json are not read"
+    text = "a class_mapping.json is not read"
     if r["evaluation_params.type"] is not None:
         params |= {
             "query": "query",
