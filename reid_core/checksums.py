@@ -6,14 +6,20 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from reid_core.files import LARGEST_JSON
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 KEY = "checksum"
 """Where a JSON object carries the checksum of all else in it."""
+
+TENSORS_KEY = "tensors_checksum"
+"""Where the JSON object beside some tensors carries their checksum."""
 
 
 def signed(facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -62,6 +68,28 @@ def arrays_checksum(arrays: Mapping[str, np.ndarray]) -> str:
         digest.update(repr((name, array.dtype.str, array.shape)).encode())
         digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
     return digest.hexdigest()
+
+
+def tensors_checksum(tensors: Mapping[str, Tensor]) -> str:
+    """Return the checksum of tensors on the CPU with their names, types and shapes."""
+    import torch
+
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        digest.update(repr((name, str(tensor.dtype), tuple(tensor.shape))).encode())
+        digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def check_tensors(facts: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+    """Compare tensors, and the JSON object beside them, with what was signed.
+
+    Raises:
+        ValueError: They differ; the text says which.
+    """
+    check_signed(facts)
+    if facts.get(TENSORS_KEY) != tensors_checksum(tensors):
+        raise ValueError("the checksum of its tensors differs")
 
 
 def _of_facts(facts: Mapping[str, Any]) -> str:

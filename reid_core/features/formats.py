@@ -18,7 +18,7 @@ from safetensors.numpy import save
 
 from reid_core.array_file import NotAnArray, arrays_of
 from reid_core.checksums import KEY as CHECKSUM
-from reid_core.checksums import arrays_checksum, check_signed, signed
+from reid_core.checksums import TENSORS_KEY, arrays_checksum, check_signed, signed
 from reid_core.errors import ReidError, name_list
 from reid_core.features.mat_format import arrays_of_split
 from reid_core.files import DAMAGED, atomic_path
@@ -29,8 +29,7 @@ Arrays = dict[str, np.ndarray]
 KEY = "reid_core"
 """The metadata key of a safetensors file whose value is the JSON object of all strings."""
 
-TENSORS_CHECKSUM = "tensors_checksum"
-SIGNED = frozenset({CHECKSUM, TENSORS_CHECKSUM})
+SIGNED = frozenset({CHECKSUM, TENSORS_KEY})
 """Names in the JSON object of a file of ours that are no arrays."""
 
 TENSOR_TYPES = frozenset(
@@ -161,7 +160,7 @@ def _check_sums(texts: dict[str, Any], tensors: Arrays) -> None:
     """
     if SIGNED & texts.keys():
         check_signed(texts)
-        if texts[TENSORS_CHECKSUM] != arrays_checksum(tensors):
+        if texts[TENSORS_KEY] != arrays_checksum(tensors):
             raise ValueError("the checksum of its tensors differs")
         for name in SIGNED:
             del texts[name]
@@ -197,7 +196,7 @@ def _write_safetensors(path: Path, arrays: Arrays) -> None:
         for name, array in arrays.items()
         if name not in strings
     }
-    texts[TENSORS_CHECKSUM] = arrays_checksum(tensors)
+    texts[TENSORS_KEY] = arrays_checksum(tensors)
     content = save(tensors, metadata={KEY: json.dumps(signed(texts))})
     if int.from_bytes(content[:8], "little") > LONGEST_HEADER:
         raise _Refused("too many names for safetensors; write npz")

@@ -15,6 +15,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from reid_core.catalog import Catalog
+from reid_core.checksums import TENSORS_KEY, check_tensors, signed, tensors_checksum
 from reid_core.component import Params
 from reid_core.console import warn
 from reid_core.contracts import Classes, SideValues
@@ -23,7 +24,6 @@ from reid_core.files import DAMAGED, atomic_path
 from reid_core.image_formats import DECODER, other_decoder
 from reid_core.network.model import ReIDModel, build_model
 from reid_core.network.side import side_columns
-from reid_core.network.weights_checksum import check, with_checksums
 from reid_core.params.field_facts import kept_in_weights
 from reid_core.params.messages import validate
 from reid_core.params.schema import ModelParams, RunParams
@@ -114,8 +114,8 @@ def save_weights(path: Path, model: ReIDModel, metadata: dict[str, Any]) -> None
         name: tensor.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
         for name, tensor in model.state_dict().items()
     }
-    content_facts = with_checksums({"format": FORMAT, **metadata}, tensors)
-    text = json.dumps(content_facts, sort_keys=True, ensure_ascii=False)
+    facts = {"format": FORMAT, **metadata, TENSORS_KEY: tensors_checksum(tensors)}
+    text = json.dumps(signed(facts), sort_keys=True, ensure_ascii=False)
     content = save(tensors, metadata={KEY: text})
     with atomic_path(path) as temporary:
         temporary.write_bytes(content)
@@ -221,7 +221,7 @@ def _check_content(path: Path, version: Any, content: Any, tensors: dict[str, Te
         raise ReidError(f"{path}: weights of format {version}; this version reads {FORMAT}")
     else:
         try:
-            check(content, tensors)
+            check_tensors(content, tensors)
         except DAMAGED as error:
             raise ReidError(
                 f"{path}: the weights file is damaged: {error}; take another copy of it, or train "

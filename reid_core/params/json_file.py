@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from reid_core.errors import ParamsError, ReidError
+from reid_core.files import LARGEST_JSON
 from reid_core.params.messages import Place, dotted
 
 Raw = dict[str, Any]
@@ -49,6 +50,8 @@ def parse_json(path: Path, problems: list[str]) -> Raw:
         return node
 
     try:
+        if (size := path.stat().st_size) > LARGEST_JSON:
+            raise ReidError(f"{path}: {size} bytes are too many for a file of params")
         text = path.read_text(encoding="utf-8")
         raw = json.loads(
             text, object_pairs_hook=pairs, parse_constant=_NoNumber, parse_float=_number

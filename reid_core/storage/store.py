@@ -33,6 +33,12 @@ FACTS = ("name", "split", "pid", "camid", "junk", "distractor")
 COLUMN, EXTRA, DIGEST = "column.", "extra.", "digest."
 """Beginnings of the names of further arrays in ``index.npz``."""
 
+KINDS = {
+    **{"name": "U", "split": "U", "pid": "U", "camid": "i", "junk": "b", "distractor": "b"},
+    **{COLUMN: "iU", EXTRA: "b", DIGEST: "u"},
+}
+"""Kinds of numpy's types of the arrays in ``index.npz``, by name or its beginning."""
+
 PAGES = "pages"
 """The array in ``index.npz`` that is not of images: the pages of the LMDB with a checksum."""
 
@@ -70,9 +76,13 @@ class Index:
 
         Raises:
             KeyError: One is missing.
-            ValueError: They are of different lengths.
+            ValueError: They are of different lengths, or one is of another type.
         """
         found = {name: arrays[name] for name in arrays}
+        for name, array in found.items():
+            kinds = KINDS.get(name) or KINDS.get(f"{name.partition('.')[0]}.", "")
+            if array.ndim != 1 or array.dtype.kind not in kinds:
+                raise ValueError(f"'{name}' is {array.dtype} of shape {array.shape}")
         if len({len(array) for array in found.values()}) > 1:
             raise ValueError("its arrays are of different lengths")
         facts: dict[str, Any] = {name: found[name] for name in FACTS}
@@ -234,6 +244,8 @@ def _read_index(path: Path, manifest: dict[str, Any]) -> tuple[Index, np.ndarray
             raise ValueError("its checksum differs from the one in manifest.json")
         arrays = arrays_of(io.BytesIO(content))
         pages = arrays.pop(PAGES)
+        if pages.ndim != 1 or pages.dtype != np.int64:
+            raise ValueError(f"'{PAGES}' is {pages.dtype} of shape {pages.shape}")
         index = Index.of_arrays(arrays)
         if index.digests.keys() != {"", *index.extras}:
             raise ValueError("a checksum is missing")

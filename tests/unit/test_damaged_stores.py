@@ -19,10 +19,10 @@ from reid_core import ReidError
 from reid_core.checksums import signed
 from reid_core.storage import image_file
 from reid_core.storage import store as store_module
-from reid_core.storage.image_file import data_file, followed_pages
+from reid_core.storage.image_file import ImageFile, data_file, followed_pages
 from reid_core.storage.packing import verify
 from reid_core.storage.store import Store
-from stores import overwrite, packed, png, record
+from stores import overwrite, packed, png, record, resigned
 
 SECONDS = 20
 """After which a child that reads a damaged store counts as hanging."""
@@ -147,6 +147,32 @@ def test_an_index_without_checksums_is_refused(store, monkeypatch):
     monkeypatch.setattr(store_module, "DIGEST", "other.")
     with pytest.raises(ReidError, match=r"index\.npz is missing or damaged \(a checksum is miss"):
         Store(store.path)
+
+
+@pytest.mark.parametrize(
+    ("name", "array"),
+    [
+        ("pid", np.zeros(40)),
+        ("camid", np.array(["1"] * 40)),
+        ("junk", np.zeros((40, 1), dtype=bool)),
+        ("digest.", np.zeros(40)),
+        ("column.clothes", np.zeros(40)),
+        ("strange", np.zeros(40)),
+    ],
+)
+def test_an_array_of_the_index_of_another_type_is_named(tmp_path, name, array):
+    store = packed(tmp_path / "store", small_pictures())
+    with pytest.raises(ReidError, match=rf"index\.npz is missing or damaged \('{name}' is \S+ of "):
+        resigned(store.path, {name: array})
+
+
+def test_pages_of_another_type_or_outside_the_file_are_refused(tmp_path):
+    store = packed(tmp_path / "store", small_pictures())
+    pages = followed_pages(data_file(store.path), 4096)
+    file = ImageFile(store.path, store.manifest["lmdb_bytes"])
+    for wrong in (pages[:-1], pages + 1, -pages[::-1]):
+        with pytest.raises(ReidError, match=r"images\.lmdb is damaged \(the checksum of its pages"):
+            file.check_pages(4096, wrong, store.manifest["pages_checksum"])
 
 
 @pytest.mark.parametrize("name", ["source", "images", "lmdb_bytes", "page_bytes", "extras"])

@@ -153,6 +153,11 @@ def test_hopeless_nesting_is_an_error_and_no_traceback(file):
     assert refusal(file('{"a": ' + "[" * 100_000)) == "lists or objects are nested too deep"
 
 
+def test_an_absurdly_large_file_is_not_read(file, monkeypatch):
+    monkeypatch.setattr("reid_core.params.json_file.LARGEST_JSON", 10)
+    assert refusal(file('{"a": "0123456789"}')) == "19 bytes are too many for a file of params"
+
+
 def test_whole_numbers_of_thousands_of_digits_are_refused(file):
     assert refusal(file('{"a": ' + "1" * 5000 + "}")).startswith(
         "cannot be read: Exceeds the limit"

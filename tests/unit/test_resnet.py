@@ -1,5 +1,6 @@
 """The residual networks: shapes, strides and where weights come from."""
 
+import json
 import weakref
 from pathlib import Path
 from urllib.error import URLError
@@ -12,6 +13,7 @@ from safetensors.torch import save_file
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from reid_core import ReidError
+from reid_core.checksums import signed, tensors_checksum
 from reid_core.component import call_build
 from reid_plugins.backbone import resnet
 
@@ -223,6 +225,134 @@ def test_weights_file_must_be_a_state_dict(tmp_path):
     torch.save({"epoch": 3}, tmp_path / "checkpoint.pth")
     with pytest.raises(ReidError, match="is not a state dict: a dict from parameter name"):
         build(weights_file=str(tmp_path / "checkpoint.pth"))
+
+
+# ---- wrapped ----------------------------------------------------------------------------
+
+PLAIN = {
+    name: torch.tensor(float(number)).to(tensor.dtype).expand(tensor.shape)
+    for number, (name, tensor) in enumerate(torchvision.models.resnet18().state_dict().items())
+    if not name.startswith("fc.")
+}
+"""Every tensor has another value; as expanded numbers they make small files."""
+
+BESIDE = {"classifier.weight": torch.zeros(7, 512), "bottleneck.bias": torch.zeros(512)}
+"""What the strong baselines keep beside ``base.``."""
+
+
+def prefixed(prefix, state=PLAIN):
+    return {prefix + name: tensor for name, tensor in state.items()}
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (PLAIN, ""),
+        (prefixed("module."), "taken from the names that begin with 'module.'\n"),
+        (prefixed("base."), "taken from the names that begin with 'base.'\n"),
+        (prefixed("model."), "taken from the names that begin with 'model.'\n"),
+        (prefixed("backbone."), "taken from the names that begin with 'backbone.'\n"),
+        (prefixed("module.model."), "taken from the names that begin with 'module.model.'\n"),
+        ({"state_dict": PLAIN, "epoch": 60}, "taken from 'state_dict' of the file\n"),
+        ({"model": PLAIN, "optimizer": {"lr": 1}}, "taken from 'model' of the file\n"),
+        (
+            {"state_dict": prefixed("module."), "epoch": 60},
+            "taken from 'state_dict' of the file, the names that begin with 'module.'\n",
+        ),
+        (
+            {"model": {"state_dict": prefixed("base.")}},
+            "taken from 'model' of the file, 'state_dict' of the file, the names that begin with "
+            "'base.'\n",
+        ),
+        ({**PLAIN, **BESIDE}, "left out tensors: 1 of bottleneck, 1 of classifier\n"),
+        (
+            prefixed("module.", {**prefixed("base."), **BESIDE}),
+            "taken from the names that begin with 'module.base.'\n",
+        ),
+        (
+            prefixed("module.", {**prefixed("base."), **BESIDE}),
+            "left out tensors: 1 of module.bottleneck, 1 of module.classifier\n",
+        ),
+        (
+            {**prefixed("base."), "base.fc.weight": torch.zeros(2, 512), **BESIDE},
+            "left out tensors: 1 of base.fc, 1 of bottleneck, 1 of classifier\n",
+        ),
+    ],
+)
+def test_wrapped_weights_are_unwrapped_and_that_is_said(tmp_path, capsys, content, said):
+    file = tmp_path / "weights.pth"
+    torch.save(content, file)
+    loaded = build(weights_file=str(file)).state_dict()
+    assert loaded.keys() == PLAIN.keys()
+    assert all(torch.equal(loaded[name], tensor) for name, tensor in PLAIN.items())
+    out = capsys.readouterr().out
+    assert all(
+        line.startswith(f"backbone 'resnet18': weights_file '{file}': ")
+        for line in out.splitlines()
+    )
+    assert said in out
+    assert bool(out) == bool(said)
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        (
+            {**prefixed("teacher."), **prefixed("student.")},
+            "does not fit; missing keys: bn1.bias, ",
+        ),
+        (
+            {**PLAIN, **prefixed("base.")},
+            "holds more than one such network, under names that begin with '', 'base.'; save",
+        ),
+        ({"state_dict": PLAIN, "model": PLAIN}, "holds several state dicts: model, state_dict"),
+        ({"state_dict": {"epoch": 3}}, "is not a state dict"),
+        ({"state_dict": {**PLAIN, "epoch": 3}}, "is not a state dict"),
+        ({}, "is not a state dict"),
+        ([PLAIN], "is not a state dict"),
+        (
+            prefixed("base.", {**PLAIN, "NL_1.0.g.weight": torch.zeros(1)}),
+            "does not fit; unknown keys: NL_1.0.g.weight",
+        ),
+        (
+            {n: t for n, t in prefixed("module.").items() if "layer4" not in n},
+            "does not fit; missing keys: layer4.0.bn1.bias, ",
+        ),
+        (
+            prefixed("base.", {**PLAIN, "conv1.weight": torch.zeros(64, 1, 7, 7)}),
+            "does not fit; wrong shapes: conv1.weight is (64, 1, 7, 7), expected (64, 3, 7, 7)",
+        ),
+    ],
+)
+def test_wrapped_weights_of_another_network_are_refused(tmp_path, content, text):
+    file = tmp_path / "weights.pth"
+    torch.save(content, file)
+    with pytest.raises(ReidError) as caught:
+        build(weights_file=str(file))
+    assert text in str(caught.value)
+
+
+def test_a_wrong_bit_in_a_weights_file_is_found(tmp_path):
+    file = tmp_path / "weights.pth"
+    torch.save({"conv1.weight": torch.arange(9000.0)}, file)
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    file.write_bytes(data)
+    with pytest.raises(ReidError, match=r"cannot be read: '.*' in it is damaged"):
+        build(weights_file=str(file))
+
+
+def test_a_weights_file_of_a_run_is_compared_with_its_checksum(tmp_path):
+    file = tmp_path / "best.safetensors"
+    tensors = {name: tensor.contiguous() for name, tensor in prefixed("backbone.").items()}
+    facts = signed({"tensors_checksum": tensors_checksum(tensors)})
+    save_file(tensors, file, {"reid_core": json.dumps(facts)})
+    assert torch.equal(build(weights_file=str(file)).conv1.weight, PLAIN["conv1.weight"])
+    data = bytearray(file.read_bytes())
+    data[-1] ^= 1
+    file.write_bytes(data)
+    with pytest.raises(ReidError, match="cannot be read: the checksum of its tensors differs"):
+        build(weights_file=str(file))
 
 
 def test_missing_imagenet_weights_say_what_to_do(offline):

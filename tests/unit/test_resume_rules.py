@@ -169,3 +169,16 @@ def test_a_schedule_that_is_gone_cannot_be_compared(check, tiny_catalog, tiny_pa
         "schedule: that of the run cannot be compared: name: schedule 'theirs' is of "
         "the package 'reid-gone', which is not"
     )
+
+
+def test_a_record_that_lost_lines_is_told_before_anything_is_built(
+    tiny_catalog, tiny_params, tmp_path
+):
+    params = check_run_params({**tiny_params, "backbone": {"name": "tiny"}}, tiny_catalog, "x")
+    before = params.model_dump(mode="json")
+    directory = RunDirectory.create(tmp_path / "run", before, None)
+    directory.checkpoint.parent.mkdir()
+    torch.save({**checkpoints.content(), "log_bytes": 9}, directory.checkpoint)
+    directory.metrics.write_text("{}\n")
+    with pytest.raises(ReidError, match=r"metrics\.jsonl: has 3 bytes, and 9 were written before"):
+        check_same_past(directory, before, params, tiny_catalog)

@@ -5,6 +5,8 @@ Parameters keep torchvision's names, so its files fit as they are.
 
 from __future__ import annotations
 
+import json
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,9 +16,12 @@ from torch import Tensor, nn
 from torchvision.models import get_model, get_model_weights
 
 from reid_core import ReidError
+from reid_core.checksums import KEY, TENSORS_KEY, check_tensors
+from reid_core.console import say
 from reid_core.contracts import FeatureMap
 from reid_core.errors import name_list
 from reid_core.files import user_path
+from reid_plugins.backbone._wrapped_weights import find_state
 
 
 class ResNet(nn.Module):
@@ -85,7 +90,12 @@ def build_resnet(
     if torch.get_default_device().type != "meta":
         if weights_file is not None:
             source = f"backbone '{name}': weights_file '{weights_file}'"
-            load(network, read_weights_file(weights_file, source), source)
+            state, lines = find_state(
+                read_weights_file(weights_file, source), _wanted(network), source
+            )
+            load(network, state, source)
+            for line in lines:
+                say(line)
         elif pretrained:
             load(network, imagenet_weights(name), f"backbone '{name}': the ImageNet weights")
     return ResNet(network, last_stride)
@@ -111,29 +121,54 @@ def imagenet_weights(name: str) -> Mapping[str, Tensor]:
     return state
 
 
-def read_weights_file(path: str, source: str) -> Mapping[str, Tensor]:
-    """Read a ``.safetensors`` file or a state dict; code in the file is never run."""
+def read_weights_file(path: str, source: str) -> Any:
+    """Read a ``.safetensors`` file or what torch has saved; code in the file is never run."""
     file = user_path(path)
     if not file.is_file():
         raise ReidError(f"{source} does not exist (looked for {file.absolute()})")
     try:
         if file.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            return load_file(file)
-        state = torch.load(file, map_location="cpu", weights_only=True)
+            return _read_safetensors(file)
+        _check_members(file)
+        return torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged file can raise nearly anything
         cause = (str(error) or type(error).__name__).splitlines()[0]
         raise ReidError(f"{source} cannot be read: {cause}") from error
-    if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise ReidError(f"{source} is not a state dict: a dict from parameter name to tensor")
-    return state
+
+
+def _read_safetensors(file: Path) -> Mapping[str, Tensor]:
+    """Return all tensors; those of a weights file of ours are compared with their checksum."""
+    from safetensors import safe_open
+
+    with safe_open(file, framework="pt") as content:
+        tensors = {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118
+        facts = json.loads((content.metadata() or {}).get("reid_core", "{}"))
+    if TENSORS_KEY in facts or KEY in facts:
+        check_tensors(facts, tensors)
+    return tensors
+
+
+def _check_members(file: Path) -> None:
+    """Compare every member of a file with its checksum, which torch does not do.
+
+    Raises:
+        ValueError: One differs.
+    """
+    if zipfile.is_zipfile(file):  # files older than torch 1.6 are none
+        with zipfile.ZipFile(file) as archive:
+            if damaged := archive.testzip():
+                raise ValueError(f"'{damaged}' in it is damaged")
+
+
+def _wanted(network: nn.Module) -> dict[str, torch.Size]:
+    """Return the shapes of all that a file must hold, by name: the network has no classifier."""
+    return {k: v.shape for k, v in network.state_dict().items() if not k.startswith("fc.")}
 
 
 def load(network: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
     """Copy all of ``state`` but the classifier into ``network``; refuse what does not fit."""
     state = {key: value for key, value in state.items() if not key.startswith("fc.")}
-    wanted = {k: v.shape for k, v in network.state_dict().items() if not k.startswith("fc.")}
+    wanted = _wanted(network)
     # Files older than torch 0.4.1 have no counters of BN batches; nothing reads them here.
     missing = {k for k in wanted.keys() - state.keys() if not k.endswith("num_batches_tracked")}
     problems = []

@@ -36,7 +36,8 @@ class ResNetParams(Params):
     weights_file: PathText | None = Field(
         default=None,
         description="Path of a .safetensors or state-dict file with torchvision's key names, "
-        'read instead of "pretrained"; null for none. Keys under "fc." are skipped.',
+        'read instead of "pretrained"; null for none. State dicts inside a checkpoint and prefixes '
+        'such as "module." and "base." are unwrapped; a classifier beside is left out, and said.',
     )
 
 
