@@ -12,12 +12,12 @@ from typing import Any
 
 import lmdb
 import numpy as np
-from filelock import FileLock
 
 from reid_core.boundary import Origin
 from reid_core.contracts import Listing
 from reid_core.errors import ReidError
 from reid_core.files import atomic_path, saving, write_json
+from reid_core.locks import file_lock
 from reid_core.storage.listing_checks import check_listing, raise_problems
 from reid_core.storage.packed_content import Content, add_index, index_of, new_digest, read_record
 from reid_core.storage.store import FORMAT, Store
@@ -55,7 +55,7 @@ def pack(
     """
     with saving(target):
         target.parent.mkdir(parents=True, exist_ok=True)
-    with saving(target), FileLock(f"{target}.lock"):
+    with saving(target), file_lock(Path(f"{target}.lock")):
         if (target / "manifest.json").exists():
             return Store(target)
         check_listing(listing, origin)

@@ -85,7 +85,7 @@ def test_a_missing_file_is_named(tmp_path):
 
 
 def test_a_folder_cannot_be_read(tmp_path):
-    assert refusal(tmp_path).startswith("cannot be read: ")
+    assert refusal(tmp_path).startswith("is a folder; name a file")
 
 
 def test_other_encodings_cannot_be_read(file):
