@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeGuard, get_args
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.fields import FieldInfo
 
 from reid_core.errors import ReidError, name_list
@@ -23,6 +23,17 @@ class Params(BaseModel):
     model_config = ConfigDict(
         extra="forbid", frozen=True, allow_inf_nan=False, defer_build=True, strict=True
     )
+
+    @model_validator(mode="after")
+    def _no_nul(self) -> Params:
+        """Refuse the character that ends a name for the system; deeper models look themselves."""
+        for name, value in self:
+            parts = value if isinstance(value, list | tuple | dict) else (value,)
+            if any(isinstance(part, str) and "\0" in part for part in parts):
+                raise ValueError(
+                    f"'{name}' holds the character NUL, which no name and no path can have"
+                )
+        return self
 
 
 PathText = Annotated[str, Field(min_length=1, json_schema_extra={"format": "path"})]

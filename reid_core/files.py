@@ -69,6 +69,10 @@ def check_inflated(declared: int, size: int) -> None:
         raise ValueError(f"it would become {declared} bytes, and has {size}")
 
 
+LONGEST_PATH = 3800
+"""Bytes of a path that a person names: systems take 4095, and runs and stores lie below it."""
+
+
 @contextlib.contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """Give a temporary path beside ``path`` that takes its place when the block succeeds.
@@ -166,12 +170,16 @@ def user_path(text: str) -> Path:
     """Return a path as a person writes it: ``~`` is their home.
 
     Raises:
-        ReidError: It names the home of an unknown user, or a part of it is longer than a file
-            system takes.
+        ReidError: It names the home of an unknown user, holds NUL, or it or a part of it is longer
+            than a system takes with what is put below it.
     """
+    if "\0" in text:
+        raise ReidError(f"'{text[:60]}': holds the character NUL, which no path can have")
     path = Path(os.path.expanduser(text))
     if path.parts and path.parts[0].startswith("~"):
         raise ReidError(f"'{text}': there is no user '{path.parts[0][1:]}' with a home folder")
     if any(len(os.fsencode(part)) > 255 for part in path.parts):
         raise ReidError(f"'{text[:60]}...': a part of this path is longer than 255 bytes")
+    if len(os.fsencode(path)) > LONGEST_PATH:
+        raise ReidError(f"'{text[:60]}...': this path is longer than {LONGEST_PATH} bytes")
     return path

@@ -8,16 +8,17 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from reid_core.contracts import Translation
 from reid_core.errors import ReidError, shortened
 from reid_core.files import remove_leftovers, saving, user_path, write_json
+from reid_core.locks import file_lock
 
 PARAMS = "params.json"
 
@@ -116,16 +117,13 @@ class RunDirectory:
                 are links in it.
         """
         self.check_no_links()
-        lock = FileLock(self.path / ".lock")
-        with saving(self.path):
-            try:
-                lock.acquire(timeout=0)
-            except Timeout:
-                raise ReidError(f"{self.path}: another process is training here") from None
-        try:
+        with ExitStack() as held:
+            with saving(self.path):
+                try:
+                    held.enter_context(file_lock(self.path / ".lock", timeout=0))
+                except Timeout:
+                    raise ReidError(f"{self.path}: another process is training here") from None
             yield
-        finally:
-            lock.release()
 
 
 def new_run_path(working_dir: str, name: str) -> Path:
@@ -135,7 +133,7 @@ def new_run_path(working_dir: str, name: str) -> Path:
         ReidError: It exists already, or the name cannot be that of a run.
     """
     parts = Path(name or time.strftime("%Y%m%d-%H%M%S")).parts
-    if not parts or Path(name).is_absolute() or ".." in parts or parts[0] == STORES:
+    if not parts or Path(name).is_absolute() or ".." in parts or parts[0] == STORES or "\0" in name:
         raise ReidError(
             f"--sub_working_dir: '{name}' cannot name a new run: it must be a name below "
             f"working_dir, and not '{STORES}', where the datasets are"

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import stat
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from reid_core.errors import ParamsError, ReidError
-from reid_core.files import LARGEST_JSON
 from reid_core.params.messages import Place, dotted
+
+LARGEST_FILE = 64 * 2**20
+"""Bytes of a params file."""
 
 Raw = dict[str, Any]
 """A JSON object as read."""
@@ -50,9 +54,7 @@ def parse_json(path: Path, problems: list[str]) -> Raw:
         return node
 
     try:
-        if (size := path.stat().st_size) > LARGEST_JSON:
-            raise ReidError(f"{path}: {size} bytes are too many for a file of params")
-        text = path.read_text(encoding="utf-8")
+        text = _text(path)
         raw = json.loads(
             text, object_pairs_hook=pairs, parse_constant=_NoNumber, parse_float=_number
         )
@@ -73,6 +75,28 @@ def parse_json(path: Path, problems: list[str]) -> Raw:
         raise ReidError(f"{path}: expected a JSON object {{...}}, got {_json_type(raw)}")
     problems += found
     return raw
+
+
+def _text(path: Path) -> str:
+    """Return the text of a params file; nothing is waited for and no more than one is read.
+
+    Raises:
+        ReidError: It is no ordinary file, or larger than any params.
+        OSError: It cannot be read.
+        UnicodeDecodeError: It is no text.
+    """
+    if "\0" in str(path):
+        raise ReidError(f"{path}: holds the character NUL, which no path can have")
+    mode = os.stat(path).st_mode  # before opening: that of a pipe would wait for a writer
+    if not stat.S_ISREG(mode):
+        kinds = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
+        what = kinds.get(stat.S_IFMT(mode), "a device")
+        raise ReidError(f"{path}: is {what}; name a file (of a pipe, save its text in one)")
+    with path.open("rb") as file:
+        data = file.read(LARGEST_FILE + 1)
+    if len(data) > LARGEST_FILE:
+        raise ReidError(f"{path}: larger than {LARGEST_FILE // 2**20} MB; no params are")
+    return data.decode("utf-8")
 
 
 class _NoNumber(str):

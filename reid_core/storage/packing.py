@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from reid_core.boundary import Origin
 from reid_core.checksums import bytes_checksum
 from reid_core.contracts import Listing
 from reid_core.errors import ReidError
 from reid_core.files import atomic_path, is_left_over, saving
+from reid_core.locks import file_lock
 from reid_core.problems import raise_problems
 from reid_core.storage.image_file import data_file, followed_pages, pages_checksum, record_key
 from reid_core.storage.image_writer import Report, Written, write_images
@@ -59,7 +60,7 @@ def pack(
     """
     with saving(target):
         target.parent.mkdir(parents=True, exist_ok=True)
-    with saving(target), FileLock(f"{target}.lock"):
+    with saving(target), file_lock(Path(f"{target}.lock")):
         if (target / "manifest.json").exists():
             return Store(target)
         check_listing(listing, origin)
@@ -91,9 +92,9 @@ def remove_packing_leftovers(folder: Path) -> None:
     """
     for leftover in folder.glob(".*.packing-*") if folder.is_dir() else ():
         name, _, process = leftover.name[1:].rpartition(".packing-")
-        with contextlib.suppress(OSError, Timeout):
+        with contextlib.suppress(OSError, Timeout, ReidError):
             if is_left_over(process, leftover, UNTOUCHED_FOR):
-                with FileLock(folder / f"{name}.lock", timeout=0):
+                with file_lock(folder / f"{name}.lock", timeout=0):
                     shutil.rmtree(leftover, ignore_errors=True)
 
 
