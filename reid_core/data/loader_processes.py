@@ -61,7 +61,7 @@ def _born(kind: type[LoaderProcess], parent: int, by_kernel: bool) -> LoaderProc
     else:
         threading.Thread(target=_follow, args=(parent,), daemon=True).start()
     if os.getppid() != parent:
-        os._exit(1)
+        _end()
     return kind.__new__(kind)
 
 
@@ -69,4 +69,9 @@ def _follow(parent: int) -> None:
     """End this process when its parent has ended."""
     while os.getppid() == parent:
         time.sleep(LOOK_EVERY)
-    os._exit(1)
+    _end()
+
+
+def _end() -> None:
+    """End this process at once: there is nobody left whom a message could reach."""
+    os.kill(os.getpid(), getattr(signal, "SIGKILL", signal.SIGTERM))

@@ -1,4 +1,4 @@
-"""Loader processes that die, stand still, lack means or lose their parent: a message, no process."""
+"""Loader processes that die, stand still, lack means or lose their parent: one message."""
 
 import errno
 import multiprocessing
@@ -107,11 +107,8 @@ def test_processes_that_cannot_be_started_are_an_error_with_the_limit(capfd):
     held = []
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (64, hard))
-        with pytest.raises(OSError, match="Too many open files"):
-            while True:
-                held.append(os.open(os.devnull, os.O_RDONLY))
-        for _ in range(6):  # enough for the first of the pipes
-            os.close(held.pop())
+        # All but a few, enough for the first of the pipes.
+        held += [os.open(os.devnull, os.O_RDONLY) for _ in range(58 - len(open_files()))]
         with pytest.raises(LoadingStopped, match=r"too many open files\. .*'ulimit -n', now 64"):
             list(loader)
     finally:
@@ -119,6 +116,10 @@ def test_processes_that_cannot_be_started_are_an_error_with_the_limit(capfd):
         for descriptor in held:
             os.close(descriptor)
     assert "Exception ignored" not in capfd.readouterr().err
+
+
+def open_files():
+    return [n for n in os.listdir("/proc/self/fd") if os.path.exists(f"/proc/self/fd/{n}")]
 
 
 ORPHANS = """
@@ -165,10 +166,10 @@ def test_a_process_whose_parent_has_gone_ends_before_it_begins(monkeypatch, by_k
     class Gone(BaseException):
         pass
 
-    def end(status):
+    def end():
         raise Gone
 
-    monkeypatch.setattr(loader_processes.os, "_exit", end)
+    monkeypatch.setattr(loader_processes, "_end", end)
     monkeypatch.setattr(loader_processes.ctypes, "CDLL", lambda name: Prctl())
     monkeypatch.setattr(loader_processes.threading, "Thread", Thread)
     with pytest.raises(Gone):
