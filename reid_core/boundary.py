@@ -22,6 +22,10 @@ ALLOCATORS = ("DefaultCPUAllocator", "CUDA out of memory", "Storage size calcula
 """What torch says of memory in errors that have no type of their own."""
 
 
+class OutOfMemory(ReidError):
+    """There is too little memory, that of the machine or that of a GPU."""
+
+
 class PluginError(ReidError):
     """A plugin raised what it must not, or returned what its contract does not allow.
 
@@ -115,7 +119,7 @@ class Call:
             return
         text = " ".join(str(error).split())
         if is_out_of_memory(error):
-            raise ReidError(
+            raise OutOfMemory(
                 f"out of memory{_after(self.place)}, in {self.origin}: {text or 'none is left'}; "
                 "take smaller batches, smaller images or a smaller network"
             ) from error
