@@ -18,6 +18,13 @@ from reid_core.interrupt import Interrupted
 TRACEBACK = "REID_CORE_TRACEBACK"
 """Environment variable: any value but "" and "0" shows the traceback behind a message."""
 
+ALLOCATORS = ("DefaultCPUAllocator", "CUDA out of memory", "Storage size calculation overflowed")
+"""What torch says of memory in errors that have no type of their own."""
+
+
+class OutOfMemory(ReidError):
+    """There is too little memory, that of the machine or that of a GPU."""
+
 
 class PluginError(ReidError):
     """A plugin raised what it must not, or returned what its contract does not allow.
@@ -111,8 +118,8 @@ class Call:
         if isinstance(error, ReidError | Interrupted | BrokenPipeError):
             return
         text = " ".join(str(error).split())
-        if _is_memory(error):
-            raise ReidError(
+        if is_out_of_memory(error):
+            raise OutOfMemory(
                 f"out of memory{_after(self.place)}, in {self.origin}: {text or 'none is left'}; "
                 "take smaller batches, smaller images or a smaller network"
             ) from error
@@ -158,9 +165,11 @@ def traceback_text(error: BaseException) -> str:
     return "".join(traceback.format_exception(error))
 
 
-def _is_memory(error: BaseException) -> bool:
+def is_out_of_memory(error: BaseException) -> bool:
     """Return whether memory ran out, that of the machine or that of a GPU."""
-    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in ALLOCATORS)
 
 
 def _own_line(files: str, trace: TracebackType | None) -> str:

@@ -1,14 +1,16 @@
 """Kill a training at random moments, resume it, and compare it with one that was left alone.
 
-    python tools/crash_test.py --kills 20 --seed 0
+    python tools/crash_test.py --kills 20 --seed 0 --workers 2
 
 The moments are spread over the whole life of the process: start, packing, training, evaluation,
-saving, end. Weights must be equal bit for bit, metrics.jsonl line for line.
+saving, end. Weights must be equal bit for bit, metrics.jsonl line for line. The main process alone
+is killed, as the system does when memory runs out: its loader processes must end by themselves.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import itertools
 import json
 import os
@@ -25,6 +27,9 @@ from typing import Any
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "REID_CORE_NO_THIRD_PARTY": "1"}
+ORPHANS_END_WITHIN = 10.0
+"""Seconds that the processes of a killed one have to end in."""
+
 MACHINE_KEYS = ("images_per_second", "memory_mb", "time")
 """What a line of metrics.jsonl says of the machine and the clock; it may differ between runs."""
 
@@ -77,10 +82,11 @@ class Workplace:
     folder: Path
 
     @classmethod
-    def make(cls, folder: Path) -> Workplace:
-        """Write the params file into a new folder."""
+    def make(cls, folder: Path, workers: int = 0) -> Workplace:
+        """Write the params file into a new folder, for a number of loader processes."""
         folder.mkdir(parents=True)
-        params = {**PARAMS, "working_dir": str(folder / "runs")}
+        data = {**PARAMS["data"], "workers": workers}
+        params = {**PARAMS, "data": data, "working_dir": str(folder / "runs")}
         (folder / "params.json").write_text(json.dumps(params), encoding="utf-8")
         return cls(folder)
 
@@ -118,16 +124,22 @@ class Workplace:
         return time.monotonic() - start
 
     def kill_after(self, seconds: float) -> bool:
-        """Start or resume, and kill the process; return False if it had ended before."""
+        """Start or resume, and kill the process; return False if it had ended before.
+
+        Raises:
+            RuntimeError: It failed by itself, or processes that it had started have not ended.
+        """
         with self.launch() as process:
             try:
-                process.communicate(timeout=seconds)
+                output, _ = process.communicate(timeout=seconds)
             except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.communicate()
+                process.kill()
+                process.wait()
+                check_no_orphans(process.pid)
                 return True
         if process.returncode != 0:
-            raise RuntimeError(f"exit status {process.returncode} after a crash")
+            raise RuntimeError(f"exit status {process.returncode} after a crash:\n{output}")
+        check_no_orphans(process.pid)
         return False
 
     def where(self) -> str:
@@ -162,6 +174,34 @@ class Workplace:
             yield f"left behind: {leftover}"
 
 
+def check_no_orphans(session: int) -> None:
+    """Wait until no process of a session is left.
+
+    Raises:
+        RuntimeError: Some are, after ``ORPHANS_END_WITHIN``; they are killed.
+    """
+    deadline = time.monotonic() + ORPHANS_END_WITHIN
+    while orphans := running(session):
+        if time.monotonic() > deadline:
+            for pid in orphans:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            raise RuntimeError(f"orphans: {'; '.join(orphans.values())}")
+        time.sleep(0.05)
+
+
+def running(session: int) -> dict[int, str]:
+    """Return the processes of a session by their ids, with their commands; zombies are none."""
+    found = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            facts = (folder / "stat").read_text().rpartition(")")[2].split()
+            if facts[0] != "Z" and int(facts[3]) == session:
+                words = (folder / "cmdline").read_text().replace("\0", " ")
+                found[int(folder.name)] = f"{folder.name} {words[:80]}"
+    return found
+
+
 def moments(kills: int, rng: random.Random) -> list[float]:
     """Return random fractions of a life in random order, one in each of ``kills`` equal parts."""
     spread = [(i + rng.random()) / kills for i in range(kills)]
@@ -170,7 +210,11 @@ def moments(kills: int, rng: random.Random) -> list[float]:
 
 
 def crash_test(
-    folder: Path, kills: int, seed: int, reference: tuple[Workplace, float] | None = None
+    folder: Path,
+    kills: int,
+    seed: int,
+    reference: tuple[Workplace, float] | None = None,
+    workers: int = 0,
 ) -> Iterator[str]:
     """Kill and resume; every second kill hits a run that was killed before.
 
@@ -179,6 +223,7 @@ def crash_test(
         kills: Number of kills.
         seed: Of the moments.
         reference: A run that was left alone, and its seconds; None: make it now.
+        workers: Loader processes; the run that is left alone has none in any case.
 
     Yields:
         A line per kill and per comparison.
@@ -191,8 +236,12 @@ def crash_test(
         reference = alone, alone.finish()
     alone, seconds = reference
     yield f"left alone: {seconds:.1f} s, {len(alone.metrics())} lines in metrics.jsonl"
-    places = (Workplace.make(folder / f"run-{number}") for number in itertools.count())
+    places = (Workplace.make(folder / f"run-{number}", workers) for number in itertools.count())
     work = next(places)
+    if workers:
+        seconds = work.finish()
+        yield f"with {workers} loader processes: {seconds:.1f} s, {compared(work, alone)}"
+        work = next(places)
     for number, moment in enumerate(moments(kills, random.Random(seed)), 1):
         while not work.kill_after(moment * seconds):
             yield f"kill {number}: too late, {compared(work, alone)}"
@@ -220,15 +269,19 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--kills", type=int, default=20, help="how often to kill (default: 20)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the moments (default: 0)")
+    parser.add_argument("--workers", type=int, default=2, help="loader processes (default: 2)")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="crash-test-") as folder:
         try:
-            for line in crash_test(Path(folder), args.kills, args.seed):
+            for line in crash_test(Path(folder), args.kills, args.seed, workers=args.workers):
                 print(line, flush=True)
         except RuntimeError as error:
             print(f"FAILED: {error}", file=sys.stderr)
             return 1
-    print(f"{args.kills} kills, seed {args.seed}: every run ended with the same bytes")
+    print(
+        f"{args.kills} kills, seed {args.seed}, {args.workers} loader processes: every run ended "
+        "with the same bytes, and no process and no file was left behind"
+    )
     return 0
 
 

@@ -4,42 +4,66 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import multiprocessing
 import os
 import signal
 from collections.abc import Callable, Iterator
 from multiprocessing import resource_tracker
+from multiprocessing.process import BaseProcess
 from typing import Any, Generic, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, get_worker_info
 
-from reid_core.boundary import traceback_text
+from reid_core.boundary import TRACEBACK, is_out_of_memory, traceback_text
 from reid_core.contracts import Sample
+from reid_core.data.loader_processes import LoaderContext
+from reid_core.data.loader_troubles import LoadingStopped, advice
+from reid_core.data.loader_watch import LoaderWatch
+from reid_core.data.shared_batches import Parcel
 from reid_core.data.transforms import Pipeline
 from reid_core.errors import ReidError
 from reid_core.storage.store import Store
 
 Item = TypeVar("Item")
 
+_END: Any = object()
+
 
 def handing_errors_over(
     load: Callable[[Any, Any], Item],
-) -> Callable[[Any, Any], Item | ReidError]:
+) -> Callable[[Any, Any], Item | Parcel | ReidError]:
     """Return an error instead of raising it: the loader would wrap it in a worker's traceback."""
 
     @functools.wraps(load)
-    def load_or_error(dataset: Any, keys: Any) -> Item | ReidError:
+    def load_or_error(dataset: Any, keys: Any) -> Item | Parcel | ReidError:
         try:
-            return load(dataset, keys)
-        except ReidError as error:
+            item = load(dataset, keys)
+            return item if get_worker_info() is None else Parcel(item)
+        except Exception as error:
             # What it was caused by would not come along.
             text = traceback_text(error)
-            return ReidError(*error.args, *text.splitlines()) if text else error
+            told = _told(error)
+            kind = LoadingStopped if isinstance(told, LoadingStopped) else ReidError
+            return kind(*told.args, *text.splitlines()) if text else told
 
     return load_or_error
+
+
+def _told(error: Exception) -> ReidError:
+    """Return what a user is told of an error of whatever kind."""
+    if isinstance(error, ReidError):
+        return error
+    info = get_worker_info()
+    text = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    if is_out_of_memory(error) or isinstance(error, OSError):
+        return LoadingStopped(
+            f"a batch of images cannot be loaded: {text}. {advice(info.num_workers if info else 0)}"
+        )
+    return ReidError(
+        f"a batch of images cannot be loaded: {text} ({TRACEBACK}=1 shows the traceback)"
+    )
 
 
 class Loader(Generic[Item]):
@@ -48,6 +72,7 @@ class Loader(Generic[Item]):
     def __init__(self, loader: DataLoader[Any]) -> None:
         """Wrap a loader of items or errors."""
         self._loader = loader
+        self._processes: list[BaseProcess] = []
 
     def __len__(self) -> int:
         """Return the number of items."""
@@ -57,14 +82,24 @@ class Loader(Generic[Item]):
         """Yield the items.
 
         Raises:
+            LoadingStopped: Loader processes can give no more; they have ended, all of them.
             ReidError: An image cannot be read.
         """
-        with _deaf_children():
-            items = iter(self._loader)
-        for item in items:
-            if isinstance(item, ReidError):
-                raise item
-            yield item
+        if not self._loader.num_workers:
+            yield from map(_raised, self._loader)
+            return
+        with LoaderWatch(self._processes, self._loader.num_workers) as watch:
+            with _deaf_children():
+                items = watch.start(lambda: iter(self._loader))
+            while (item := watch.wait(next, items, _END)) is not _END:
+                yield _raised(item)
+
+
+def _raised(item: Any) -> Any:
+    """Return an item that is no error."""
+    if isinstance(item, ReidError):
+        raise item
+    return item
 
 
 class _EvaluationSet(Dataset[Any]):
@@ -112,8 +147,7 @@ def worker_options(workers: int, *, persistent: bool) -> dict[str, Any]:
         "generator": torch.Generator(),
     }
     if workers:
-        # fork is unsafe once torch or LMDB have started threads.
-        options["multiprocessing_context"] = multiprocessing.get_context("spawn")
+        options["multiprocessing_context"] = LoaderContext()
         options["persistent_workers"] = persistent
         options["worker_init_fn"] = _one_thread
     return options

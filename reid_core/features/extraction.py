@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from reid_core.compute.faults import computing
 from reid_core.console import progress_bar
 from reid_core.contracts import CAMID, Classes, Features, ModelOutput, SideValues
 from reid_core.data.column_codes import ColumnCodes
@@ -107,10 +108,12 @@ def blank_values(model: ModelUnderTest, outputs: Iterable[str]) -> dict[str, np.
     Raises:
         ReidError: An output that is asked for is not there, or vectors are NaN or infinite.
     """
-    images = torch.zeros(1, 3, *model.pipeline.input_size(), device=model.device)
+    height, width = model.pipeline.input_size()
     was_training = model.module.training
     model.module.eval()
-    with torch.inference_mode():
+    what = f"a blank image of {height} x {width} pixels"
+    with torch.inference_mode(), computing(what):
+        images = torch.zeros(1, 3, height, width, device=model.device)
         found = _wanted(model.module(images, {}), set(outputs))
         if not _are_finite(found):
             raise model.not_finite(images, {})
@@ -138,10 +141,13 @@ def _values(
         for done, images in enumerate(loader, 1):
             rows = slice(start, start := start + len(images))
             of_batch = {name: column[rows].to(model.device) for name, column in columns.items()}
-            for name, tensor in _of_batch(
-                model, images.to(model.device), of_batch, outputs, is_first=done == 1
-            ).items():
-                chunks.setdefault(name, []).append(tensor.cpu().numpy())
+            height, width = images.shape[-2:]
+            with computing(f"{label}, on {len(images)} images of {height} x {width} pixels"):
+                found = _of_batch(
+                    model, images.to(model.device), of_batch, outputs, is_first=done == 1
+                )
+                for name, tensor in found.items():
+                    chunks.setdefault(name, []).append(tensor.cpu().numpy())
             tick(done, len(loader))
     model.module.train(was_training)
     return {name: np.concatenate(parts) for name, parts in chunks.items()}

@@ -12,6 +12,8 @@ from pathlib import Path
 from reid_core.boundary import Origin
 from reid_core.console import duration, progress_bar, say
 from reid_core.contracts import Progress
+from reid_core.data.loader_troubles import LoadingStopped
+from reid_core.errors import ReidError
 from reid_core.evaluation.during_training import Scorer
 from reid_core.evaluation.run_evaluators import Evaluated, print_briefly, print_scores
 from reid_core.evaluation.saved_scores import save_scores
@@ -83,7 +85,13 @@ class Run:
         if not state.position:
             self.callbacks.before_epoch(self._context)
         with self._bar(f"epoch {state.epoch + 1}/{self.params.train.epochs}"):
-            train_one_epoch(self.training, self._report, self._after_step)
+            try:
+                train_one_epoch(self.training, self._report, self._after_step)
+            except LoadingStopped:
+                # Between two steps; at the first one nothing is new since the last checkpoint.
+                if state.position:
+                    self.save()
+                raise
         self._end(self.callbacks.after_epoch(self._context))
         state.unscored = self._evaluation_is_due()
 
@@ -175,11 +183,29 @@ class Run:
         Raises:
             Interrupted: The message says how to continue.
         """
-        path = shlex.quote(str(self.directory.path))
         self.interrupt.check(
-            f"stopped after step {self.state.step}; everything is saved. Continue with: "
-            f"reid train --operation resume_train --sub_working_dir {path}"
+            f"stopped after step {self.state.step}; everything is saved. {self._how_to_continue()}"
         )
+
+    def _how_to_continue(self) -> str:
+        path = shlex.quote(str(self.directory.path))
+        return f"Continue with: reid train --operation resume_train --sub_working_dir {path}"
+
+    @contextmanager
+    def told_how_to_continue(self) -> Iterator[None]:
+        """Say what is saved, and how to go on, when no more images come.
+
+        Raises:
+            ReidError: They do not.
+            Interrupted: They do not because a signal has ended everything.
+        """
+        try:
+            yield
+        except LoadingStopped as error:
+            self._stop_if_asked()
+            what, *more = error.args
+            saved = f"All {self.state.step} steps so far are saved. {self._how_to_continue()}"
+            raise ReidError(f"{what}. {saved}", *more) from error
 
     @contextmanager
     def _bar(self, label: str) -> Iterator[None]:
@@ -228,4 +254,6 @@ def open_run(
             loggers=training.params.logger,
         )
         with Interrupt() as interrupt, closing(log):
-            yield Run(directory, training, scorer, callbacks, log, interrupt)
+            run = Run(directory, training, scorer, callbacks, log, interrupt)
+            with run.told_how_to_continue():
+                yield run

@@ -9,6 +9,7 @@ import torch
 
 from reid_core.catalog import Catalog
 from reid_core.component import LossComponent, ObjectiveComponent
+from reid_core.compute.faults import computing
 from reid_core.contracts import SideValues
 from reid_core.data.column_codes import ColumnCodes
 from reid_core.data.epoch_batches import EpochBatches, epoch_batches
@@ -33,6 +34,7 @@ from reid_core.training.build_module import ModuleBuilder
 from reid_core.training.freezing import Freezing
 from reid_core.training.module import TrainingModule
 from reid_core.training.parameter_groups import build_optimizer, group_table, parameter_groups
+from reid_core.training.small_batches import check_small_batches, try_sampler
 from reid_core.training.state import Training, TrainState
 from reid_core.training.steps import StepsOfEpoch, check_first_batch
 from reid_core.training.trials import try_losses, try_schedule
@@ -71,10 +73,14 @@ def build_training(
         params, catalog, preprocessing, _side_values(params, codes), streams.classes()
     )
     # Without identities there is nobody to classify; a callback makes them up in time.
-    module = builder.module(max(2, len(images.classes)), images.classes)
+    with computing(f"building the network for {len(images.classes)} identities"):
+        module = builder.module(max(2, len(images.classes)), images.classes)
+        module.to(device)
     steps = StepsOfEpoch(batches, params.train.steps_per_epoch or len(batches or ()))
-    images_per_step = check_first_batch(batches, images.labels, module.losses) if batches else 0
-    module.to(device)
+    images_per_step = 0
+    if batches:
+        images_per_step = check_first_batch(batches, images.labels, module.losses)
+        check_small_batches(params, batches)
     groups = parameter_groups(params.optimizer, module.trained_parameters())
     freezing = Freezing(params.train.freeze, module)
     freezing.set_epoch(0)  # for the table of groups
@@ -183,7 +189,9 @@ def check_on_meta(params: RunParams, catalog: Catalog) -> None:
         module.eval()
         Freezing(params.train.freeze, module)
         _check_states(module)
-        output = run_on_shapes(module.model, size)
+        with computing(f"images of {size[0]} x {size[1]} pixels"):
+            output = run_on_shapes(module.model, size)
+        try_sampler(params, module.model)
     _check_values(params, output.aux)
     try_losses(params, module.model.branches, output.aux)
     try_schedule(params)

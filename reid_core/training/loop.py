@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from reid_core.boundary import TRACEBACK, Origin
+from reid_core.boundary import TRACEBACK, Origin, is_out_of_memory
+from reid_core.compute.faults import computing
 from reid_core.console import say
 from reid_core.contracts import Batch, History, Progress, Schedule
 from reid_core.errors import ReidError, name_list
@@ -52,13 +53,14 @@ def train_one_epoch(
         call_all(listeners, f"at step {state.step + 1}", progress)
         factor = rate_factor(training.schedule, schedule_origin, progress, state.history)
         set_rates(optimizer, factor)
-        result = module(batch.to(training.device), on_device(streams, training.device))
-        check_trainable(progress, result)
-        optimizer.zero_grad(set_to_none=True)
-        backward(progress, loss_weight(progress, training.params.train.loss_warmup), result)
-        if not state.step:
-            look_at_first_step(module, progress, result)
-        optimizer.step()
+        with computing(f"step {state.step + 1}, {sizes(batch)}"):
+            result = module(batch.to(training.device), on_device(streams, training.device))
+            check_trainable(progress, result)
+            optimizer.zero_grad(set_to_none=True)
+            backward(progress, loss_weight(progress, training.params.train.loss_warmup), result)
+            if not state.step:
+                look_at_first_step(module, progress, result)
+            optimizer.step()
         call_all(updaters, f"after step {state.step + 1}")
         state.advance(result.accuracy)
         check_accuracy(progress, result, state.accuracy)
@@ -82,6 +84,12 @@ def look_at_first_step(module: nn.Module, progress: Progress, result: StepResult
         )
     if line := unused_parameters(module):
         say(line)
+
+
+def sizes(batch: Batch) -> str:
+    """Say how large a batch is."""
+    height, width = batch.images.shape[-2:]
+    return f"on {len(batch.images)} images of {height} x {width} pixels"
 
 
 def on_device(
@@ -137,6 +145,8 @@ def backward(progress: Progress, weight: float, result: StepResult) -> None:
     try:
         (weight * result.total).backward()  # type: ignore[no-untyped-call]
     except RuntimeError as error:
+        if is_out_of_memory(error):
+            raise
         whose = name_list({str(origin) for origin in result.origins.values()})
         raise ReidError(
             f"the backward pass failed at step {progress.step + 1}: "

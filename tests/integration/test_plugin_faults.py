@@ -669,7 +669,7 @@ SAMPLERS = [
     Fault(
         "sampler",
         "has fewer batches than its length",
-        "first use",
+        "start",
         """
 class Short(Order):
     def __len__(self): return 3
@@ -682,7 +682,7 @@ def build(params, *, labels): return Short(len(labels))
     Fault(
         "sampler",
         "has more batches than its length",
-        "first use",
+        "start",
         """
 class Long(Order):
     def __len__(self): return 1
@@ -771,7 +771,7 @@ def build(params, *, labels): return Empty(len(labels))
     Fault(
         "sampler",
         "raises at its second batch",
-        "first use",
+        "start",
         """
 class Raises(Order):
     def __iter__(self):
@@ -794,7 +794,7 @@ def build(params, *, labels): return [[(0, index) for index in range(6)]]
     Fault(
         "sampler",
         "has another order when it is asked again",
-        "first use",
+        "start",
         """
 class Moody(Order):
     def __init__(self, images): super().__init__(images); self.rng = np.random.default_rng(0)
