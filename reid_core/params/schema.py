@@ -465,6 +465,10 @@ class RunParams(ModelParams):
         return self
 
 
+OF_IMAGES = ("targets", "extraction", "batch_size", "workers", "working_dir", "features_format")
+"""Fields of ``EvalParams`` that say how the features of images are made and kept."""
+
+
 class EvalParams(Params):
     """eval_params.json: exactly one of run, weights and features says what is scored."""
 
@@ -490,7 +494,9 @@ class EvalParams(Params):
     device: str | None = Field(
         default=None, pattern=DEVICE, description="The same as 'device' in 'compute'."
     )
-    working_dir: PathText = Field(default="runs", description="Folder of the stores.")
+    working_dir: PathText | None = Field(
+        default=None, description="Folder of the stores; default: the run's, else 'runs'."
+    )
     output_dir: PathText | None = Field(
         default=None, description="Folder for scores, features and pictures; default: none."
     )
@@ -510,6 +516,16 @@ class EvalParams(Params):
             raise ValueError("'weights' needs 'targets': the datasets to score on")
         if self.features is not None and self.evaluation is None:
             raise ValueError("'features' needs 'evaluation': the evaluators to run")
-        if self.features is not None and self.extraction is not None:
-            raise ValueError("'features' are extracted already; leave 'extraction' out")
+        if self.features is not None and (unread := self._given(*OF_IMAGES)):
+            raise ValueError(
+                f"'features' are extracted already: {', '.join(unread)} would have no effect; "
+                "leave it out"
+            )
+        if self.output_dir is None and (unread := self._given("features_format")):
+            raise ValueError(f"{unread[0]} needs 'output_dir', where features are written")
         return self
+
+    def _given(self, *names: str) -> list[str]:
+        """Return, in quotes, which of some fields have another value than their default."""
+        fields = type(self).model_fields
+        return [f"'{name}'" for name in names if getattr(self, name) != fields[name].default]

@@ -354,6 +354,13 @@ def test_errors_says_when_every_plugin_loads(answer, monkeypatch):
     assert answer("plugins", "--errors") == (0, "every plugin loads\n", "")
 
 
+@pytest.mark.parametrize("words", [["triplet"], ["--kind", "loss"]])
+def test_errors_is_asked_for_alone(answer, words):
+    status, out, err = answer("plugins", "--errors", *words)
+    assert (status, out) == (2, "")
+    assert err.endswith("give it alone\n")
+
+
 def test_errors_lists_what_failed_with_status_1(install_plugin, answer):
     install_plugin("reid-bad", {"reid_bad_command": "1 / 0"}, version="2.0")
     status, out, _ = answer("plugins", "--errors")
@@ -397,6 +404,9 @@ def test_check_knows_eval_params(answer, tmp_path):
     path = tmp_path / "e.json"
     path.write_text('{"run": "runs/a"}')
     assert answer("check", path) == (0, f"{path}: right (eval_params)\n", "")
+    status, _, err = answer("check", path, "--model")
+    assert status == 2
+    assert "--model: the file names no evaluators to try" in err
 
 
 def test_check_knows_eval_params_that_lack_their_source(answer, tmp_path):

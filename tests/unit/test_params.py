@@ -567,6 +567,24 @@ def test_steps_that_start_from_the_vectors_follow_none_that_changes_distances(pr
     ]
 
 
+def test_a_target_that_nothing_scores_is_reported_unless_a_callback_may_look_at_it(
+    problems, tiny_params, catalog
+):
+    targets = [f'data.targets.{name}={{"name": "synthetic_market"}}' for name in ("one", "two")]
+    assert problems(*targets) == [
+        'data.targets.two: no evaluation scores it; add one with "target": "two", or leave it out'
+    ]
+    tiny_params["callback"] = [{"name": "early_stopping"}]
+    assert check_run_params(apply_overrides(tiny_params, targets, "x"), catalog, "x")
+
+
+def test_wishes_about_scores_need_an_evaluation(problems):
+    assert problems("evaluation=[]", "train.evaluate_every=2", "train.baselines=true") == [
+        "train.evaluate_every: there is no 'evaluation' to score by; add one, or leave it out",
+        "train.baselines: there is no 'evaluation' to score by; add one, or leave it out",
+    ]
+
+
 def test_an_unknown_target_is_reported_with_those_there_are(problems):
     assert problems("evaluation.0.target=synthetic") == [
         "evaluation.0.target: no target 'synthetic'; did you mean 'synthetic_market'? "
@@ -776,6 +794,27 @@ def test_a_dataset_entry_can_be_checked_alone(catalog):
         (
             {"run": "a", "evaluation": [{**MARKET, "params": {"ap": "x"}}]},
             "evaluation.0.params.ap: expected 'standard' or 'trapezoid', got \"x\"",
+        ),
+        (
+            {"features": {"query": "q"}, "evaluation": [MARKET], "workers": 2, "batch_size": 1},
+            "'features' are extracted already: 'batch_size', 'workers' would have no effect; "
+            "leave it out",
+        ),
+        (
+            {"features": {"query": "q"}, "evaluation": [MARKET], "targets": {"a": SYNTHETIC}},
+            "'features' are extracted already: 'targets' would have no effect; leave it out",
+        ),
+        (
+            {"run": "a", "features_format": "safetensors"},
+            "'features_format' needs 'output_dir', where features are written",
+        ),
+        (
+            {
+                "run": "a",
+                "targets": {"one": SYNTHETIC, "two": SYNTHETIC},
+                "evaluation": [MARKET],
+            },
+            'targets.two: no evaluation scores it; add one with "target": "two", or leave it out',
         ),
         ({"run": 5}, "run: expected a string, got 5"),
         ({"run": "a", "evaluation": [{}]}, "evaluation.0.name: required, but missing"),

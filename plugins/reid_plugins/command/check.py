@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from reid_core import Component, Params, hookimpl
+from reid_core import Component, Params, ReidError, hookimpl
 from reid_core.catalog import Catalog
 from reid_core.contracts import Command
 from reid_core.params.json_file import Raw, parse_json
 from reid_core.params.load import load_eval_params, load_run_params
 from reid_core.params.recognition import recognitions
+from reid_core.params.schema import EvalParams
 
 
 class CheckCommand:
@@ -38,9 +39,7 @@ class CheckCommand:
         if self._is_eval(raw):
             eval_params = load_eval_params(args.params, self.catalog, args.set)
             if args.model:
-                from reid_core.evaluation.trials import try_evaluations
-
-                try_evaluations(eval_params.evaluation or [])
+                self._try(eval_params)
             print(f"{args.params}: right (eval_params)")
             return
         params = load_run_params(args.params, self.catalog, args.set).params
@@ -55,6 +54,21 @@ class CheckCommand:
         print(
             "data not read: columns, files and identities are checked by reid pack and at the start"
         )
+
+    def _try(self, params: EvalParams) -> None:
+        """Try the evaluators of eval params on made-up input.
+
+        Raises:
+            ReidError: There are none, or a plugin is wrong.
+        """
+        if not params.evaluation:
+            raise ReidError(
+                "--model: the file names no evaluators to try, those of the run are taken; leave "
+                "it out"
+            )
+        from reid_core.evaluation.trials import try_evaluations
+
+        try_evaluations(params.evaluation)
 
     def _is_eval(self, raw: Raw) -> bool:
         """Return whether an object is meant as eval_params.json, also where it lacks its source."""

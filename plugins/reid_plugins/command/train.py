@@ -12,7 +12,8 @@ from reid_core.console import say
 from reid_core.contracts import Command
 from reid_core.files import user_path
 from reid_core.params.load import load_run_params
-from reid_core.params.schema import EvalParams, RunParams
+from reid_core.params.overrides import apply_overrides
+from reid_core.params.schema import RunParams
 
 if TYPE_CHECKING:
     from reid_core.runs.run import Run
@@ -36,7 +37,10 @@ class TrainCommand:
             help="start_train: new run; resume_train: continue one; evaluate: score its best",
         )
         parser.add_argument(
-            "--config_path", type=Path, help="params file (default: params.json, or the run's own)"
+            "--config_path",
+            type=Path,
+            help="params file (default: params.json, or the run's own); with evaluate its data, "
+            "evaluation, extraction and device are taken",
         )
         parser.add_argument(
             "--sub_working_dir",
@@ -58,57 +62,69 @@ class TrainCommand:
             ReidError: The params or the run directory are wrong.
         """
         if args.operation == "start_train":
-            loaded = load_run_params(
-                args.config_path or Path("params.json"), self.catalog, args.set
-            )
-            from reid_core.runs.start_and_resume import start_train
-
-            name, translation = args.sub_working_dir, loaded.translation
-            start_train(loaded.params, self.catalog, name, translation, _show)
+            self._start(args.config_path or Path("params.json"), args)
             return
-        path = self._run_path(args)
+        given: RunParams | None = None
+        if args.config_path is not None:
+            given = load_run_params(args.config_path, self.catalog, args.set).params
+        path = _run_path(args, given)
+        own = load_run_params(path / "params.json", self.catalog, [] if given else args.set).params
         if args.operation == "evaluate":
-            self._evaluate(path, args.set)
+            self._evaluate(path, own, given, args)
             return
-        own = load_run_params(args.config_path or path / "params.json", self.catalog, args.set)
         from reid_core.runs.start_and_resume import resume_train
 
-        resume_train(path, self.catalog, own.params, _show)
+        resume_train(path, self.catalog, given or own, _show)
 
-    def _evaluate(self, path: Path, overrides: list[str]) -> None:
-        """Score a run's best weights by its own evaluations, on its own device."""
-        run = load_run_params(path / "params.json", self.catalog, overrides).params
-        params = EvalParams(
-            run=str(path),
-            targets=run.data.targets or None,
-            evaluation=run.evaluation,
-            extraction=run.extraction,
-            batch_size=run.data.batch_size,
-            workers=run.data.workers,
-            device=run.device,
-            output_dir=str(path / "evaluations"),
-        )
+    def _start(self, config: Path, args: argparse.Namespace) -> None:
+        """Train in a new run directory."""
+        loaded = load_run_params(config, self.catalog, args.set)
+        from reid_core.runs.start_and_resume import start_train
+
+        name, translation = args.sub_working_dir, loaded.translation
+        start_train(loaded.params, self.catalog, name, translation, _show)
+
+    def _evaluate(
+        self, path: Path, own: RunParams, given: RunParams | None, args: argparse.Namespace
+    ) -> None:
+        """Score a run's best weights by its own evaluations, or by those of the file given."""
         from reid_core.evaluation.evaluate_command import run_evaluation
+        from reid_plugins.command._evaluate_run import (
+            check_overrides,
+            check_same_network,
+            eval_params_of,
+        )
         from reid_plugins.command._pictures import draw_evaluation
 
-        run_evaluation(params, self.catalog, draw_evaluation)
+        check_overrides(args.set, given or own)
+        if given is not None:
+            check_same_network(args.config_path, given, own, path)
+        run_evaluation(eval_params_of(given or own, path), self.catalog, draw_evaluation)
 
-    def _run_path(self, args: argparse.Namespace) -> Path:
-        """Return the run's directory: a path, or a name below the params' working_dir."""
-        name: str = args.sub_working_dir
-        if not name:
-            raise ReidError(
-                f"--operation {args.operation} needs --sub_working_dir: the run's path or name"
-            )
-        working_dir = RunParams.model_fields["working_dir"].default
-        if args.config_path is not None:
-            working_dir = load_run_params(args.config_path, self.catalog).params.working_dir
-        places = list(dict.fromkeys([user_path(name), user_path(working_dir) / name]))
-        for path in places:
-            if (path / "params.json").is_file():
-                return path
-        looked = " and ".join(str(path) for path in places)
-        raise ReidError(f"no run directory: looked for params.json in {looked}")
+
+def _run_path(args: argparse.Namespace, given: RunParams | None) -> Path:
+    """Return the run's directory: a path, or a name below the params' working_dir.
+
+    Raises:
+        ReidError: No run is named, or there is none.
+    """
+    name: str = args.sub_working_dir
+    if not name:
+        raise ReidError(
+            f"--operation {args.operation} needs --sub_working_dir: the run's path or name"
+        )
+    if given is not None:
+        working_dir = given.working_dir
+    else:
+        set_here = [o for o in args.set if o.startswith("working_dir=")]
+        default = {"working_dir": RunParams.model_fields["working_dir"].default}
+        working_dir = str(apply_overrides(default, set_here, "train")["working_dir"])
+    places = list(dict.fromkeys([user_path(name), user_path(working_dir) / name]))
+    for path in places:
+        if (path / "params.json").is_file():
+            return path
+    looked = " and ".join(str(path) for path in places)
+    raise ReidError(f"no run directory: looked for params.json in {looked}")
 
 
 def _show(run: Run) -> None:
