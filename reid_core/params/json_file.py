@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from reid_core.errors import ParamsError, ReidError
+from reid_core.nearby import nearby
 from reid_core.params.messages import Place, dotted
 
 Raw = dict[str, Any]
@@ -55,8 +57,12 @@ def parse_json(path: Path, problems: list[str]) -> Raw:
         )
         found = list(_text_problems((), raw, twice))
     except FileNotFoundError:
-        raise ReidError(f"{path}: no such file") from None
-    except (OSError, UnicodeDecodeError) as error:
+        raise ReidError(f"{path}: no such file{nearby(path)}") from None
+    except IsADirectoryError:
+        raise ReidError(f"{path}: {_of_folder(path)}") from None
+    except UnicodeDecodeError:
+        raise ReidError(f"{path}: {_of_binary(path)}") from None
+    except OSError as error:
         raise ReidError(f"{path}: cannot be read: {error}") from None
     except json.JSONDecodeError as error:
         raise ReidError(
@@ -70,6 +76,26 @@ def parse_json(path: Path, problems: list[str]) -> Raw:
         raise ReidError(f"{path}: expected a JSON object {{...}}, got {_json_type(raw)}")
     problems += found
     return raw
+
+
+def _of_folder(path: Path) -> str:
+    """Say what a folder is that stands for a file, and what to do with it."""
+    text = "a folder, and a params file is expected"
+    if not (path / "params.json").is_file():
+        return text
+    run = f"--sub_working_dir {shlex.quote(str(path))}"
+    return (
+        f"{text}; to score this run: reid train --operation evaluate {run}, to continue it: reid "
+        f"train --operation resume_train {run}"
+    )
+
+
+def _of_binary(path: Path) -> str:
+    """Say what a file is that is no text, and what to do with it."""
+    kinds = {".safetensors": "weights", ".npz": "features", ".mat": "features"}
+    key = kinds.get(path.suffix)
+    named = f"; an eval_params.json names it in '{key}'" if key else ""
+    return f"cannot be read as text, and a params file is JSON in UTF-8{named}"
 
 
 class _NoNumber(str):

@@ -198,7 +198,8 @@ class GroupRule(Params):
 
     match: str = Field(
         description="Glob on the parameter's name, e.g. 'model.backbone.layer4.*'. Later rules "
-        "win; lr_scale multiplies the rate that earlier rules have set."
+        "win; lr_scale multiplies the rate that earlier rules have set.",
+        examples=["model.backbone.layer4.*"],
     )
     lr: Rate | None = Field(default=None, description="Learning rate of the group.")
     lr_scale: Rate | None = Field(default=None, description="Factor on the rate it had.")
@@ -234,7 +235,9 @@ class OptimizerParams(NamedParams):
     """The optimizer and the rates of the parameter groups."""
 
     name: Literal["sgd", "adam", "adamw"] = Field(description="Name of the optimizer.")
-    lr: Rate = Field(description="Learning rate of new layers (heads, classifiers).")
+    lr: Rate = Field(
+        description="Learning rate of new layers (heads, classifiers).", examples=[0.00035]
+    )
     lr_backbone: Rate | None = Field(default=None, description="Of the backbone; default: lr.")
     lr_loss: Rate | None = Field(
         default=None, description="Of losses' weights, if one has any; default: lr."
@@ -263,7 +266,10 @@ class LossWarmup(Params):
 class FreezeRule(Params):
     """Parameters that stand still in the first epochs, with the BN statistics of their modules."""
 
-    match: str = Field(description="Glob on the parameter's name, e.g. 'model.backbone.*'.")
+    match: str = Field(
+        description="Glob on the parameter's name, e.g. 'model.backbone.*'.",
+        examples=["model.backbone.*"],
+    )
     epochs: Positive = Field(
         description="Epochs before they are trained (>= 1); of several rules the longest holds."
     )
@@ -272,7 +278,13 @@ class FreezeRule(Params):
 class TrainParams(Params):
     """The training run."""
 
-    epochs: int = Field(ge=1, le=1_000_000, description="Epochs in all.", json_schema_extra=FREE)
+    epochs: int = Field(
+        ge=1,
+        le=1_000_000,
+        description="Epochs in all.",
+        examples=[120],
+        json_schema_extra=FREE,
+    )
     seed: int = Field(default=0, ge=0, lt=2**63, description="Seed of everything random.")
     steps_per_epoch: Positive | None = Field(
         default=None,

@@ -8,10 +8,11 @@ from pathlib import Path
 from reid_core import Component, Params, ReidError, hookimpl
 from reid_core.catalog import Catalog
 from reid_core.contracts import Command
-from reid_core.params.json_file import Raw, parse_json
+from reid_core.params.json_file import parse_json
 from reid_core.params.load import load_eval_params, load_run_params
-from reid_core.params.recognition import recognitions
+from reid_core.params.purpose import purpose_of
 from reid_core.params.schema import EvalParams
+from reid_core.runs.place_checks import missing_places
 
 
 class CheckCommand:
@@ -36,13 +37,13 @@ class CheckCommand:
     def run(self, args: argparse.Namespace) -> None:
         """Check and say what the file stands for."""
         raw = parse_json(args.params, [])  # loading reads it again and reports what is wrong
-        if self._is_eval(raw):
-            eval_params = load_eval_params(args.params, self.catalog, args.set)
+        if purpose_of(raw, self.catalog) == "eval":
+            eval_params = load_eval_params(args.params, self.catalog, args.set, missing_places)
             if args.model:
                 self._try(eval_params)
             print(f"{args.params}: right (eval_params)")
             return
-        params = load_run_params(args.params, self.catalog, args.set).params
+        params = load_run_params(args.params, self.catalog, args.set, missing_places).params
         if args.model:
             from reid_core.runs.checks import check_without_data
 
@@ -69,14 +70,6 @@ class CheckCommand:
         from reid_core.evaluation.trials import try_evaluations
 
         try_evaluations(params.evaluation)
-
-    def _is_eval(self, raw: Raw) -> bool:
-        """Return whether an object is meant as eval_params.json, also where it lacks its source."""
-        if recognitions(raw, "run", self.catalog, []):
-            return False
-        sources = ("run", "weights", "features")
-        ours = any(key in raw for key in sources) or ("targets" in raw and "data" not in raw)
-        return ours or bool(recognitions(raw, "eval", self.catalog, []))
 
 
 def build(params: Params, *, catalog: Catalog) -> Command:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,12 +12,24 @@ from reid_core.catalog import Catalog
 from reid_core.console import say
 from reid_core.contracts import Command
 from reid_core.files import user_path
+from reid_core.nearby import nearby
 from reid_core.params.load import load_run_params
 from reid_core.params.overrides import apply_overrides
 from reid_core.params.schema import RunParams
 
 if TYPE_CHECKING:
     from reid_core.runs.run import Run
+
+DEFAULT = Path("params.json")
+"""The params file of a training that names none, if it is there."""
+
+EXAMPLES = """\
+examples:
+  reid train params/quickstart.json --sub_working_dir first
+  reid train --config_path params/quickstart.json --set train.epochs=12
+  reid train --operation resume_train --sub_working_dir runs/first
+  reid train --operation evaluate --sub_working_dir runs/first
+"""
 
 OPERATIONS = ("start_train", "resume_train", "evaluate")
 
@@ -30,6 +43,12 @@ class TrainCommand:
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Declare the options; the names are those of the predecessor."""
+        self.help = parser.format_help
+        parser.formatter_class = argparse.RawDescriptionHelpFormatter
+        parser.epilog = EXAMPLES
+        parser.add_argument(
+            "params", type=Path, nargs="?", help="params file, the same as --config_path"
+        )
         parser.add_argument(
             "--operation",
             choices=OPERATIONS,
@@ -55,26 +74,21 @@ class TrainCommand:
             help="override one param, e.g. --set loss.0.params.margin=0.2; may be repeated",
         )
 
-    def run(self, args: argparse.Namespace) -> None:
+    def run(self, args: argparse.Namespace) -> int:
         """Do the operation.
 
         Raises:
             ReidError: The params or the run directory are wrong.
         """
-        if args.operation == "start_train":
-            self._start(args.config_path or Path("params.json"), args)
-            return
-        given: RunParams | None = None
-        if args.config_path is not None:
-            given = load_run_params(args.config_path, self.catalog, args.set).params
-        path = _run_path(args, given)
-        own = load_run_params(path / "params.json", self.catalog, [] if given else args.set).params
-        if args.operation == "evaluate":
-            self._evaluate(path, own, given, args)
-            return
-        from reid_core.runs.start_and_resume import resume_train
-
-        resume_train(path, self.catalog, given or own, _show)
+        config = _config_path(args)
+        if args.operation != "start_train":
+            self._go_on(config, args)
+        elif config is None and not args.set and not DEFAULT.exists():
+            print(self.help(), file=sys.stderr)
+            return 2
+        else:
+            self._start(config or DEFAULT, args)
+        return 0
 
     def _start(self, config: Path, args: argparse.Namespace) -> None:
         """Train in a new run directory."""
@@ -84,22 +98,38 @@ class TrainCommand:
         name, translation = args.sub_working_dir, loaded.translation
         start_train(loaded.params, self.catalog, name, translation, _show)
 
-    def _evaluate(
-        self, path: Path, own: RunParams, given: RunParams | None, args: argparse.Namespace
-    ) -> None:
-        """Score a run's best weights by its own evaluations, or by those of the file given."""
+    def _go_on(self, config: Path | None, args: argparse.Namespace) -> None:
+        """Continue or score a run that is there, by its own params or by those of a file."""
+        given: RunParams | None = None
+        if config is not None:
+            given = load_run_params(config, self.catalog, args.set).params
+        path = _run_path(args, given)
+        own = load_run_params(path / "params.json", self.catalog, [] if given else args.set).params
+        if args.operation == "resume_train":
+            from reid_core.runs.start_and_resume import resume_train
+
+            resume_train(path, self.catalog, given or own, _show)
+            return
         from reid_core.evaluation.evaluate_command import run_evaluation
-        from reid_plugins.command._evaluate_run import (
-            check_overrides,
-            check_same_network,
-            eval_params_of,
-        )
+        from reid_plugins.command import _evaluate_run as scoring
         from reid_plugins.command._pictures import draw_evaluation
 
-        check_overrides(args.set, given or own)
-        if given is not None:
-            check_same_network(args.config_path, given, own, path)
-        run_evaluation(eval_params_of(given or own, path), self.catalog, draw_evaluation)
+        scoring.check_overrides(args.set, given or own)
+        if given is not None and config is not None:
+            scoring.check_same_network(config, given, own, path)
+        run_evaluation(scoring.eval_params_of(given or own, path), self.catalog, draw_evaluation)
+
+
+def _config_path(args: argparse.Namespace) -> Path | None:
+    """Return the params file that is named, if one is.
+
+    Raises:
+        ReidError: Two are.
+    """
+    given: list[Path] = [path for path in (args.params, args.config_path) if path is not None]
+    if len(given) == 2:
+        raise ReidError(f"two params files are given, {given[0]} and {given[1]}; name one")
+    return given[0] if given else None
 
 
 def _run_path(args: argparse.Namespace, given: RunParams | None) -> Path:
@@ -124,7 +154,8 @@ def _run_path(args: argparse.Namespace, given: RunParams | None) -> Path:
         if (path / "params.json").is_file():
             return path
     looked = " and ".join(str(path) for path in places)
-    raise ReidError(f"no run directory: looked for params.json in {looked}")
+    meant = next((hint for path in places if "mean" in (hint := nearby(path))), "")
+    raise ReidError(f"no run directory: looked for params.json in {looked}{meant}")
 
 
 def _show(run: Run) -> None:
