@@ -38,14 +38,21 @@ def check_purpose(raw: Raw, wanted: ParamsKind, path: Path, catalog: Catalog) ->
     Raises:
         ReidError: The message names the command that takes it.
     """
+    if recognitions(raw, wanted, catalog, []):
+        return
     file = shlex.quote(str(path))
-    is_training = bool(OF_TRAINING & raw.keys()) or bool(recognitions(raw, "run", catalog, []))
-    if wanted == "run" and not is_training and raw and purpose_of(raw, catalog) == "eval":
+    is_training = bool(OF_TRAINING & raw.keys())
+    purpose = purpose_of(raw, catalog) if raw else wanted
+    if wanted == "run" and purpose == "eval" and not is_training:
         raise ReidError(
             f"{path}: an eval_params.json, which says what is scored and how; score by it with: "
             f"reid evaluate {file}"
         )
-    if wanted == "eval" and is_training and purpose_of(raw, catalog) == "run":
+    if (
+        wanted == "eval"
+        and purpose == "run"
+        and (is_training or recognitions(raw, "run", catalog, []))
+    ):
         raise ReidError(
             f"{path}: a params.json, which says how a training is done; train by it with: reid "
             f"train {file}; score a run that it has trained with: reid train --operation evaluate "
