@@ -2,10 +2,7 @@
 
 import sys
 
-try:
-    from reid_core.cli import run_as
-except ModuleNotFoundError as error:
-    sys.exit(f"error: {error.name} is not installed; run: pip install -e .")
+from reid_core.program import run_as
 
 if __name__ == "__main__":
     sys.exit(run_as("train", "train.py"))

@@ -12,24 +12,6 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from reid_core.component import (
-    AugmentationComponent,
-    BackboneComponent,
-    Component,
-    DistanceComponent,
-    EvaluatorComponent,
-    LossComponent,
-    ObjectiveComponent,
-    Params,
-    PathText,
-    PostprocessComponent,
-    SamplerComponent,
-    ScheduleComponent,
-    TranslatorComponent,
-)
-from reid_core.errors import ReidError
-from reid_core.hookspecs import hookimpl
-
 if TYPE_CHECKING:
     from reid_core.api.commands import command as command
     from reid_core.api.comparing import distance_matrix as distance_matrix
@@ -39,6 +21,21 @@ if TYPE_CHECKING:
     from reid_core.api.ranking import rank as rank
     from reid_core.api.runs import load_features as load_features
     from reid_core.api.runs import load_run as load_run
+    from reid_core.component import AugmentationComponent as AugmentationComponent
+    from reid_core.component import BackboneComponent as BackboneComponent
+    from reid_core.component import Component as Component
+    from reid_core.component import DistanceComponent as DistanceComponent
+    from reid_core.component import EvaluatorComponent as EvaluatorComponent
+    from reid_core.component import LossComponent as LossComponent
+    from reid_core.component import ObjectiveComponent as ObjectiveComponent
+    from reid_core.component import Params as Params
+    from reid_core.component import PathText as PathText
+    from reid_core.component import PostprocessComponent as PostprocessComponent
+    from reid_core.component import SamplerComponent as SamplerComponent
+    from reid_core.component import ScheduleComponent as ScheduleComponent
+    from reid_core.component import TranslatorComponent as TranslatorComponent
+    from reid_core.errors import ReidError as ReidError
+    from reid_core.hookspecs import hookimpl as hookimpl
 
 __all__ = [
     "AugmentationComponent",
@@ -58,6 +55,9 @@ __all__ = [
     "hookimpl",
 ]
 
+_KERNEL = {**dict.fromkeys(__all__, "component"), "ReidError": "errors", "hookimpl": "hookspecs"}
+"""What plugins are written with, and the file of the kernel that each is in."""
+
 _FRONT_DOOR = {
     "build": "components",
     "command": "commands",
@@ -72,12 +72,14 @@ _FRONT_DOOR = {
 
 
 def __getattr__(name: str) -> Any:
-    """Return a function of the front door; only what it needs is imported, and only then."""
-    if name not in _FRONT_DOOR:
-        raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
-    return getattr(importlib.import_module(f"{__name__}.api.{_FRONT_DOOR[name]}"), name)
+    """Return a word of the kernel or of the front door; only what it needs is imported, then."""
+    if name in _KERNEL:
+        return getattr(importlib.import_module(f"{__name__}.{_KERNEL[name]}"), name)
+    if name in _FRONT_DOOR:
+        return getattr(importlib.import_module(f"{__name__}.api.{_FRONT_DOOR[name]}"), name)
+    raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
 
 
 def __dir__() -> list[str]:
-    """Return what the package offers, the front door included."""
-    return sorted({*globals(), *_FRONT_DOOR})
+    """Return what the package offers, whether it has been imported yet or not."""
+    return sorted({*globals(), *_KERNEL, *_FRONT_DOOR})

@@ -6,7 +6,8 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NoReturn
 
 from reid_core.boundary import Origin, traceback_text
 from reid_core.catalog import Catalog, Offer
@@ -16,6 +17,26 @@ from reid_core.errors import ReidError
 from reid_core.interrupt import Interrupted
 from reid_core.output import outlived
 from reid_core.printable import lines, one_line
+
+EXAMPLES = """\
+train, and look at what was reached:
+  reid check params/quickstart.json --model
+  reid train params/quickstart.json --sub_working_dir first
+  reid report runs/first
+go on with a run that was stopped, score it again, score by other choices:
+  reid train --operation resume_train --sub_working_dir runs/first
+  reid train --operation evaluate --sub_working_dir runs/first
+  reid evaluate params/eval_run.json
+compare two runs, tune re-ranking:
+  reid compare-runs runs/first runs/second
+  reid tune-rerank runs/first
+images, components, a plugin of your own:
+  reid pack params/quickstart.json
+  reid plugins triplet
+  reid new-plugin loss my_loss
+Every command explains its options: reid COMMAND --help
+"""
+"""What to type for what one wants to do."""
 
 
 def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
@@ -89,14 +110,73 @@ class _Parser(argparse.ArgumentParser):
             (file or sys.stderr).write(lines(message))
 
 
+@dataclass(frozen=True)
+class _Word:
+    """A command that can be called: what it does, whose it is, and what reads its arguments."""
+
+    command: Command
+    origin: Origin
+    parser: _CommandParser
+
+
 def _run(catalog: Catalog, arguments: list[str], prog: str | None) -> int:
     """Parse the arguments with the subcommand's own parser and run it."""
-    parser = _Parser(
-        prog="reid", description="Person re-identification: train, evaluate, and look inside."
-    )
-    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    commands: dict[str, tuple[Command, Origin]] = {}
+    parser = _parser(catalog)
     broken: dict[str, str] = {}
+    words = _words(catalog, parser, prog, broken)
+    if not arguments:
+        parser.print_help()
+        return 0
+    word = arguments[0]
+    if word in broken:
+        raise ReidError(broken[word])
+    if not word.startswith("-") and word not in words:
+        _check_is_no_path(word)
+        catalog.offer("command", word)  # says what there is and which plugins failed
+    if word in words:
+        words[word].parser.is_alone = len(arguments) == 1
+    args = parser.parse_args(arguments)
+    chosen = words[args.command]
+    with chosen.origin.calling():
+        status: Any = chosen.command.run(args)
+    if not isinstance(status, int | None):
+        raise chosen.origin.fault(
+            f"returned {status!r}; expected the exit status, a whole number or None"
+        )
+    return int(status or 0)
+
+
+def _parser(catalog: Catalog) -> argparse.ArgumentParser:
+    """Return the program's parser, without the commands."""
+    parser = _Parser(
+        prog="reid",
+        description="Person re-identification: train, evaluate, and look inside.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    packages = sorted({(o.distribution, o.version) for o in catalog.offers})
+    version = "\n".join(" ".join(package) for package in packages)
+    parser.add_argument(
+        "--version", action="version", version=version, help="list the packages and their versions"
+    )
+    return parser
+
+
+def _words(
+    catalog: Catalog, parser: argparse.ArgumentParser, prog: str | None, broken: dict[str, str]
+) -> dict[str, _Word]:
+    """Give the parser every command that works, and return them by word.
+
+    Args:
+        catalog: Offers the commands.
+        parser: That of the program.
+        prog: Name of the program, when a script stands for one command.
+        broken: Receives, by word, why a command does not work; the others do.
+    """
+    subparsers = parser.add_subparsers(
+        dest="command", metavar="COMMAND", required=True, parser_class=_CommandParser
+    )
+    words: dict[str, _Word] = {}
     for name, offer in _offered(catalog, broken).items():
         summary = offer.component.summary
         subparser = subparsers.add_parser(
@@ -107,22 +187,47 @@ def _run(catalog: Catalog, arguments: list[str], prog: str | None) -> int:
             command: Command = offer.build(params, catalog=catalog)
             with offer.origin.calling("when it was asked for its arguments"):
                 command.add_arguments(subparser)
-            commands[name] = command, offer.origin
+            words[name] = _Word(command, offer.origin, subparser)
         except ReidError as error:
             broken[name] = str(error)
         except Exception as error:  # the fault of one plugin; the other commands work
             broken[name] = f"{offer} cannot be used: {type(error).__name__}: {error}"
-    if arguments and arguments[0] in broken:
-        raise ReidError(broken[arguments[0]])
-    if arguments and not arguments[0].startswith("-") and arguments[0] not in commands:
-        catalog.offer("command", arguments[0])  # says what there is and which plugins failed
-    args = parser.parse_args(arguments)
-    command, origin = commands[args.command]
-    with origin.calling():
-        status: Any = command.run(args)
-    if not isinstance(status, int | None):
-        raise origin.fault(f"returned {status!r}; expected the exit status, a whole number or None")
-    return int(status or 0)
+    return words
+
+
+class _CommandParser(_Parser):
+    """The parser of a command; to nobody's words it answers with its whole help.
+
+    Attributes:
+        is_alone: Whether nothing but the command was given.
+    """
+
+    is_alone = False
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong, and end."""
+        if self.is_alone:
+            self.print_help(sys.stderr)
+            self.exit(2)
+        super().error(message)
+
+
+def _check_is_no_path(word: str) -> None:
+    """Refuse a file or a folder in place of a command.
+
+    Raises:
+        ReidError: It is one; the message names commands that take it.
+    """
+    if os.path.isdir(word):
+        raise ReidError(
+            f"'{word}' is a folder and no command; of a run: reid report {word}, or: reid train "
+            f"--operation evaluate --sub_working_dir {word}"
+        )
+    if os.path.isfile(word):
+        raise ReidError(
+            f"'{word}' is a file and no command; to train by it: reid train {word}, to score by "
+            f"it: reid evaluate {word}, to look it over: reid check {word}"
+        )
 
 
 def _offered(catalog: Catalog, broken: dict[str, str]) -> dict[str, Offer]:
@@ -141,6 +246,5 @@ def _offered(catalog: Catalog, broken: dict[str, str]) -> dict[str, Offer]:
     return words
 
 
-def run_as(command: str, script: str) -> int:
-    """Run the program as if it were one subcommand, for scripts such as ``train.py``."""
-    return main([command, *sys.argv[1:]], prog=script)
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,5 +1,6 @@
 """Fixtures that every test may use."""
 
+import json
 import sys
 
 import pytest
@@ -54,6 +55,32 @@ def tiny_params(tmp_path):
         "evaluation": [{"name": "market_evaluate"}],
         "working_dir": str(tmp_path / "runs"),
     }
+
+
+@pytest.fixture
+def params_file(tmp_path, tiny_params):
+    """The tiny params as a file."""
+    path = tmp_path / "p.json"
+    path.write_text(json.dumps(tiny_params))
+    return path
+
+
+@pytest.fixture
+def answer(capsys):
+    """A function: (exit status, standard output, standard error) of the command line."""
+
+    from reid_core import cli
+
+    def run(*arguments):
+        try:
+            status = cli.main([str(a) for a in arguments])
+        except SystemExit as stop:
+            status = stop.code
+        captured = capsys.readouterr()
+        assert "Traceback" not in captured.out + captured.err
+        return status, captured.out, captured.err
+
+    return run
 
 
 @pytest.fixture

@@ -14,7 +14,8 @@ from reid_core.compute.device import choose_device
 from reid_core.console import say
 from reid_core.contracts import Features
 from reid_core.data.transforms import Pipeline
-from reid_core.errors import ReidError
+from reid_core.errors import ReidError, did_you_mean, name_list
+from reid_core.evaluation.build_evaluator import build_evaluator
 from reid_core.evaluation.rehearsal import check_targets
 from reid_core.evaluation.run_evaluators import (
     Evaluated,
@@ -34,6 +35,7 @@ from reid_core.files import remove_leftovers, user_path
 from reid_core.network.trained_model import weights_of
 from reid_core.network.trial_runs import not_finite
 from reid_core.network.weights import WeightsFile, load_model, read_weights
+from reid_core.params.cross_checks import unscored_targets
 from reid_core.params.json_file import read_json
 from reid_core.params.schema import DatasetEntry, EvalParams, EvaluationEntry, ExtractionParams
 from reid_core.params.validation import check_run_params
@@ -111,8 +113,9 @@ def source_of_files(params: EvalParams) -> Source:
     Raises:
         ReidError: A file cannot be read, or an evaluation names a target.
     """
-    files = {s: load_features(user_path(f), s) for s, f in (params.features or {}).items()}
     entries = params.evaluation or []
+    _check_all_read(params.features or {}, entries)
+    files = {s: load_features(user_path(f), s) for s, f in (params.features or {}).items()}
     if named := [entry.target for entry in entries if entry.target]:
         raise ReidError(
             f"evaluation: target '{named[0]}' is named, and saved features have no targets; "
@@ -121,6 +124,16 @@ def source_of_files(params: EvalParams) -> Source:
     device = choose_device(params.device or params.compute.device, key="device")
     extract = features_from_files(files)
     return Source(entries, ["features"], extract, "saved features", stores={}, device=device)
+
+
+def _check_all_read(files: Mapping[str, str], entries: Sequence[EvaluationEntry]) -> None:
+    """Refuse a features file of a split that no evaluator reads."""
+    read = {split for entry in entries for split in build_evaluator(entry).splits}
+    if unread := [split for split in files if split not in read]:
+        raise ReidError(
+            f"features.{unread[0]}: no evaluator reads this split{did_you_mean(unread[0], read)} "
+            f"(read: {name_list(read)}); leave it out"
+        )
 
 
 def source_of_model(params: EvalParams, catalog: Catalog) -> Source:
@@ -151,7 +164,7 @@ def what_to_score(
     params: EvalParams, catalog: Catalog
 ) -> tuple[Targets, list[EvaluationEntry], WeightsFile, ExtractionParams]:
     """Return targets, evaluators, weights and averaging, from the params or from the run."""
-    working_dir = user_path(params.working_dir)
+    working_dir = params.working_dir
     datasets: Mapping[str, DatasetEntry] = params.targets or {}
     entries, extraction = params.evaluation, params.extraction
     if params.run is not None:
@@ -160,15 +173,18 @@ def what_to_score(
         datasets = datasets or target_entries(run)
         entries = run.evaluation if entries is None else entries
         extraction = extraction or run.extraction
-        working_dir = user_path(run.working_dir)
+        working_dir = working_dir or run.working_dir
         weights = weights_of(directory)
         say(f"weights: {weights}")
     else:
         weights = user_path(str(params.weights))
-    remove_packing_leftovers(working_dir / STORES)
+    working_folder = user_path(working_dir or "runs")
+    remove_packing_leftovers(working_folder / STORES)
     if not entries:
         raise ReidError("evaluation: no evaluator is named; add one to 'evaluation'")
-    targets = Targets(dict(datasets), Stores(working_dir))
+    for problem in unscored_targets(params.targets or {}, entries, "targets"):
+        raise ReidError(problem)
+    targets = Targets(dict(datasets), Stores(working_folder))
     return targets, entries, read_weights(weights), extraction or ExtractionParams()
 
 

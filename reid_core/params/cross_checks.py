@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, cast
 
@@ -45,7 +45,12 @@ def run_cross_checks(sections: Mapping[str, Any], catalog: Catalog) -> Iterator[
             for i, view in enumerate(stream.views if isinstance(stream.views, list) else []):
                 yield from _stage_checks(view, f"{place}.views.{i}", catalog)
         yield from _target_checks(sections.get("evaluation", []), list(data.targets) or labels)
+        if not sections.get("callback"):  # one may look at any target
+            scored_by = sections.get("evaluation", [])
+            yield from unscored_targets(data.targets, scored_by, "data.targets")
     yield from _stage_checks(sections.get("augmentation", []), "augmentation", catalog)
+    if {"train", "evaluation"} <= sections.keys() and not sections["evaluation"]:
+        yield from _unscored_training(sections["train"])
     if {"loss", "objective"} <= sections.keys():
         yield from _loss_checks(sections, catalog)
     if {"data", "objective"} <= sections.keys():
@@ -62,6 +67,7 @@ def eval_cross_checks(sections: Mapping[str, Any], catalog: Catalog) -> Iterator
         yield "evaluation: no evaluator is named; add one, or leave 'evaluation' out"
     if targets and sections.get("features") is None:
         yield from _target_checks(evaluation or [], list(targets))
+        yield from unscored_targets(targets, evaluation or [], "targets")
 
 
 def _label_checks(entries: Iterable[DatasetEntry], place: str) -> Iterator[str]:
@@ -97,6 +103,36 @@ def _target_checks(evaluation: Iterable[EvaluationEntry], targets: list[str]) ->
                 f"evaluation.{i}.target: no target '{entry.target}'{hint} "
                 f"(targets: {', '.join(targets)})"
             )
+
+
+def unscored_targets(
+    targets: Iterable[str], evaluation: Sequence[EvaluationEntry], place: str
+) -> Iterator[str]:
+    """Yield a problem for each target that no evaluation scores, unless nothing is scored.
+
+    Beside an evaluation of a target that is not there nothing is said: it may be misspelt.
+
+    Args:
+        targets: Names of the targets that were given; the first is the default.
+        evaluation: The evaluators.
+        place: Where the targets stand in the params.
+    """
+    names = list(targets)
+    scored = {entry.target or names[0] for entry in evaluation if names}
+    if scored and scored <= set(names):
+        for name in names:
+            if name not in scored:
+                yield (
+                    f'{place}.{name}: no evaluation scores it; add one with "target": '
+                    f'"{name}", or leave it out'
+                )
+
+
+def _unscored_training(train: TrainParams) -> Iterator[str]:
+    """Yield a problem for each wish about scores in a training that is never scored."""
+    for key in ("evaluate_every", "baselines"):
+        if getattr(train, key):
+            yield f"train.{key}: there is no 'evaluation' to score by; add one, or leave it out"
 
 
 def _comparison_checks(evaluation: Iterable[EvaluationEntry], catalog: Catalog) -> Iterator[str]:

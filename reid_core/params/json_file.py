@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import shlex
 import stat
 from collections import Counter
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from reid_core.errors import ParamsError, ReidError
+from reid_core.nearby import nearby
 from reid_core.params.messages import Place, dotted
 
 LARGEST_FILE = 64 * 2**20
@@ -60,8 +62,10 @@ def parse_json(path: Path, problems: list[str]) -> Raw:
         )
         found = list(_text_problems((), raw, twice))
     except FileNotFoundError:
-        raise ReidError(f"{path}: no such file") from None
-    except (OSError, UnicodeDecodeError) as error:
+        raise ReidError(f"{path}: no such file{nearby(path)}") from None
+    except UnicodeDecodeError:
+        raise ReidError(f"{path}: {_of_binary(path)}") from None
+    except OSError as error:
         raise ReidError(f"{path}: cannot be read: {error}") from None
     except json.JSONDecodeError as error:
         raise ReidError(
@@ -88,8 +92,10 @@ def _text(path: Path) -> str:
     if "\0" in str(path):
         raise ReidError(f"{path}: holds the character NUL, which no path can have")
     mode = os.stat(path).st_mode  # before opening: that of a pipe would wait for a writer
+    if stat.S_ISDIR(mode):
+        raise ReidError(f"{path}: {_of_folder(path)}")
     if not stat.S_ISREG(mode):
-        kinds = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
+        kinds = {stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
         what = kinds.get(stat.S_IFMT(mode), "a device")
         raise ReidError(f"{path}: is {what}; name a file (of a pipe, save its text in one)")
     with path.open("rb") as file:
@@ -97,6 +103,26 @@ def _text(path: Path) -> str:
     if len(data) > LARGEST_FILE:
         raise ReidError(f"{path}: larger than {LARGEST_FILE // 2**20} MB; no params are")
     return data.decode("utf-8")
+
+
+def _of_folder(path: Path) -> str:
+    """Say what a folder is that stands for a file, and what to do with it."""
+    text = "a folder, and a params file is expected"
+    if not (path / "params.json").is_file():
+        return text
+    run = f"--sub_working_dir {shlex.quote(str(path))}"
+    return (
+        f"{text}; to score this run: reid train --operation evaluate {run}, to continue it: reid "
+        f"train --operation resume_train {run}"
+    )
+
+
+def _of_binary(path: Path) -> str:
+    """Say what a file is that is no text, and what to do with it."""
+    kinds = {".safetensors": "weights", ".npz": "features", ".mat": "features"}
+    key = kinds.get(path.suffix)
+    named = f"; an eval_params.json names it in '{key}'" if key else ""
+    return f"cannot be read as text, and a params file is JSON in UTF-8{named}"
 
 
 class _NoNumber(str):

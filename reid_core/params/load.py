@@ -14,9 +14,10 @@ from reid_core.discovery import OFF_SWITCH
 from reid_core.errors import ParamsError
 from reid_core.params.json_file import Raw, parse_json
 from reid_core.params.overrides import overridden
+from reid_core.params.purpose import check_purpose
 from reid_core.params.recognition import recognitions
 from reid_core.params.schema import EvalParams, RunParams
-from reid_core.params.validation import check_eval_params, check_run_params
+from reid_core.params.validation import Further, check_eval_params, check_run_params
 
 
 @dataclass(frozen=True)
@@ -27,13 +28,19 @@ class LoadedParams:
     translation: Translation | None = None
 
 
-def load_run_params(path: Path, catalog: Catalog, overrides: Sequence[str] = ()) -> LoadedParams:
+def load_run_params(
+    path: Path,
+    catalog: Catalog,
+    overrides: Sequence[str] = (),
+    further: Further = lambda sections: (),
+) -> LoadedParams:
     """Read, translate, override and check a params.json.
 
     Args:
         path: The file.
         catalog: Whose components it may name.
         overrides: ``path=value`` strings, applied after the translation.
+        further: Yields further problems; see ``check_run_params``.
 
     Raises:
         ReidError: With all problems of the file.
@@ -41,10 +48,12 @@ def load_run_params(path: Path, catalog: Catalog, overrides: Sequence[str] = ())
     problems: list[str] = []
     failed: list[str] = []
     raw = parse_json(path, problems)
+    check_purpose(raw, "run", path, catalog)
     with _joined(path, problems, failed):
         raw, translation = _in_our_vocabulary(raw, "run", path, catalog, failed)
         recorded = raw.get("plugins")
-        params = check_run_params(overridden(raw, overrides, problems), catalog, str(path))
+        given = overridden(raw, overrides, problems)
+        params = check_run_params(given, catalog, str(path), further)
     if isinstance(recorded, dict):
         for name, version in params.plugins.items():
             if recorded.get(name, version) != version:
@@ -52,14 +61,21 @@ def load_run_params(path: Path, catalog: Catalog, overrides: Sequence[str] = ())
     return LoadedParams(params, translation)
 
 
-def load_eval_params(path: Path, catalog: Catalog, overrides: Sequence[str] = ()) -> EvalParams:
+def load_eval_params(
+    path: Path,
+    catalog: Catalog,
+    overrides: Sequence[str] = (),
+    further: Further = lambda sections: (),
+) -> EvalParams:
     """Read, translate, override and check an eval_params.json; see ``load_run_params``."""
     problems: list[str] = []
     failed: list[str] = []
     raw = parse_json(path, problems)
+    check_purpose(raw, "eval", path, catalog)
     with _joined(path, problems, failed):
         raw, _ = _in_our_vocabulary(raw, "eval", path, catalog, failed)
-        params = check_eval_params(overridden(raw, overrides, problems), catalog, str(path))
+        given = overridden(raw, overrides, problems)
+        params = check_eval_params(given, catalog, str(path), further)
     return params
 
 

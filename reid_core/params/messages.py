@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -13,6 +14,7 @@ from reid_core.catalog import Catalog
 from reid_core.component import Params, is_params
 from reid_core.errors import ReidError, did_you_mean, shortened
 from reid_core.params.entries import NamedParams
+from reid_core.params.examples import example_text
 
 Model = TypeVar("Model", bound=Params)
 Place = tuple[str | int, ...]
@@ -52,7 +54,11 @@ def read_params(model: type[Model], given: Any, catalog: Catalog | None = None) 
 
 
 def validate(
-    model: type[Model], given: Any, problems: list[str], catalog: Catalog | None = None
+    model: type[Model],
+    given: Any,
+    problems: list[str],
+    catalog: Catalog | None = None,
+    shown: Catalog | None = None,
 ) -> Model | None:
     """Validate one object.
 
@@ -61,6 +67,7 @@ def validate(
         given: The object as read from JSON.
         problems: Receives one line per place that is wrong.
         catalog: Whose components the entries in it name.
+        shown: Whose components stand in examples; by default the same.
 
     Returns:
         The instance, or None when there are problems.
@@ -72,8 +79,8 @@ def validate(
         for item in error.errors(include_url=False):
             if item["type"] == "too_short" and len(item["input"]) >= item["ctx"]["min_length"]:
                 continue  # pydantic did not count the items that are wrong themselves
-            path, known = _walk(model, given, item["loc"], catalog)
-            found.setdefault(path, []).append(_problem(item, known))
+            path, known, owner = _walk(model, given, item["loc"], catalog)
+            found.setdefault(path, []).append(_problem(item, known, owner, shown or catalog))
         for path, items in found.items():
             deeper = any(len(other) > len(path) and other[: len(path)] == path for other in found)
             # A union reports each of its branches; only the one that the value is meant
@@ -94,23 +101,24 @@ def _line(place: Place, items: list[_Problem]) -> str:
 
 def _walk(
     model: type[Params], given: Any, loc: tuple[Any, ...], catalog: Catalog | None
-) -> tuple[Place, list[str]]:
-    """Follow an error's location through the data; return the path and the known keys there.
+) -> tuple[Place, list[str], Any]:
+    """Follow an error's location through the data; return the path, the known keys, their owner.
 
     pydantic adds the branches of a union to the location; they are no keys of the data.
     """
     path: list[str | int] = []
     node, annotation = given, model
+    owner: Any = model
     fields = _fields(annotation)
     for key in loc:
         in_list = isinstance(node, list) and isinstance(key, int) and key < len(node)
         in_data = in_list or (isinstance(node, dict) and key in node)
         if in_data or (isinstance(node, dict) and key in _fields(annotation)):
-            fields = _fields(annotation)
+            fields, owner = _fields(annotation), annotation
             annotation = _inner(annotation, key, node, catalog)
             node = node[key] if in_data else {}  # a key that is missing, or at its default
             path.append(key)
-    return tuple(path), fields
+    return tuple(path), fields, owner
 
 
 def _fields(annotation: Any) -> list[str]:
@@ -141,6 +149,20 @@ def _params_model(entry: type[NamedParams], name: Any, catalog: Catalog) -> type
     return None
 
 
+def _like(key: str, owner: Any, catalog: Catalog | None) -> str:
+    """Return an example of a missing key as the end of a message; empty if there is none."""
+    texts = (example_text(model, key, catalog) for model in _models_in(owner))
+    return next((f"; such as {text}" for text in texts if text), "")
+
+
+def _models_in(annotation: Any) -> Iterator[type[Params]]:
+    """Yield a model, or those within a type such as a union of them."""
+    if is_params(annotation):
+        yield annotation
+    for inner in getattr(annotation, "__args__", ()):
+        yield from _models_in(inner)
+
+
 _LIMITS = {
     "greater_than_equal": "must be >= {ge}",
     "greater_than": "must be > {gt}",
@@ -168,13 +190,13 @@ _TYPES = {
 }
 
 
-def _problem(item: Any, known: list[str]) -> _Problem:
+def _problem(item: Any, known: list[str], owner: Any, catalog: Catalog | None) -> _Problem:
     """Say in our words what pydantic found."""
     kind, given, context = item["type"], item["input"], item.get("ctx", {})
     if kind == "extra_forbidden":
         return _Problem("unknown key", hint=did_you_mean(str(item["loc"][-1]), known))
     if kind == "missing" and isinstance(item["loc"][-1], str):
-        return _Problem("required, but missing")
+        return _Problem(f"required, but missing{_like(item['loc'][-1], owner, catalog)}")
     if kind == "value_error":
         return _Problem(str(context["error"]))
     if kind == "json_invalid":  # it was read as JSON before, so it is one of these

@@ -217,7 +217,8 @@ class GroupRule(Params):
 
     match: str = Field(
         description="Glob on the parameter's name, e.g. 'model.backbone.layer4.*'. Later rules "
-        "win; lr_scale multiplies the rate that earlier rules have set."
+        "win; lr_scale multiplies the rate that earlier rules have set.",
+        examples=["model.backbone.layer4.*"],
     )
     lr: Rate | None = Field(default=None, description="Learning rate of the group.")
     lr_scale: Rate | None = Field(default=None, description="Factor on the rate it had.")
@@ -253,7 +254,9 @@ class OptimizerParams(NamedParams):
     """The optimizer and the rates of the parameter groups."""
 
     name: Literal["sgd", "adam", "adamw"] = Field(description="Name of the optimizer.")
-    lr: Rate = Field(description="Learning rate of new layers (heads, classifiers).")
+    lr: Rate = Field(
+        description="Learning rate of new layers (heads, classifiers).", examples=[0.00035]
+    )
     lr_backbone: Rate | None = Field(default=None, description="Of the backbone; default: lr.")
     lr_loss: Rate | None = Field(
         default=None, description="Of losses' weights, if one has any; default: lr."
@@ -282,7 +285,10 @@ class LossWarmup(Params):
 class FreezeRule(Params):
     """Parameters that stand still in the first epochs, with the BN statistics of their modules."""
 
-    match: str = Field(description="Glob on the parameter's name, e.g. 'model.backbone.*'.")
+    match: str = Field(
+        description="Glob on the parameter's name, e.g. 'model.backbone.*'.",
+        examples=["model.backbone.*"],
+    )
     epochs: Positive = Field(
         description="Epochs before they are trained (>= 1); of several rules the longest holds."
     )
@@ -292,7 +298,11 @@ class TrainParams(Params):
     """The training run."""
 
     epochs: int = Field(
-        ge=1, le=LONGEST_EPOCHS, description="Epochs in all.", json_schema_extra=FREE
+        ge=1,
+        le=LONGEST_EPOCHS,
+        description="Epochs in all.",
+        examples=[120],
+        json_schema_extra=FREE,
     )
     seed: int = Field(default=0, ge=0, lt=2**63, description="Seed of everything random.")
     steps_per_epoch: Positive | None = Field(
@@ -488,6 +498,10 @@ class RunParams(ModelParams):
         return self
 
 
+OF_IMAGES = ("targets", "extraction", "batch_size", "workers", "working_dir", "features_format")
+"""Fields of ``EvalParams`` that say how the features of images are made and kept."""
+
+
 class EvalParams(Params):
     """eval_params.json: exactly one of run, weights and features says what is scored."""
 
@@ -515,7 +529,9 @@ class EvalParams(Params):
     device: str | None = Field(
         default=None, pattern=DEVICE, description="The same as 'device' in 'compute'."
     )
-    working_dir: PathText = Field(default="runs", description="Folder of the stores.")
+    working_dir: PathText | None = Field(
+        default=None, description="Folder of the stores; default: the run's, else 'runs'."
+    )
     output_dir: PathText | None = Field(
         default=None, description="Folder for scores, features and pictures; default: none."
     )
@@ -535,6 +551,16 @@ class EvalParams(Params):
             raise ValueError("'weights' needs 'targets': the datasets to score on")
         if self.features is not None and self.evaluation is None:
             raise ValueError("'features' needs 'evaluation': the evaluators to run")
-        if self.features is not None and self.extraction is not None:
-            raise ValueError("'features' are extracted already; leave 'extraction' out")
+        if self.features is not None and (unread := self._given(*OF_IMAGES)):
+            raise ValueError(
+                f"'features' are extracted already: {', '.join(unread)} would have no effect; "
+                "leave it out"
+            )
+        if self.output_dir is None and (unread := self._given("features_format")):
+            raise ValueError(f"{unread[0]} needs 'output_dir', where features are written")
         return self
+
+    def _given(self, *names: str) -> list[str]:
+        """Return, in quotes, which of some fields have another value than their default."""
+        fields = type(self).model_fields
+        return [f"'{name}'" for name in names if getattr(self, name) != fields[name].default]

@@ -18,14 +18,20 @@ from reid_core.params.json_file import Raw
 from reid_core.params.messages import Model, validate
 from reid_core.params.schema import DatasetEntry, EvalParams, ModelParams, RunParams
 
+Further = Callable[[Mapping[str, Any]], Iterable[str]]
+"""Yields further problems of sections by name: of all that are right, with their components."""
 
-def check_run_params(raw: Raw, catalog: Catalog, source: str) -> RunParams:
+
+def check_run_params(
+    raw: Raw, catalog: Catalog, source: str, further: Further = lambda sections: ()
+) -> RunParams:
     """Check the params of a run and fill in every default.
 
     Args:
         raw: The JSON object; it is not changed.
         catalog: Whose components it may name.
         source: Name for messages, usually the file's path.
+        further: What else is looked at.
 
     Returns:
         The params, each component's own defaults filled in.
@@ -33,7 +39,7 @@ def check_run_params(raw: Raw, catalog: Catalog, source: str) -> RunParams:
     Raises:
         ParamsError: With all problems found.
     """
-    params = _checked(RunParams, raw, catalog, source, run_cross_checks)
+    params = _checked(RunParams, raw, catalog, source, run_cross_checks, further)
     return params.model_copy(update={"plugins": _versions(params)})
 
 
@@ -49,9 +55,11 @@ class _NetworkParams(ModelParams):
     augmentation: list[AugmentationEntry]
 
 
-def check_eval_params(raw: Raw, catalog: Catalog, source: str) -> EvalParams:
+def check_eval_params(
+    raw: Raw, catalog: Catalog, source: str, further: Further = lambda sections: ()
+) -> EvalParams:
     """Check the params of an evaluation; see ``check_run_params``."""
-    return _checked(EvalParams, raw, catalog, source, eval_cross_checks)
+    return _checked(EvalParams, raw, catalog, source, eval_cross_checks, further)
 
 
 def _checked(
@@ -60,6 +68,7 @@ def _checked(
     catalog: Catalog,
     source: str,
     cross_checks: Callable[[Mapping[str, Any], Catalog], Iterable[str]],
+    further: Further = lambda sections: (),
 ) -> Model:
     """Check the sections and every component that they name; fill in all defaults."""
     problems: list[str] = []
@@ -68,25 +77,30 @@ def _checked(
     if params is None:
         # Beside mistakes in the components' params, what the form as a whole says.
         of_form: list[str] = []
-        form = validate(model, raw, of_form)
+        form = validate(model, raw, of_form, shown=catalog)
         problems += [problem for problem in of_form if problem not in problems]
     sections = dict(_sections_of_right_form(model, raw) if form is None else form)
     problems += cross_checks(sections, catalog)
+    right = _sections_of_right_form(model, raw, catalog) if params is None else params
+    problems += further(dict(right))
     if params is None or problems:
         raise ParamsError(source, problems)
     return params
 
 
-def _sections_of_right_form(model: type[Params], raw: Raw) -> Iterator[tuple[str, Any]]:
+def _sections_of_right_form(
+    model: type[Params], raw: Raw, catalog: Catalog | None = None
+) -> Iterator[tuple[str, Any]]:
     """Yield the sections that are right on their own, by name, when others are not.
 
-    Their entries are not looked up: what fits with what can be said beside a mistake in params.
+    Without a catalog their entries are not looked up: what fits with what can be said beside a
+    mistake in params.
     """
     for name, field in model.model_fields.items():
         if name in raw:
             with suppress(ValidationError):
                 section: TypeAdapter[Any] = TypeAdapter(cast(Any, field.annotation))
-                yield name, section.validate_json(json.dumps(raw[name]))
+                yield name, section.validate_json(json.dumps(raw[name]), context=catalog)
 
 
 def check_dataset_entry(raw: Raw, catalog: Catalog, source: str) -> DatasetEntry:

@@ -63,9 +63,11 @@ def start_train(
     _load_snapshot(training)
     directory = RunDirectory.create(path, params.model_dump(mode="json"), translation)
     say(f"run directory: {directory.path}")
-    with directory.locked(), open_run(directory, training, scorer, callbacks) as run:
-        _begin(run)
-        _finish(run, afterwards)
+    with directory.locked():
+        with open_run(directory, training, scorer, callbacks) as run:
+            _begin(run)
+            _finish(run)
+        afterwards(run)  # from here on Ctrl-C has its usual effect: everything is saved
     return directory
 
 
@@ -108,7 +110,8 @@ def resume_train(
         with open_run(directory, training, scorer, callbacks, log_bytes) as run:
             if not is_begun:
                 _begin(run)
-            _finish(run, afterwards)
+            _finish(run)
+        afterwards(run)
     return directory
 
 
@@ -139,11 +142,10 @@ def _begin(run: Run) -> None:
     run.baselines()
 
 
-def _finish(run: Run, afterwards: Afterwards) -> None:
+def _finish(run: Run) -> None:
     """Train the epochs that are left, and leave weights and scores."""
     run.epochs()
     run.finish()
-    afterwards(run)
 
 
 def _seed(seed: int, *, deterministic: bool) -> None:

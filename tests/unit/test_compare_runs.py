@@ -284,6 +284,18 @@ def test_the_folder_of_an_evaluator_is_as_good_as_a_run(save):
     assert compare(a / "evaluations", b) == compare(a, b)
 
 
+def test_a_kind_that_is_asked_for_is_not_replaced_by_another(save):
+    a, b = save("A", kind="last"), save("B", kind="scores")
+    save("A", kind="scores")
+    assert_says(message(a, b, kind="last"), f"{b}: no saved scores: neither last-*.json in")
+    assert compare(a, b)[0].model_a == "scores model of A"
+
+
+def test_a_kind_without_a_run_is_refused(save):
+    a, b = (save(run, kind="scores", where="output_dir") for run in "AB")
+    assert_says(message(a, b, kind="last"), "--kind: neither ")
+
+
 def test_a_folder_that_is_not_there_or_empty_is_named(save, tmp_path):
     a = save("A")
     assert_says(message(a, tmp_path / "B"), f"{tmp_path / 'B'}: no such folder")

@@ -80,8 +80,9 @@ def test_the_record_names_the_data_that_are_trained_and_scored_and_no_other(para
 
     (people,) = tiny_params["data"]["train"]
     other = {**people, "params": {**people["params"], "seed": 1}}
-    data = {"train": [people], "targets": {"scored": other, "unused": people}}
+    data = {"train": [people], "targets": {"scored": other}}
     params, there = params_of(data=data, evaluation=[{"name": "classes", "target": "scored"}])
+    params.data.targets["unused"] = params.data.train[0]
     stores = Stores(user_path(params.working_dir))
     images = TrainingImages.of([(entry.label, stores.open(entry)) for entry in params.data.train])
     training = build_training(params, there, images, None, torch.device("cpu"))

@@ -48,7 +48,11 @@ def test_type_checkers_see_what_is_given_away():
     (block,) = (node for node in tree.body if isinstance(node, ast.If))
     seen = {alias.asname: line.module for line in block.body for alias in line.names}
     given = {name: getattr(reid_core, name).__module__ for name in FUNCTIONS}
-    assert (ast.unparse(block.test), seen) == ("TYPE_CHECKING", given)
+    assert (ast.unparse(block.test), {name: seen[name] for name in given}) == (
+        "TYPE_CHECKING",
+        given,
+    )
+    assert seen.keys() == {*FUNCTIONS, *reid_core.__all__}
 
 
 @pytest.mark.parametrize("call", ["command('plugins')(kind='loss')", "load_run", "evaluate"])

@@ -141,7 +141,7 @@ def test_steps_that_leave_an_epoch_in_doubt_are_refused(written):
         ({"end": -1, "epochs": 1}, "margin: must be from 0 to 2, got -1"),
         ([[0, -0.1]], "margin: must be from 0 to 2, got -0.1"),
         ({"end": 1, "epochs": 0}, "margin.epochs: must be > 0.0, got 0"),
-        ({"end": 1}, "margin.epochs: required, but missing"),
+        ({"end": 1}, 'margin.epochs: required, but missing; such as "epochs": 0.1'),
         ({"end": 1, "epoch": 1, "epochs": 1}, "margin.epoch: unknown key; did you mean 'epochs'?"),
         ([[0, "0.1"]], 'margin.0.1: expected a number, got "0.1"'),
         ("0.3", 'margin: expected a number or an object or a list, got "0.3"'),

@@ -41,10 +41,14 @@ def refused(capsys):
 
 @pytest.mark.parametrize(
     ("place", "what"),
-    [("/dev/zero", "is a device"), ("/dev/null", "is a device"), ("/", "is a folder")],
+    [
+        ("/dev/zero", "is a device; name a file"),
+        ("/dev/null", "is a device; name a file"),
+        ("/", "a folder, and a params file is expected"),
+    ],
 )
 def test_check_reads_files_alone(refused, place, what):
-    assert f"{place}: {what}; name a file" in refused("check", place)
+    assert f"{place}: {what}" in refused("check", place)
 
 
 def test_check_waits_for_no_writer_of_a_pipe(refused, tmp_path):

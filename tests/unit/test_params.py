@@ -85,11 +85,13 @@ def test_a_missing_file_is_named(tmp_path):
 
 
 def test_a_folder_cannot_be_read(tmp_path):
-    assert refusal(tmp_path).startswith("is a folder; name a file")
+    assert refusal(tmp_path) == "a folder, and a params file is expected"
 
 
 def test_other_encodings_cannot_be_read(file):
-    assert refusal(file(b'{"a": "\xff"}')).startswith("cannot be read: 'utf-8' codec can't decode")
+    assert refusal(file(b'{"a": "\xff"}')) == (
+        "cannot be read as text, and a params file is JSON in UTF-8"
+    )
 
 
 def test_text_that_is_not_json_is_reported_with_line_and_column(file):
@@ -335,7 +337,10 @@ def test_a_mistake_in_an_override_is_found_by_the_check(problems):
             "loss.0.reduce=avg",
             "loss.0.reduce: expected 'mean', 'sum' or 'max' or an object, got \"avg\"",
         ),
-        ('loss.0.reduce={"name": "random_keep"}', "loss.0.reduce.draws: required, but missing"),
+        (
+            'loss.0.reduce={"name": "random_keep"}',
+            'loss.0.reduce.draws: required, but missing; such as "draws": 1',
+        ),
         (
             'loss.0.reduce={"name": "random_keep", "draws": 0}',
             "loss.0.reduce.draws: must be >= 1, got 0",
@@ -349,7 +354,11 @@ def test_a_mistake_in_an_override_is_found_by_the_check(problems):
             'optimizer.groups=[{"match": "a", "lr": 1, "lr_scale": 2}]',
             "optimizer.groups.0: give either 'lr' or 'lr_scale'",
         ),
-        ('optimizer.groups=[{"lr": 1}]', "optimizer.groups.0.match: required, but missing"),
+        (
+            'optimizer.groups=[{"lr": 1}]',
+            "optimizer.groups.0.match: required, but missing; such as "
+            '"match": "model.backbone.layer4.*"',
+        ),
     ],
 )
 def test_one_mistake_is_one_line_with_path_expectation_and_value(problems, override, problem):
@@ -358,15 +367,21 @@ def test_one_mistake_is_one_line_with_path_expectation_and_value(problems, overr
 
 @pytest.mark.parametrize(
     "path",
-    ["backbone", "head", "loss", "sampler", "augmentation", "optimizer", "train", "data"],
+    [
+        *("backbone", "head", "loss", "sampler", "augmentation", "optimizer", "train", "data"),
+        *("loss.0.name", "optimizer.lr", "train.epochs", "data.train"),
+    ],
 )
-def test_a_missing_section_is_reported(problems, path):
-    assert problems(without=[path]) == [f"{path}: required, but missing"]
-
-
-@pytest.mark.parametrize("path", ["loss.0.name", "optimizer.lr", "train.epochs", "data.train"])
-def test_a_missing_key_is_reported(problems, path):
-    assert problems(without=[path]) == [f"{path}: required, but missing"]
+def test_a_missing_section_or_key_is_reported_with_an_example_that_is_right(
+    problems, tiny_params, catalog, path
+):
+    (problem,) = problems(without=[path])
+    start, _, example = problem.partition("; such as ")
+    assert start == f"{path}: required, but missing"
+    (key,) = given = json.loads(f"{{{example}}}")
+    assert key == path.rpartition(".")[2]
+    changed = apply_overrides(tiny_params, [f"{path}={json.dumps(given[key])}"], "x")
+    assert check_run_params(changed, catalog, "x")
 
 
 @pytest.mark.parametrize(
@@ -564,6 +579,24 @@ def test_steps_that_start_from_the_vectors_follow_none_that_changes_distances(pr
     assert problems(f"evaluation.0.postprocess={given}") == [
         f"evaluation.0.postprocess.1.name: '{steps[1]}' starts from the vectors and cannot follow "
         f"'{steps[0]}', which changes distances; put it first, or leave one of the two out"
+    ]
+
+
+def test_a_target_that_nothing_scores_is_reported_unless_a_callback_may_look_at_it(
+    problems, tiny_params, catalog
+):
+    targets = [f'data.targets.{name}={{"name": "synthetic_market"}}' for name in ("one", "two")]
+    assert problems(*targets) == [
+        'data.targets.two: no evaluation scores it; add one with "target": "two", or leave it out'
+    ]
+    tiny_params["callback"] = [{"name": "early_stopping"}]
+    assert check_run_params(apply_overrides(tiny_params, targets, "x"), catalog, "x")
+
+
+def test_wishes_about_scores_need_an_evaluation(problems):
+    assert problems("evaluation=[]", "train.evaluate_every=2", "train.baselines=true") == [
+        "train.evaluate_every: there is no 'evaluation' to score by; add one, or leave it out",
+        "train.baselines: there is no 'evaluation' to score by; add one, or leave it out",
     ]
 
 
@@ -777,8 +810,32 @@ def test_a_dataset_entry_can_be_checked_alone(catalog):
             {"run": "a", "evaluation": [{**MARKET, "params": {"ap": "x"}}]},
             "evaluation.0.params.ap: expected 'standard' or 'trapezoid', got \"x\"",
         ),
+        (
+            {"features": {"query": "q"}, "evaluation": [MARKET], "workers": 2, "batch_size": 1},
+            "'features' are extracted already: 'batch_size', 'workers' would have no effect; "
+            "leave it out",
+        ),
+        (
+            {"features": {"query": "q"}, "evaluation": [MARKET], "targets": {"a": SYNTHETIC}},
+            "'features' are extracted already: 'targets' would have no effect; leave it out",
+        ),
+        (
+            {"run": "a", "features_format": "safetensors"},
+            "'features_format' needs 'output_dir', where features are written",
+        ),
+        (
+            {
+                "run": "a",
+                "targets": {"one": SYNTHETIC, "two": SYNTHETIC},
+                "evaluation": [MARKET],
+            },
+            'targets.two: no evaluation scores it; add one with "target": "two", or leave it out',
+        ),
         ({"run": 5}, "run: expected a string, got 5"),
-        ({"run": "a", "evaluation": [{}]}, "evaluation.0.name: required, but missing"),
+        (
+            {"run": "a", "evaluation": [{}]},
+            'evaluation.0.name: required, but missing; such as "name": "classification_evaluate"',
+        ),
         (
             {"run": "a", "evaluation": [{**MARKET, "params": {"junk_ruel": "x"}}]},
             "evaluation.0.params.junk_ruel: unknown key; did you mean 'junk_rule'?",
@@ -902,7 +959,7 @@ def test_lists_of_json_become_tuples_and_sets_of_plugins(rich):
     ("given", "expected"),
     [
         ({"parts": [{"size": 0}]}, ["parts.0.size: must be >= 1, got 0"]),
-        ({"parts": [{}]}, ["parts.0.size: required, but missing"]),
+        ({"parts": [{}]}, ['parts.0.size: required, but missing; such as "size": 1']),
         (
             {"named": {"x": {"size": 1, "shar": 1}, "y": 5}},
             [
@@ -936,7 +993,7 @@ def test_a_plugin_whose_params_model_is_broken_is_named(rich):
 
 def test_a_required_param_of_a_plugin_is_asked_for(problems):
     assert problems('data.train.0={"name": "manifest"}') == [
-        "data.train.0.params.file: required, but missing"
+        'data.train.0.params.file: required, but missing; such as "file": "path/to/it"'
     ]
 
 

@@ -299,11 +299,11 @@ def test_all_problems_come_at_once():
         ("lr.warmup_epochs", "unknown key; did you mean 'warmup_epoch'?"),
         ("lr.xyz", "unknown key"),
         ("data_augmentation.color_jiterring", "unknown key; did you mean 'colour_jiterring'?"),
-        ("tri_loss_margin", "unknown key; the README's old name; write tri_loss_params.margin"),
         (
-            "tri_loss_lambda_cls",
-            "unknown key; the README's old name; write tri_loss_params.lambda_cls",
+            "tri_loss_margin",
+            "the README's name of tri_loss_params.margin, which is given too; keep one",
         ),
+        ("epoch", "the README's name of epochs, which is given too; keep one"),
     ],
 )
 def test_unknown_keys(name, problem):
@@ -336,7 +336,8 @@ def test_unknown_keys_of_the_evaluation():
         (
             "evaluation_params.type",
             "msmt_evaluate",
-            'expected "market_evaluate" or null, got "msmt_evaluate"; msmt_evaluate ranked as',
+            'expected "market_evaluate" or "classification_evaluate" or null, got "msmt_evaluate"; '
+            "msmt_evaluate ranked as",
         ),
         ("evaluation_params.step", 500, "expected null, got 500; evaluation within an epoch"),
         ("gan_params.input_dim", 256, "expected 0, got 256; generators are not in reid-core"),
@@ -366,7 +367,8 @@ def test_absent_features_are_refused(name, value, problem):
 
 def test_another_protocol_is_refused():
     assert problems_of(evaluation, benchmark_type="msmt_evaluate") == [
-        'benchmark_type: expected "market_evaluate", got "msmt_evaluate"; msmt_evaluate ranked as '
+        'benchmark_type: expected "market_evaluate" or "classification_evaluate", got '
+        '"msmt_evaluate"; msmt_evaluate ranked as '
         "market_evaluate does with spectral_transform 0, so write those two and name the data in "
         "'targets'"
     ]
@@ -456,13 +458,69 @@ def test_a_crop_of_another_size_than_the_image_is_refused(name, value):
     assert line.startswith("data_augmentation.crop_h, crop_w: expected 384 x 128 like img_h, img_w")
 
 
-def test_unequal_padding_is_refused():
-    (line,) = problems_of(run, **{"data_augmentation.padding_h": 20})
+# ---- the README's words -----------------------------------------------------------------
 
-    assert line == (
-        "data_augmentation.padding_h, padding_w: expected two equal numbers, got 20 and 10; "
-        "reid-core pads all sides alike"
-    )
+
+def in_the_readmes_words():
+    """Return the shipped file as the README describes it."""
+    raw = changed(dict.fromkeys(("optimizer", "epochs", "tri_loss_params"), MISSING))
+    raw["batch_sampling_params"] = {"P": 4, "K": 2, "class_balanced": True}
+    raw["evaluation_params"]["type"] = "None"
+    return raw | {
+        "batch_size": 64,
+        "epoch": 4000,
+        "tri_loss_margin": 0.16,
+        "tri_loss_lambda_cls": 2,
+    }
+
+
+def test_a_file_in_the_readmes_words_is_the_same_as_one_in_those_of_the_code():
+    raw = in_the_readmes_words()
+    before = copy.deepcopy(raw)
+    assert is_run(raw)
+    found = translate_run(raw, "old.json")
+    of_code = {"margin": 0.16, "lambda_tri": 1, "lambda_cls": 2, "use_adaptive_weight": False}
+    same = run(**{"tri_loss_params": of_code, "evaluation_params.type": None})
+    assert found.params == same.params
+    assert raw == before
+    for name in ("batch_size", "epoch", "tri_loss_margin", "tri_loss_lambda_cls"):
+        (note,) = notes_on(found, name)
+        assert "the README's name, is " in note
+    assert 'evaluation_params.type: "None", the README\'s word, is null of the code' in found.notes
+
+
+@pytest.mark.parametrize("word", ["batch_size", "epoch", "tri_loss_margin", "tri_loss_lambda_cls"])
+def test_a_wrong_value_in_the_readmes_words_is_a_problem(word):
+    raw = in_the_readmes_words() | {word: "many"}
+    with pytest.raises(ParamsError):
+        translate_run(raw, "old.json")
+
+
+def test_unequal_padding():
+    operations = run(**{"data_augmentation.padding_h": 20}).params["augmentation"]
+
+    assert {"name": "pad_crop", "params": {"padding": [20, 10]}} in operations
+    assert checked(**{"data_augmentation.padding_h": 20})
+
+
+def test_classification():
+    params = checked(**{"evaluation_params.type": "classification_evaluate"})
+    assert [entry.bare_name for entry in params.evaluation] == ["classification_evaluate"]
+    assert params.data.train[0].params.val == "val"
+    assert params.data.train[0].params.camera_pattern is None
+    scored = evaluation(benchmark_type="classification_evaluate")
+    assert scored.params["evaluation"] == [{"name": "classification_evaluate"}]
+    assert notes_on(scored, "spectral_transform") == [
+        "spectral_transform: 0.7 dropped; classification_evaluate ranks nothing"
+    ]
+    check_eval_params(scored.params, load_catalog(), "x")
+
+
+def test_decay_says_what_the_readme_and_the_code_count():
+    (note,) = notes_on(run(), "lr.decay_step")
+    assert "the README says that decay counts iterations with class_balanced" in note
+    (note,) = notes_on(run(**RANDOM), "lr.decay_step")
+    assert "README" not in note
 
 
 # ---- choices ----------------------------------------------------------------------------

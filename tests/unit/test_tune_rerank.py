@@ -169,10 +169,12 @@ def test_without_cameras_an_own_image_is_known_by_its_name(tmp_path, capsys):
         ([], "name a RUN, or two files with --features, and not both"),
         (["run", "--features", "a", "b"], "and not both"),
         (
-            ["--features", "a", "b", "--split", "test"],
-            "--split and --target choose images of a RUN",
+            ["--features", "a", "b", "--split", "test", "--share", "0.5"],
+            "--split and --share would choose images of a RUN",
         ),
-        (["--features", "a", "b", "--target", "t"], "--split and --target choose images of a RUN"),
+        (["--features", "a", "b", "--target", "t"], "--target would choose images of a RUN"),
+        (["--features", "a", "b", "--seed", "0"], "--seed would choose images of a RUN"),
+        (["run", "--split", "test", "--seed", "1"], "--seed: nothing is drawn from the test"),
         (["run", "--k1", "0"], "--k1 and --k2 must be 1 or larger"),
         (["run", "--k1", "2", "--k2", "2"], "--k2: none is at most 0.7 times a value of --k1"),
         (["run", "--lambda", "1.5"], "--lambda must be from 0 to 1"),
@@ -239,7 +241,7 @@ def run(run_with):
 
 def test_the_test_set_is_left_alone_unless_asked_for(run, tiny_catalog):
     drawn = images_of_run(run, Choice(None, 0.5, 0, None), tiny_catalog, "cpu")
-    asked = images_of_run(run, Choice("test", 0.5, 0, None), tiny_catalog, "cpu")
+    asked = images_of_run(run, Choice("test", None, 0, None), tiny_catalog, "cpu")
     train, test = ({*i.query.pids, *i.gallery.pids} for i in (drawn, asked))
     assert not train & test
     assert len(train) == 3
@@ -275,8 +277,9 @@ def test_images_are_scored_as_the_run_scores_them(run, tiny_catalog):
 @pytest.mark.parametrize(
     ("choice", "message"),
     [
-        (Choice("val", 0.3, 0, None), "no images in split 'val'; see --split"),
+        (Choice("val", None, 0, None), "no images in split 'val'; see --split"),
         (Choice(None, 0.3, 0, "here"), "--target: no target 'here' (targets: synthetic_market)"),
+        (Choice("test", 0.3, 0, None), "--share: is of train, and split 'test' is searched on"),
     ],
 )
 def test_images_that_are_not_there(run, tiny_catalog, choice, message):

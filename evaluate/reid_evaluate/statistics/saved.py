@@ -56,7 +56,8 @@ def score_files(run: Path, kinds: Sequence[str]) -> list[Path]:
 
     Args:
         run: The folder.
-        kinds: Which scores of a run, ``"best"`` or ``"last"``; the first that there are.
+        kinds: Which scores of a run, such as ``"best"``, ``"last"`` and ``"scores"``, those of a
+            later evaluation of it; the first that there are. An output_dir has the last alone.
 
     Returns:
         The files' paths without their ending, sorted.
@@ -67,10 +68,16 @@ def score_files(run: Path, kinds: Sequence[str]) -> list[Path]:
     folder = run / "evaluations" if os.path.isdir(run / "evaluations") else run
     if not os.path.isdir(folder):
         raise ValueError(f"{run}: no such folder; name the directory of a run")
-    for kind in (*kinds, "scores"):
+    for kind in kinds if is_run(run) else ("scores",):
         if files := sorted(folder.glob(f"{kind}-*.json")):
             return [file.with_suffix("") for file in files]
     raise ValueError(
         f"{run}: no saved scores: neither {' nor '.join(f'{kind}-*.json' for kind in kinds)} in "
         "the folder 'evaluations' of a run nor scores-*.json in an output_dir of reid evaluate"
     )
+
+
+def is_run(path: Path) -> bool:
+    """Return whether a folder is that of a run, or of its scores: those of several models."""
+    own = (*path.glob("best-*.json"), *path.glob("last-*.json"))
+    return os.path.isdir(path / "evaluations") or bool(own)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from reid_core.errors import ReidError, did_you_mean, name_list
 from reid_core.evaluation.saved_scores import read_scores
-from reid_evaluate.statistics.saved import AP_ARRAYS, NEEDED, Saved, score_files
+from reid_evaluate.statistics.saved import AP_ARRAYS, NEEDED, Saved, is_run, score_files
 
 Floats = npt.NDArray[np.float64]
 Values = Mapping[str, Floats]
@@ -107,7 +107,7 @@ def compare_scores(
     b: Path,
     difference: Difference,
     *,
-    kind: str = "best",
+    kind: str | None = None,
     evaluation: str | None = None,
     queries: int = 10,
 ) -> list[Compared]:
@@ -117,7 +117,8 @@ def compare_scores(
         a: A run's directory, or a folder of scores that ``reid evaluate`` wrote.
         b: Likewise.
         difference: Gives differences of means with their intervals.
-        kind: Which scores of a run: ``"best"`` or ``"last"``.
+        kind: Which scores of a run: ``"best"`` or ``"last"``; None: the best, or, of a run that
+            has none, those of a later evaluation.
         evaluation: Only the evaluation of this name.
         queries: How many queries to list in each direction, 0 or larger.
 
@@ -128,7 +129,13 @@ def compare_scores(
         ReidError: Scores are missing or damaged or have no protocol, no evaluation is common,
             or the queries or which of them count are not the same.
     """
-    scores_a, scores_b = (_saved_scores(path, kind) for path in (a, b))
+    if kind and not (is_run(a) or is_run(b)):
+        raise ReidError(
+            f"--kind: neither {a} nor {b} is the directory of a run, which has a best and a last "
+            "model; leave it out"
+        )
+    kinds = (kind,) if kind else ("best", "scores")
+    scores_a, scores_b = (_saved_scores(path, kinds) for path in (a, b))
     results = []
     for place in _common(scores_a, scores_b, evaluation):
         try:
@@ -141,10 +148,10 @@ def compare_scores(
 # ---- which scores -----------------------------------------------------------------------
 
 
-def _saved_scores(path: Path, kind: str) -> dict[Place, Saved]:
+def _saved_scores(path: Path, kinds: Sequence[str]) -> dict[Place, Saved]:
     """Return a run's scores of rankings by evaluation and target."""
     try:
-        files = score_files(path, [kind])
+        files = score_files(path, kinds)
     except ValueError as error:
         raise ReidError(str(error)) from None
     found = {}

@@ -32,6 +32,9 @@ from reid_evaluate.ranking.rank_queries import TIE_RULE
 from reid_evaluate.reranking.rerank_search import Trial, search
 from reid_plugins.toolkit.image_sets import image_set
 
+SHARE = 0.3
+"""Of the training identities, unless another is asked for."""
+
 
 def _default_distance() -> NamedPart[Distance]:
     return NamedPart("cosine", {}, Cosine())
@@ -78,13 +81,13 @@ class Choice:
 
     Attributes:
         split: ``"val"``, ``"train"``, ``"test"``; None: val where there is one, else train.
-        share: Share of the training identities, above 0, up to 1.
+        share: Share of the training identities, above 0, up to 1; None: ``SHARE``.
         seed: Of the identities and of the images that become queries.
         target: Name of a target; None: the first.
     """
 
     split: str | None
-    share: float
+    share: float | None
     seed: int
     target: str | None
 
@@ -103,6 +106,8 @@ def images_of_run(run: str, choice: Choice, catalog: Catalog, device: str) -> Im
         raise ReidError(f"--target: no target '{name}' (targets: {', '.join(targets.entries)})")
     store = targets.store(name)
     split = choice.split or _validation_split(store, name)
+    if choice.share is not None and split != "train":
+        raise ReidError(f"--share: is of train, and split '{split}' is searched on; leave it out")
     protocol = _protocol(entries)
     if split == "test":
         query, gallery = (
@@ -195,10 +200,11 @@ def _drawn(
     people = np.unique(index.pid[at])
     text = f"{split}: all {len(people)} identities"
     if split == "train":
-        count = min(len(people), max(2, round(choice.share * len(people))))
+        share = SHARE if choice.share is None else choice.share
+        count = min(len(people), max(2, round(share * len(people))))
         people = rng.choice(people, size=count, replace=False)
         text = (
-            f"train: {count} of the training identities (share {choice.share:g}); the network "
+            f"train: {count} of the training identities (share {share:g}); the network "
             "knows these people, so expect a smaller gain on others"
         )
         at = at[np.isin(index.pid[at], people)]

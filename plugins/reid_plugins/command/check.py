@@ -5,13 +5,15 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from reid_core import Component, Params, hookimpl
+from reid_core import Component, Params, ReidError, hookimpl
 from reid_core.catalog import Catalog
 from reid_core.console import say
 from reid_core.contracts import Command
-from reid_core.params.json_file import Raw, parse_json
+from reid_core.params.json_file import parse_json
 from reid_core.params.load import load_eval_params, load_run_params
-from reid_core.params.recognition import recognitions
+from reid_core.params.purpose import purpose_of
+from reid_core.params.schema import EvalParams
+from reid_core.runs.place_checks import missing_places
 
 
 class CheckCommand:
@@ -36,15 +38,13 @@ class CheckCommand:
     def run(self, args: argparse.Namespace) -> None:
         """Check and say what the file stands for."""
         raw = parse_json(args.params, [])  # loading reads it again and reports what is wrong
-        if self._is_eval(raw):
-            eval_params = load_eval_params(args.params, self.catalog, args.set)
+        if purpose_of(raw, self.catalog) == "eval":
+            eval_params = load_eval_params(args.params, self.catalog, args.set, missing_places)
             if args.model:
-                from reid_core.evaluation.trials import try_evaluations
-
-                try_evaluations(eval_params.evaluation or [])
+                self._try(eval_params)
             say(f"{args.params}: right (eval_params)")
             return
-        params = load_run_params(args.params, self.catalog, args.set).params
+        params = load_run_params(args.params, self.catalog, args.set, missing_places).params
         if args.model:
             from reid_core.runs.checks import check_without_data
 
@@ -57,13 +57,20 @@ class CheckCommand:
             "data not read: columns, files and identities are checked by reid pack and at the start"
         )
 
-    def _is_eval(self, raw: Raw) -> bool:
-        """Return whether an object is meant as eval_params.json, also where it lacks its source."""
-        if recognitions(raw, "run", self.catalog, []):
-            return False
-        sources = ("run", "weights", "features")
-        ours = any(key in raw for key in sources) or ("targets" in raw and "data" not in raw)
-        return ours or bool(recognitions(raw, "eval", self.catalog, []))
+    def _try(self, params: EvalParams) -> None:
+        """Try the evaluators of eval params on made-up input.
+
+        Raises:
+            ReidError: There are none, or a plugin is wrong.
+        """
+        if not params.evaluation:
+            raise ReidError(
+                "--model: the file names no evaluators to try, those of the run are taken; leave "
+                "it out"
+            )
+        from reid_core.evaluation.trials import try_evaluations
+
+        try_evaluations(params.evaluation)
 
 
 def build(params: Params, *, catalog: Catalog) -> Command:

@@ -33,7 +33,7 @@ class CompareRunsCommand:
         parser.add_argument("run_b", metavar="RUN_B", help=f"{a_run}; differences are B - A")
         parser.add_argument("--evaluation", metavar="NAME", help="only the evaluation of this name")
         parser.add_argument(
-            "--kind", choices=("best", "last"), default="best", help="model of a run (default best)"
+            "--kind", choices=("best", "last"), help="model of a run (default best)"
         )
         parser.add_argument(
             "--queries",

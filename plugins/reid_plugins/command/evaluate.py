@@ -10,6 +10,14 @@ from reid_core.catalog import Catalog
 from reid_core.contracts import Command
 from reid_core.params.load import load_eval_params
 
+EXAMPLES = """\
+examples:
+  reid evaluate params/eval_run.json
+  reid evaluate params/eval_run.json --set run=runs/second --set output_dir=runs/second/scores
+an eval_params.json names a run, a weights file or features:
+  {"run": "runs/first", "evaluation": [{"name": "market_evaluate"}]}
+"""
+
 
 class EvaluateCommand:
     """The subcommand."""
@@ -20,6 +28,8 @@ class EvaluateCommand:
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Declare the options."""
+        parser.formatter_class = argparse.RawDescriptionHelpFormatter
+        parser.epilog = EXAMPLES
         parser.add_argument("config_path", type=Path, help="eval_params.json")
         parser.add_argument(
             "--set",

@@ -36,6 +36,8 @@ class PluginsCommand:
         Raises:
             ReidError: No component has the name.
         """
+        if args.errors and (args.name or args.kind):
+            raise ReidError("--errors lists what failed to load, and no component; give it alone")
         if args.errors:
             for fault in self.catalog.faults:
                 say(str(fault))

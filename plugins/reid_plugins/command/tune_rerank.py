@@ -47,9 +47,9 @@ class TuneRerankCommand:
         )
         parser.add_argument("--target", metavar="NAME", help="target of the run (default: first)")
         parser.add_argument(
-            "--share", type=float, default=0.3, help="of the training identities (default 0.3)"
+            "--share", type=float, help="of the training identities, with train (default 0.3)"
         )
-        parser.add_argument("--seed", type=int, default=0, help="of what is drawn (default 0)")
+        parser.add_argument("--seed", type=int, help="of what is drawn (default 0)")
         parser.add_argument("--k1", type=int, nargs="+", default=list(K1), help=f"default {K1}")
         parser.add_argument("--k2", type=int, nargs="+", default=list(K2), help=f"default {K2}")
         parser.add_argument(
@@ -82,7 +82,7 @@ class TuneRerankCommand:
         if args.features:
             images = tuning.images_of_files(*args.features)
         else:
-            choice = tuning.Choice(args.split, args.share, args.seed, args.target)
+            choice = tuning.Choice(args.split, args.share, args.seed or 0, args.target)
             images = tuning.images_of_run(args.run, choice, self.catalog, args.device)
         lambdas = sorted(set(args.lambdas))
         found: list[Trial] = []
@@ -101,15 +101,19 @@ def _check(args: argparse.Namespace) -> None:
     """Refuse options that cannot work, before anything is loaded."""
     if bool(args.run) == bool(args.features):
         raise ReidError("name a RUN, or two files with --features, and not both")
-    if args.features and (args.split or args.target):
-        raise ReidError("--split and --target choose images of a RUN; leave them out")
+    choosing = [o for o in ("split", "target", "share", "seed") if getattr(args, o) is not None]
+    if args.features and choosing:
+        given = " and ".join(f"--{option}" for option in choosing)
+        raise ReidError(f"{given} would choose images of a RUN; leave out what is said of them")
+    if args.split == "test" and args.seed is not None:
+        raise ReidError("--seed: nothing is drawn from the test images; leave it out")
     if min(args.k1) < 1 or min(args.k2) < 1:
         raise ReidError("--k1 and --k2 must be 1 or larger")
     if not all(0 <= value <= 1 for value in args.lambdas):
         raise ReidError("--lambda must be from 0 to 1")
-    if not 0 < args.share <= 1:
+    if args.share is not None and not 0 < args.share <= 1:
         raise ReidError(f"--share must be above 0 and up to 1, got {args.share:g}")
-    if args.seed < 0:
+    if args.seed is not None and args.seed < 0:
         raise ReidError(f"--seed must be 0 or larger, got {args.seed}")
 
 

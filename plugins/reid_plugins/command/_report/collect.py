@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from reid_core.errors import ReidError, did_you_mean, name_list
 from reid_core.evaluation.saved_scores import read_scores
-from reid_evaluate.statistics.saved import AP_ARRAYS, NEEDED, Saved, score_files
+from reid_evaluate.statistics.saved import AP_ARRAYS, NEEDED, Saved, is_run, score_files
 
 Array = npt.NDArray[Any]
 
@@ -92,7 +92,12 @@ def collect(run: Path, kind: str | None = None, evaluation: str | None = None) -
     Raises:
         ReidError: Scores are missing or damaged, or none is of that name.
     """
-    kinds = (kind,) if kind else ("best", "last")
+    if kind and not is_run(run):
+        raise ReidError(
+            f"--kind: {run} is not the directory of a run, which has a best and a last model; "
+            "leave it out"
+        )
+    kinds = (kind,) if kind else ("best", "last", "scores")
     try:
         files = score_files(run, kinds)
     except ValueError as error:

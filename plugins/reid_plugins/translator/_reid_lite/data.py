@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import PurePosixPath
 
+from reid_plugins.translator._reid_lite.eval_params import CLASSIFICATION
 from reid_plugins.translator._reid_lite.reading import Json, Reading
 
 ERASING = {"p": 0.6, "area": [0.02, 0.1], "aspect": [0.3, 3.33], "fill": "zero"}
@@ -23,7 +24,13 @@ def data(r: Reading) -> Json:
         r.refuse("batches_dir", "expected the folder of the training images, got none")
     params: Json = {"root": str(folder.parent), "train": folder.name}
     text = "a class_mapping.json is not read"
-    if r["evaluation_params.type"] is not None:
+    if r["evaluation_params.type"] == CLASSIFICATION:
+        params["val"] = "val"
+        text = (
+            "the folder 'val' is expected beside it, with the same identities. Override with --set "
+            f"data.train.0.params.<val|val_share>=...; {text}"
+        )
+    elif r["evaluation_params.type"] is not None:
         params |= {
             "query": "query",
             "gallery": "gallery",
@@ -69,7 +76,7 @@ def augmentation(r: Reading) -> list[Json]:
     )
     entries: list[tuple[bool, str, Json]] = [
         (True, "resize", {"height": height, "width": width, "interpolation": "bilinear"}),
-        (_has_crop(r), "pad_crop", {"padding": r["data_augmentation.padding_h"]}),
+        (_has_crop(r), "pad_crop", {"padding": _padding(r)}),
         (_has_jitter(r), "color_jitter", JITTER),
         (_has_erasing(r), "random_erasing", ERASING),
         (True, "normalize", _normalization(r)),
@@ -93,19 +100,17 @@ def _has_crop(r: Reading) -> bool:
             "img_w",
         )
     padding = ["data_augmentation.padding_h", "data_augmentation.padding_w"]
-    high, wide = (r[name] for name in padding)
-    if high and wide:
-        if high != wide:
-            r.refuse(
-                "data_augmentation.padding_h, padding_w",
-                f"expected two equal numbers, got {high} and {wide}; "
-                "reid-core pads all sides alike",
-                *padding,
-            )
+    if all(r[name] for name in padding):
         return True
     for name in padding:
         r.drop(name, "without padding on both axes the predecessor did not pad")
     return False
+
+
+def _padding(r: Reading) -> int | list[int]:
+    """Return the padding above and below, and left and right if that is another one."""
+    high, wide = (r[f"data_augmentation.padding_{side}"] for side in "hw")
+    return int(high) if high == wide else [high, wide]
 
 
 def _has_jitter(r: Reading) -> bool:

@@ -12,6 +12,15 @@ from reid_plugins.translator._reid_lite.reading import Json, Reading
 OURS = frozenset({"run", "weights", "features"})
 """Keys of which every eval_params.json of ours has one."""
 
+CLASSIFICATION = "classification_evaluate"
+"""The other evaluator that the predecessor's README names."""
+
+ON_VAL = (
+    "accuracy of the classifiers on the split 'val', images of the training's identities; the "
+    "predecessor's README names this evaluator, its source has none"
+)
+"""What becomes of it."""
+
 REFINED = 50
 """Images of a ranking that the predecessor sorted again, junk included."""
 
@@ -53,15 +62,22 @@ def translate_eval(raw: Mapping[str, Any], source: str) -> Translation:
     Raises:
         ParamsError: With all problems: unknown, missing and wrong keys, absent features.
     """
-    return Reading(raw, EVAL_KEYS, {}).translation(_eval_params, source)
+    return Reading(raw, EVAL_KEYS).translation(_eval_params, source)
 
 
 def _eval_params(r: Reading) -> Json:
     """Return our eval_params.json."""
     _note_changes(r)
+    if r["benchmark_type"] == CLASSIFICATION:
+        r.note("benchmark_type", ON_VAL)
+        r.drop("spectral_transform", f"{CLASSIFICATION} ranks nothing")
+        evaluation: Json = {"name": CLASSIFICATION}
+    else:
+        _note_ranking(r)
+        evaluation = market_evaluate(r["spectral_transform"])
     params = {
         "weights": r["model_path"],
-        "evaluation": [market_evaluate(r["spectral_transform"])],
+        "evaluation": [evaluation],
         "batch_size": r["batch_size"],
         "device": "auto",
     }
@@ -70,12 +86,7 @@ def _eval_params(r: Reading) -> Json:
     return params
 
 
-def _note_changes(r: Reading) -> None:
-    r.note(
-        "model_path",
-        "it must be a weights file of reid-core (.safetensors); the predecessor's state dicts "
-        "name other modules and cannot be loaded. Override with --set weights=...",
-    )
+def _note_ranking(r: Reading) -> None:
     r.note(
         "benchmark_type",
         "AP is the trapezoid and every query counts, as in the predecessor's source",
@@ -86,6 +97,14 @@ def _note_changes(r: Reading) -> None:
             f"temperature of spectral_refine over the first {REFINED} images, junk included, as "
             "in the predecessor's source",
         )
+
+
+def _note_changes(r: Reading) -> None:
+    r.note(
+        "model_path",
+        "it must be a weights file of reid-core (.safetensors); the predecessor's state dicts "
+        "name other modules and cannot be loaded. Override with --set weights=...",
+    )
     r.note("gpus", f"{r['gpus']} became device 'auto'; choose a GPU with --set device=cuda:<n>")
     if r["feature_path"]:
         r.drop("feature_path", "to score saved features, write 'features' instead of model_path")

@@ -83,7 +83,7 @@ RUN_KEYS: dict[str, Key] = {
     "epochs": Key(POSITIVE),
     "evaluation_params.type": Key(
         OPTIONAL_TEXT,
-        only=("market_evaluate", None),
+        only=("market_evaluate", "classification_evaluate", None),
         otherwise="msmt_evaluate ranked as market_evaluate does, so write that one and name "
         "the data with --set data.targets.<name>=...",
     ),
@@ -139,6 +139,7 @@ RUN_KEYS: dict[str, Key] = {
     "num_preprocess_workers": Key(COUNT, 2),
     "optimizer": Key(
         TEXT,
+        "sgd",
         only=tuple(OPTIMIZERS),
         otherwise="rmsprop is not in reid-core, and any other word meant sgd",
     ),
@@ -151,12 +152,6 @@ RUN_KEYS: dict[str, Key] = {
     "weight_decay": Key(NUMBER),
     "working_dir": Key(TEXT),
 }
-
-RUN_EXPLAINED = {
-    "tri_loss_margin": "the README's old name; write tri_loss_params.margin",
-    "tri_loss_lambda_cls": "the README's old name; write tri_loss_params.lambda_cls",
-}
-"""Keys that the predecessor's README named and its code did not read."""
 
 EVAL_KEYS: dict[str, Key] = {
     "batch_size": Key(POSITIVE),
@@ -171,7 +166,7 @@ EVAL_KEYS: dict[str, Key] = {
     "model_path": Key(TEXT),
     "benchmark_type": Key(
         TEXT,
-        only=("market_evaluate",),
+        only=("market_evaluate", "classification_evaluate"),
         otherwise="msmt_evaluate ranked as market_evaluate does with spectral_transform 0, so "
         "write those two and name the data in 'targets'",
     ),

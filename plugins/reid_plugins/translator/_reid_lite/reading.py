@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -115,19 +115,24 @@ class Reading:
     """
 
     def __init__(
-        self, raw: Mapping[str, Any], keys: Mapping[str, Key], explained: Mapping[str, str]
+        self,
+        raw: Mapping[str, Any],
+        keys: Mapping[str, Key],
+        notes: Sequence[str] = (),
+        problems: Sequence[str] = (),
     ) -> None:
         """Read a file.
 
         Args:
             raw: The JSON object; it is not changed.
             keys: The table of all keys, dotted.
-            explained: What to say about well-known keys that are not in the table.
+            notes: What there is to say already.
+            problems: What is known to be wrong already.
         """
-        self.notes: list[str] = []
-        self.problems: list[str] = []
+        self.notes = list(notes)
+        self.problems = list(problems)
         self._wrong: set[str] = set()
-        self._given = dict(self._flat(raw, keys, explained))
+        self._given = dict(self._flat(raw, keys))
         self._values = {name: self._value(name, key) for name, key in keys.items()}
 
     def __getitem__(self, name: str) -> Any:
@@ -178,7 +183,6 @@ class Reading:
         self,
         raw: Mapping[str, Any],
         keys: Mapping[str, Key],
-        explained: Mapping[str, str],
         section: str = "",
     ) -> Iterator[tuple[str, Any]]:
         """Yield the known keys of an object with their values; report the others."""
@@ -188,10 +192,9 @@ class Reading:
             if name in keys:
                 yield name, value
             elif word not in siblings:
-                hint = f"; {explained[name]}" if name in explained else did_you_mean(word, siblings)
-                self._problem(name, f"unknown key{hint}")
+                self._problem(name, f"unknown key{did_you_mean(word, siblings)}")
             elif isinstance(value, dict):
-                yield from self._flat(value, keys, explained, f"{name}.")
+                yield from self._flat(value, keys, f"{name}.")
             else:
                 self._problem(name, f"expected an object, got {json.dumps(value)}")
                 # What is missing below follows from this.

@@ -7,16 +7,16 @@ from typing import Any
 
 from reid_core.contracts import Translation
 from reid_plugins.translator._reid_lite.data import augmentation, data, sampler
-from reid_plugins.translator._reid_lite.eval_params import market_evaluate
+from reid_plugins.translator._reid_lite.eval_params import CLASSIFICATION, ON_VAL, market_evaluate
 from reid_plugins.translator._reid_lite.keys import (
     OPTIMIZERS,
-    RUN_EXPLAINED,
     RUN_KEYS,
     RUN_ONLY,
 )
 from reid_plugins.translator._reid_lite.losses import classifier, losses
 from reid_plugins.translator._reid_lite.model import backbone, head
 from reid_plugins.translator._reid_lite.reading import Json, Reading
+from reid_plugins.translator._reid_lite.readme import in_places_of_the_code
 
 OURS = frozenset({"data", "backbone", "head"})
 """Sections that every params.json of ours has."""
@@ -37,7 +37,8 @@ def translate_run(raw: Mapping[str, Any], source: str) -> Translation:
     Raises:
         ParamsError: With all problems: unknown, missing and wrong keys, absent features.
     """
-    return Reading(raw, RUN_KEYS, RUN_EXPLAINED).translation(_run_params, source)
+    moved, notes, problems = in_places_of_the_code(raw)
+    return Reading(moved, RUN_KEYS, notes, problems).translation(_run_params, source)
 
 
 def _run_params(r: Reading) -> Json:
@@ -97,7 +98,13 @@ def _schedule(r: Reading) -> Json:
         "gamma": r["lr.decay_gamma"],
         "warmup_epochs": 0,
     }
-    _note_epochs(r, "lr.decay_step", f"with the warm-up added, milestones {milestones}")
+    counted = f"with the warm-up added, milestones {milestones}"
+    if r["batch_sampling_params.class_balanced"]:
+        counted += (
+            "; the README says that decay counts iterations with class_balanced, its code counts "
+            "these epochs, and the code is followed"
+        )
+    _note_epochs(r, "lr.decay_step", counted)
     if warmup > 1:
         # Our line starts at the factor and reaches 1 after warmup_epochs; the predecessor's
         # started one step up and so reached 1 one epoch earlier.
@@ -156,6 +163,9 @@ def _evaluate_every(r: Reading) -> int:
 def _evaluation(r: Reading) -> list[Json]:
     if r["evaluation_params.type"] is None:
         return []
+    if r["evaluation_params.type"] == CLASSIFICATION:
+        r.note("evaluation_params.type", ON_VAL)
+        return [{"name": CLASSIFICATION}]
     r.note(
         "evaluation_params.type",
         "AP is the trapezoid and every query counts, as in the predecessor's source; mAP "
@@ -168,7 +178,9 @@ def _fine_tune(r: Reading) -> bool:
     if r["fine_tune"]:
         r.note(
             "fine_tune",
-            "the backbone's BN statistics stay fixed too; the predecessor's went on changing",
+            "the backbone's BN statistics stay fixed too; the predecessor's went on changing. The "
+            "README says that only the last layer is trained; as in the code, all but the backbone "
+            "is",
         )
         r.drop("lr.base_lr", "fine_tune freezes the backbone")
     return bool(r["fine_tune"])
