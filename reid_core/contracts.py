@@ -365,10 +365,10 @@ class BranchSpec:
     """A head's promise about one of its branches.
 
     Attributes:
-        name: Unique within the model.
+        name: Unique within the model; letters (A-Z, a-z), digits and ``_``.
         dim: Size d of the branch's vectors.
-        classifier: Key of the linear layer that classifies it; branches with one key
-            share the layer; None for branches that are never classified.
+        classifier: Key of the linear layer that classifies it, written like a name; branches
+            with one key share the layer; None for branches that are never classified.
         roles: Losses that take it by default: ``"id"``, ``"metric"`` or both.
         in_test: The branch is part of the test embedding.
     """

@@ -15,6 +15,7 @@ from reid_core.boundary import Origin
 from reid_core.contracts import Branch, BranchSpec, FeatureMap, HeadOutput
 from reid_core.declared_fields import field_fault
 from reid_core.errors import name_list
+from reid_core.network.classifiers import is_word, keywords_in
 
 
 def check_backbone(backbone: object, origin: Origin) -> Any:
@@ -110,19 +111,20 @@ def _check_branch(spec: object, origin: Origin) -> None:
     if not isinstance(spec, BranchSpec):
         raise origin.fault(f"has the branch {spec!r}; expected a BranchSpec")
     fault = field_fault(BranchSpec, spec)
-    if not fault and not spec.name:
-        fault = "name must not be empty"
-    elif not fault and spec.dim < 1:
+    if not fault:
+        fault = _name_fault(spec)
+    if not fault and spec.dim < 1:
         fault = f"dim must be 1 or more, got {spec.dim}"
-    elif not fault and spec.classifier is not None and not _is_key(spec.classifier):
-        fault = f"classifier must be None or a key of a ModuleDict, got {spec.classifier!r}"
     if fault:
         raise origin.fault(f"has the branch {spec.name!r}, whose {fault}")
 
 
-def _is_key(word: str) -> bool:
-    """Return whether a container of modules takes a word as the name of one."""
-    return bool(word) and "." not in word and not hasattr(nn.ModuleDict, word)
+def _name_fault(spec: BranchSpec) -> str:
+    """Say what is wrong with a branch's name or the key of its classifier; empty: nothing."""
+    for part, word in (("name", spec.name), ("classifier", spec.classifier)):
+        if word is not None and not is_word(word):
+            return f"{part} must consist of letters (A-Z, a-z), digits and '_', got {word!r}"
+    return ""
 
 
 def check_output(
@@ -180,8 +182,14 @@ def _check_device(what: str, value: Tensor, given: Tensor, origin: Origin) -> No
 
 
 def _module(built: object, origin: Origin) -> nn.Module:
+    """Return what a plugin has built, if it is a module that can be exported."""
     if not isinstance(built, nn.Module):
         raise origin.fault(f"was built as {_words(built)}; expected a torch.nn.Module")
+    if found := keywords_in(built):
+        raise origin.fault(
+            f"has {name_list(found)}, named by a keyword of Python, which no exported graph can "
+            "be; expected another name for the module, parameter or buffer"
+        )
     return built
 
 

@@ -23,6 +23,7 @@ from reid_core.contracts import (
 )
 from reid_core.data.transforms import Pipeline
 from reid_core.errors import ReidError, name_list
+from reid_core.network.classifiers import Classifiers
 from reid_core.network.first_results import check_backbone, check_head, check_map, check_output
 from reid_core.network.side import chosen_values, completed
 from reid_core.params.entries import BackboneEntry
@@ -52,7 +53,7 @@ class ReIDModel(nn.Module):
         super().__init__()
         self._backbone_entry, self.backbone = backbone
         self.heads = nn.ModuleList(head for _, head in heads)
-        self.classifier = nn.ModuleDict()
+        self.classifier = Classifiers()
         self.num_pids = num_pids
         self.side_values = dict(side_values)
         self.side = tuple(side_values)

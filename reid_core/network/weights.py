@@ -22,6 +22,7 @@ from reid_core.contracts import Classes, SideValues
 from reid_core.errors import ReidError, name_list
 from reid_core.files import DAMAGED, atomic_path
 from reid_core.image_formats import DECODER, other_decoder
+from reid_core.network.classifiers import keys_of, renamed
 from reid_core.network.model import ReIDModel, build_model
 from reid_core.network.side import side_columns
 from reid_core.params.field_facts import kept_in_weights
@@ -31,7 +32,7 @@ from reid_core.params.validation import check_model_params
 
 FORMAT = 2
 WITHOUT_CHECKSUMS = 1
-"""The format before, which is read too."""
+"""The format before, which is read too; modules of classifiers had their bare keys as names."""
 
 KEY = "reid_core"
 """The one metadata key: safetensors writes several in no fixed order, and our bytes repeat."""
@@ -206,7 +207,7 @@ def read_weights(path: Path) -> WeightsFile:
             f"{path}: its metadata cannot be used: {'; '.join(problems)}. Take another copy of the "
             "file, or train again"
         )
-    return WeightsFile(path, tensors, content)
+    return WeightsFile(path, renamed(tensors) if version == WITHOUT_CHECKSUMS else tensors, content)
 
 
 def _check_content(path: Path, version: Any, content: Any, tensors: dict[str, Tensor]) -> None:
@@ -262,9 +263,10 @@ def load_model(weights: WeightsFile, catalog: Catalog) -> tuple[ReIDModel, Model
         warn(f"{weights.path}: {difference}")
     with torch.device("meta"):
         model = build_model(params, len(weights.classes), weights.side_values)
-        keys = {n.split(".")[1] for n in weights.tensors if n.startswith("classifier.")}
         model.add_classifiers(
-            keys, bias=params.classifier.bias, init_std=params.classifier.init_std
+            keys_of(weights.tensors),
+            bias=params.classifier.bias,
+            init_std=params.classifier.init_std,
         )
     try:
         model.load_state_dict(weights.tensors, assign=True)

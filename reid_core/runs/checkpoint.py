@@ -21,7 +21,7 @@ from reid_core.runs.checkpoint_form import check_form, check_optimizer, check_te
 from reid_core.training.relabelling import relabel
 from reid_core.training.state import Training
 
-FORMAT = "reid-core checkpoint 2"
+FORMAT = "reid-core checkpoint 3"
 
 
 def save_checkpoint(

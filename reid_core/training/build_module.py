@@ -12,6 +12,7 @@ from torch import nn
 from reid_core.catalog import Catalog
 from reid_core.contracts import Classes, Objective, Preprocessing, Relabelling, SideValues
 from reid_core.errors import ReidError
+from reid_core.network.classifiers import Classifiers
 from reid_core.network.model import ReIDModel, build_model
 from reid_core.network.trained_model import load_trained
 from reid_core.params.entries import Entry, ObjectiveEntry, numbered_names
@@ -82,7 +83,7 @@ class ModuleBuilder:
         for entry, head in zip(self.params.head, model.heads, strict=True):
             _follow(head, entry, change, partial(_cannot_follow, entry))
         model.num_pids = change.num_pids
-        model.classifier = nn.ModuleDict()
+        model.classifier = Classifiers()
         add_classifiers(self.params, model)
         for term in cast(list[LossTerm], list(losses.terms)):
             term.set_losses(

@@ -123,7 +123,7 @@ def test_images_without_a_cluster_are_left_out_and_losses_follow(unsupervised, t
     clusters = int(lines_of(run, "callback")[-1]["values"]["clusters"])
     assert (labels < 0).sum() == lines_of(run, "callback")[-1]["values"]["left_out"] > 0
     assert int(labels.max()) + 1 == clusters
-    assert content["module"]["model.classifier.global.weight"].shape[0] == clusters
+    assert content["module"]["model.classifier.of_global.weight"].shape[0] == clusters
     memory = content["module"]["objectives.0.terms.0.modules_of_losses.0.memory"]
     assert memory.shape[0] == clusters
     assert torch.allclose(memory.norm(dim=1), torch.ones(clusters), atol=1e-5)

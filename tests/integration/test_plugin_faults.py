@@ -350,7 +350,7 @@ class Dotted(Pool):
 
 def build(params): return Dotted()
 """,
-        ("whose classifier must be None or a key of a ModuleDict, got '../pool'",),
+        ("whose classifier must consist of letters (A-Z, a-z), digits and '_', got '../pool'",),
     ),
     Fault(
         "head",

@@ -168,7 +168,7 @@ def test_files_of_another_kind_or_version_are_refused(tmp_path, content):
     torch.save(content, path)
     with pytest.raises(
         ReidError,
-        match=r"not a checkpoint of this version of reid-core \(expected 'reid-core checkpoint 2'",
+        match=r"not a checkpoint of this version of reid-core \(expected 'reid-core checkpoint 3'",
     ):
         read_checkpoint(path)
 

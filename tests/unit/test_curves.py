@@ -3,6 +3,7 @@ import math
 
 import numpy as np
 import pytest
+from numpy.lib.stride_tricks import sliding_window_view
 from PIL import Image, ImageColor
 
 from reid_core.errors import ReidError
@@ -97,6 +98,36 @@ def test_names_and_numbers(panels):
     assert list(drawn["learning rate"]) == ["backbone = new"]
     assert list(drawn["score"])[:2] == ["mAP", "rank1"]
     assert drawn["score"]["mAP"].y == [0.8, 0.9, 0.95]
+
+
+def test_the_curve_of_a_loss_is_its_running_mean(panels):
+    values = np.random.default_rng(0).random(101)
+    values[[50, 100]] = math.nan, math.inf
+    drawn = panels([train(i, a=value) for i, value in enumerate(values)])["loss"]["a"]
+    assert drawn.raw == pytest.approx(list(values), nan_ok=True)
+    for i, mean in enumerate(drawn.y):
+        around = values[max(0, i - 2) : i + 3]
+        expected = around[np.isfinite(around)].mean() if np.isfinite(values[i]) else values[i]
+        assert mean == pytest.approx(expected, nan_ok=True)
+
+
+def test_two_values_have_no_mean_and_rates_and_scores_never(panels):
+    assert panels([train(i, a=1.0 * i) for i in range(2)])["loss"]["a"].raw == []
+    assert panels([train(i, a=1.0 * i) for i in range(3)])["loss"]["a"].raw == [0.0, 1.0, 2.0]
+    others = panels(a_run())
+    assert not [
+        line for name in ("learning rate", "score") for line in others[name].values() if line.raw
+    ]
+
+
+def test_one_epoch_is_a_point_that_can_be_seen(draw):
+    picture = draw([train(32, {"new": 1e-3}, a=1.0, b=2.0), evaluation(1, mAP=0.5)])
+    with Image.open(picture) as image:
+        values = np.asarray(image.convert("RGB"))
+    blue = (values == ImageColor.getrgb(PALETTE[0])).all(axis=2)
+    spots = sliding_window_view(blue, (4, 4)).all(axis=(2, 3))  # letters and lines are thinner
+    for top, bottom in ((0, 0.3), (0.31, 0.6), (0.65, 0.95)):
+        assert spots[int(top * len(spots)) : int(bottom * len(spots))].any()
 
 
 def test_baseline_has_the_colour_of_its_metric_and_its_own_dashes(panels):

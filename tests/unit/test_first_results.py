@@ -18,6 +18,7 @@ from reid_core.training.build_module import ModuleBuilder
 
 ORIGIN = Origin("head", "mine", "reid-mine", "0.3")
 BOTH = frozenset({"id", "metric"})
+LETTERS = "must consist of letters (A-Z, a-z), digits and '_'"
 SPEC = BranchSpec("global", 3, "global", BOTH)
 IMAGES = torch.zeros(2, 3, 32, 16)
 
@@ -99,15 +100,18 @@ def test_a_backbone_that_cannot_be_one_is_refused(built, fault):
         ([SPEC], "; expected a tuple of BranchSpec"),
         (("global",), "has the branch 'global'; expected a BranchSpec"),
         ((SPEC, SPEC), "has two branches named global; expected every name once"),
-        ((BranchSpec("", 3, "a", BOTH),), "has the branch '', whose name must not be empty"),
+        ((BranchSpec("", 3, "a", BOTH),), f"has the branch '', whose name {LETTERS}, got ''"),
+        ((BranchSpec("left-arm", 3, "a", BOTH),), f"whose name {LETTERS}, got 'left-arm'"),
+        ((BranchSpec("a/b", 3, None, BOTH),), f"whose name {LETTERS}, got 'a/b'"),
         (
             (BranchSpec("a", 0, "a", BOTH),),
             "has the branch 'a', whose dim must be 1 or more, got 0",
         ),
         ((BranchSpec("a", 3.0, "a", BOTH),), "whose dim must be a whole number, got 3.0"),
-        ((BranchSpec("a", 3, "", BOTH),), "whose classifier must be None or a key of a ModuleDict"),
-        ((BranchSpec("a", 3, "b.c", BOTH),), "classifier must be None or a key of a ModuleDict, g"),
-        ((BranchSpec("a", 3, "keys", BOTH),), "classifier must be None or a key of a ModuleDict, "),
+        ((BranchSpec("a", 3, "", BOTH),), f"whose classifier {LETTERS}, got ''"),
+        ((BranchSpec("a", 3, "b.c", BOTH),), f"whose classifier {LETTERS}, got 'b.c'"),
+        ((BranchSpec("a", 3, "b\n", BOTH),), f"whose classifier {LETTERS}, got 'b\\n'"),
+        ((BranchSpec("a", 3, "ﬁ", BOTH),), f"whose classifier {LETTERS}, got 'ﬁ'"),
         ((BranchSpec("a", 3, 5, BOTH),), "whose classifier must be a string or None, got 5"),
         (
             (BranchSpec("a", 3, "a", frozenset({"metrics"})),),
@@ -124,6 +128,18 @@ def test_a_head_whose_branches_cannot_be_used_is_refused(branches, fault):
     assert text.startswith("head 'mine' of reid-mine 0.3 has ")
     assert fault in text
     assert text.endswith("; the plugin must be corrected")
+
+
+def test_a_part_named_by_a_keyword_is_refused():
+    """No graph that is exported could name it."""
+    head = with_attributes(Head(), parts=nn.ModuleDict({"in": nn.Linear(2, 2), "match": nn.ReLU()}))
+    assert (
+        "has parts.in, parts.in.bias, parts.in.weight, named by a keyword of Python"
+        in message_of(lambda: check_head(head, ORIGIN))
+    )
+    backbone = Backbone()
+    backbone.register_buffer("None", torch.zeros(1))
+    assert "has None, named by a keyword" in message_of(lambda: check_backbone(backbone, ORIGIN))
 
 
 def test_a_head_without_branches_or_without_a_module_is_refused():

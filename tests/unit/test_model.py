@@ -1,5 +1,6 @@
 """The network: its branches, its classifiers, its joint embedding, and what freezing holds."""
 
+import keyword
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from networks import PartsPlugin, network_of
 from reid_core import ReidError
 from reid_core.contracts import Batch, Branch, BranchSpec, FeatureMap, HeadOutput
 from reid_core.data.training_images import TrainingImages
+from reid_core.network.classifiers import keys_of
 from reid_core.network.model import build_model
 from reid_core.params.validation import check_run_params
 from reid_core.storage.dataset_stores import Stores
@@ -237,6 +239,26 @@ def test_branches_of_one_key_share_one_classifier():
         assert torch.equal(output.logits[name], layer(output.branches[name].embedding))
 
 
+@pytest.mark.parametrize("key", [*keyword.kwlist, *keyword.softkwlist, *dir(nn.ModuleDict()), "0"])
+def test_every_word_is_the_key_of_a_classifier(key):
+    """Also those that are keywords of Python or attributes of a module."""
+    model = model_of(Head(("global", 3, key, True), ("other", 3, f"of_{key}", True)))
+    model.add_classifiers([key, f"of_{key}"], bias=False, init_std=0.1)
+    found = model.classifier
+    assert set(found) == set(found.keys()) == set(dict(found.items())) == {key, f"of_{key}"}
+    assert [key in found, f"of_{key}" in found, "elsewhere" in found] == [True, True, False]
+    assert len(found) == 2
+    output = model(images)
+    for name, layer in (("global", found[key]), ("other", found[f"of_{key}"])):
+        assert torch.equal(output.logits[name], layer(output.branches[name].embedding))
+    names = [name for name in model.state_dict() if name.startswith("classifier.")]
+    parts = [part for name in names for part in name.split(".")]
+    assert all(part.isidentifier() and not keyword.iskeyword(part) for part in parts)
+    assert keys_of(names) == {key, f"of_{key}"}
+    del found[key]
+    assert list(found) == [f"of_{key}"]
+
+
 def test_the_spectral_head_shares_the_classifier_of_global(catalog, tiny_params):
     params = run_params(catalog, tiny_params, head=[{"name": "spectral"}])
     module = ModuleBuilder(params, catalog).module(4)
@@ -292,7 +314,7 @@ def test_fine_tuning_moves_heads_and_holds_the_backbone_bit_for_bit(catalog, tin
     after = module.state_dict()
     moved = {name for name in before if not torch.equal(before[name], after[name])}
     assert not any(name.startswith("model.backbone.") for name in moved)
-    assert {"model.classifier.global.weight", "model.heads.0.neck.bn.running_mean"} <= moved
+    assert {"model.classifier.of_global.weight", "model.heads.0.neck.bn.running_mean"} <= moved
 
 
 def test_a_frozen_backbone_trains_nothing_but_stays_in_training_mode_elsewhere():

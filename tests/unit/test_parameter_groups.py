@@ -27,7 +27,7 @@ NAMES = (
     "model.backbone.layer4.weight",
     "model.backbone.layer4.bias",
     "model.heads.0.weight",
-    "model.classifier.global.weight",
+    "model.classifier.of_global.weight",
     "objectives.0.terms.1.centers",
 )
 
@@ -259,7 +259,7 @@ def test_neck_and_classifier_have_a_decay_of_their_own(real_names):
     assert {name for name, s in found.items() if s.weight_decay == 0.01} == {
         "model.heads.0.neck.bn.weight",
         "model.heads.0.neck.bn.bias",
-        "model.classifier.global.weight",
+        "model.classifier.of_global.weight",
     }
     assert found["model.heads.0.reduction.bias"].weight_decay == 0.0
     assert found["model.heads.0.reduction.weight"].weight_decay == 5e-4

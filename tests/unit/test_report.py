@@ -705,17 +705,38 @@ def test_the_course_of_the_training_is_drawn(save):
     assert headings(page) == [*ALL, "Loss", "Learning rate", "Score"]
     loss = section(page, "Loss")
     assert [node.text().strip() for node in loss.all("li")] == [
-        *("total 0.5", "softmax 0.333", "triplet 0.167")
-    ]
+        *("total 0.55", "softmax 0.367", "triplet 0.183")
+    ], "the means of the last two"
+    assert "Lines: running means" in loss.text()
     x, y = points_of(loss.all("path", class_="series-0")[0]["d"]).T
     np.testing.assert_allclose((x - x[0]) / (x[-1] - x[0]), np.linspace(0, 1, 6), atol=0.001)
+    values = 3 / np.arange(1, 7)
+    means = np.array([values[max(0, i - 1) : i + 2].mean() for i in range(6)])
     np.testing.assert_allclose(
-        (y - y[0]) / (y[-1] - y[0]), (1 - 1 / np.arange(1, 7)) * 1.2, atol=0.001
+        (y - y[0]) / (y[-1] - y[0]), (means - means[0]) / (means[-1] - means[0]), atol=0.005
+    )
+    dots = [dot for dot in loss.all("circle", class_="raw") if "series-0" in dot["class"]]
+    assert [float(dot["cx"]) for dot in dots] == pytest.approx(list(x))
+    heights = np.array([float(dot["cy"]) for dot in dots])
+    np.testing.assert_allclose(
+        (heights - heights[0]) / (heights[-1] - heights[0]),
+        (values - values[0]) / (values[-1] - values[0]),
+        atol=0.005,
     )
     score = section(page, "Score")
     assert [node.text().strip() for node in score.all("li")] == [
         *("mAP 0.6125", "rank1 0.7500", "<histogram> mAP 0.1250")
     ]
+
+
+def test_one_epoch_is_one_point_in_every_chart(save):
+    place = {"evaluation": "market_evaluate", "target": "people", "primary": "mAP"}
+    scored = {"kind": "evaluation", "epoch": 1, **place, "metrics": {"mAP": 0.5}}
+    page = report(write_lines(save(), [next(lines_of(1)), scored]))
+    for heading, count in (("Loss", 3), ("Learning rate", 1), ("Score", 1)):
+        chart = section(page, heading)
+        assert len(chart.all("circle")) == count
+        assert not chart.all("circle", class_="raw")
 
 
 def test_a_long_training_is_averaged(save):
@@ -730,6 +751,60 @@ def test_a_long_training_is_averaged(save):
 def test_without_a_record_there_is_no_training(save):
     assert "Training" not in report(save()).text()
     assert "Training" not in report(write_lines(save(run="empty"), [])).text()
+
+
+# ---- what repeats the run ----------------------------------------------------------------
+
+
+def foot_of(run):
+    """Return the foot's facts, and the params that stand in it."""
+    foot = report(run).one("footer")
+    names, values = ([node.text() for node in foot.all(tag)] for tag in ("dt", "dd"))
+    return dict(zip(names, values, strict=True)), [node.text() for node in foot.all("pre")]
+
+
+def test_the_foot_says_what_repeats_the_run(save):
+    run = save()
+    params = {"train": {"seed": 7, "epochs": 2}, "head": [{"name": HOSTILE[0]}], "名": "</pre>"}
+    write_json(run / "params.json", params)
+    command = "train.py --operation start_train --set 'working_dir=<b>my runs</b>'"
+    start = {"git": {"commit": "0123abc", "changed_files": 2}, "command": command}
+    start |= {"python": "3.11.7", "torch": "2.14", "device": "cpu", "device_name": "x86_64"}
+    again = {**start, "command": "train.py --operation resume_train", "torch": "2.15"}
+    write_json(run / "environment.json", {"data": {}, "starts": [start, again]})
+    facts, (text,) = foot_of(run)
+    assert json.loads(text) == params
+    assert facts == {
+        "seed": "7",
+        "commit": "0123abc, and 2 changed files",
+        "command": f"{command}; then train.py --operation resume_train",
+        "device": "cpu (x86_64)",
+        "versions": "python 3.11.7, torch 2.14; then python 3.11.7, torch 2.15",
+    }
+
+
+def test_the_foot_of_scores_without_a_run_names_nothing(save):
+    assert foot_of(save(kind="scores", where=".")) == ({}, [])
+
+
+@pytest.mark.parametrize("content", ["[1]", "5", '{"train": [], "starts": [5, {"git": 3}]}', "{}"])
+def test_the_foot_of_a_strange_record_leaves_out_what_is_not_there(save, content):
+    run = save()
+    for name in ("params.json", "environment.json"):
+        (run / name).write_text(content)
+    facts, _ = foot_of(run)
+    assert "seed" not in facts
+    assert "commit" not in facts
+    assert "command" not in facts
+
+
+def test_the_foot_says_what_cannot_be_read(save):
+    run = save()
+    (run / "params.json").write_text("{")
+    (run / "environment.json").write_text("{")
+    facts, _ = foot_of(run)
+    assert list(facts) == ["params", "environment"]
+    assert all("not valid JSON" in text for text in facts.values())
 
 
 @pytest.mark.parametrize("line", ["[1]\n{}\n", '{"kind": "train"}\n'])

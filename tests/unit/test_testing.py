@@ -325,7 +325,7 @@ def head(change=None, **spec):
         (
             head(name="a b"),
             "branches are declared before the first forward",
-            "globs and files use the names",
+            "whose name must consist of letters (A-Z, a-z), digits and '_', got 'a b'",
         ),
         (
             head(classifier=None),

@@ -513,7 +513,7 @@ def test_a_snapshot_brings_the_classifier_only_with_equal_classes(saved, model):
     lines = load_snapshot(weights, changed(model), CLASSES)
     assert lines == [
         f"{saved}: loaded {len(weights.tensors)} tensors: backbone (tiny), heads.0 (global), "
-        "classifier.global"
+        "classifier.of_global"
     ]
     assert all(torch.equal(t, weights.tensors[n]) for n, t in model.state_dict().items())
 
@@ -525,7 +525,7 @@ def test_a_snapshot_of_other_people_leaves_the_classifier_out_and_says_so(saved,
     lines = load_snapshot(weights, model, classes)
     assert lines == [
         f"{saved}: loaded {len(weights.tensors) - 1} tensors: backbone (tiny), heads.0 (global)",
-        "  newly initialised: classifier.global",
+        "  newly initialised: classifier.of_global",
         f"  classifiers left out: the file knows 3 identities, this training {len(classes)}, and "
         "the lists differ",
     ]
@@ -602,7 +602,7 @@ def test_heads_may_differ_and_are_listed(saved, tiny_catalog, raw):
     weights = read_weights(saved)
     lines = load_snapshot(weights, model, CLASSES)
     assert sorted(lines[1:]) == [
-        "  left out: classifier.global",
+        "  left out: classifier.of_global",
         "  left out: heads.0 (global)",
         "  newly initialised: heads.0 (pcb)",
     ]
@@ -616,7 +616,7 @@ def test_a_head_of_one_name_is_taken_whole_or_not_at_all(saved, tiny_catalog, ra
     before = {n: t.clone() for n, t in model.heads.state_dict().items()}
     lines = load_snapshot(read_weights(saved), model, CLASSES)
     assert any(line.startswith("  left out: heads.0 (global): the file lacks ") for line in lines)
-    assert "  newly initialised: heads.0 (global), classifier.global" in lines
+    assert "  newly initialised: heads.0 (global), classifier.of_global" in lines
     assert all(torch.equal(t, before[n]) for n, t in model.heads.state_dict().items())
 
 
@@ -653,6 +653,9 @@ def test_a_file_of_before_there_were_checksums_is_read_and_said(saved, capsys):
     weights = read_weights(saved)
     assert capsys.readouterr().out == ""
     facts = {n: f for n, f in weights.metadata.items() if "checksum" not in n}
-    save_file(weights.tensors, saved, {KEY: json.dumps({**facts, "format": 1})})
+    names = {name: name.replace("classifier.of_", "classifier.") for name in weights.tensors}
+    assert "classifier.global.weight" in names.values()
+    tensors = {names[name]: tensor for name, tensor in weights.tensors.items()}
+    save_file(tensors, saved, {KEY: json.dumps({**facts, "format": 1})})
     assert read_weights(saved).tensors.keys() == weights.tensors.keys()
     assert "older version, without checksums; damage is not noticed" in capsys.readouterr().out

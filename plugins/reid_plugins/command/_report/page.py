@@ -10,6 +10,7 @@ from reid_core.files import write_text
 from reid_core.run_directory import RunDirectory
 from reid_plugins.command._report.collect import Evaluation, collect
 from reid_plugins.command._report.distances import most_rates, switching_rules
+from reid_plugins.command._report.foot import foot
 from reid_plugins.command._report.markup import Markup, element
 from reid_plugins.command._report.ranked_strips import signs
 from reid_plugins.command._report.sections import Part, evaluation_part, training_part
@@ -69,7 +70,7 @@ def page(run: Path, found: list[Evaluation], catalog: Catalog) -> str:
         signs(),
         element("header", *_title(name, found), _contents(parts)),
         main,
-        element("footer", element("p", "Made from saved scores by reid report.")),
+        foot(run),
     )
     return f"<!DOCTYPE html>\n{element('html', head, body, lang='en')}\n"
 

@@ -48,16 +48,18 @@ def _chart(heading: str, lines: list[Line]) -> Markup:
         f"{heading.capitalize()} over the epochs",
         f"Last values: {', '.join(lasts)}",
         Axis("epoch", 0, max([1.0, *(x for line in lines for x in line.x)])),
-        _values_axis(heading, np.array([y for line in lines for y in line.y])),
+        _values_axis(heading, np.array([y for line in lines for y in line.y + line.raw])),
     )
     marks = [mark for line in lines for mark in _marks(chart, line)]
     items = [
         element("li", _swatch(_style(line)), f" {line.name} ", element("b", _last(heading, line)))
         for line in lines
     ]
-    averaged = any(len(line.x) > _MOST_POINTS for line in lines)
-    note = " Neighbouring steps are averaged." if averaged else ""
-    text = f"Beside each name: its last value.{note}"
+    text = "Beside each name: its last value."
+    if any(line.raw for line in lines):
+        text = "Lines: running means over the values, which are the light points. " + text
+    if any(len(line.x) > _MOST_POINTS for line in lines):
+        text += " Neighbouring steps are averaged."
     return figure(chart.svg(*marks), element("ul", *items, class_="legend"), text)
 
 
@@ -78,8 +80,11 @@ def _marks(chart: Chart, line: Line) -> list[Markup]:
         ends = [chart.x.low, chart.x.high]
         return [chart.line(ends, [line.y[0], line.y[0]], f"line {style}")]
     x, y = _thinned(line.x), _thinned(line.y)
-    dots = [chart.dots(x, y, style)] if len(x) <= _MOST_DOTS else []
-    return [chart.line(x, y, f"line {style}"), *dots]
+    if line.raw:
+        dots = [chart.dots(x, _thinned(line.raw), f"raw {style}")]
+    else:
+        dots = [chart.dots(x, y, style)] if len(x) <= _MOST_DOTS else []
+    return [*dots, chart.line(x, y, f"line {style}")]
 
 
 def _thinned(values: list[float]) -> np.ndarray:

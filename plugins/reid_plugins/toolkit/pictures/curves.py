@@ -7,13 +7,20 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from reid_core.errors import ReidError
 from reid_core.files import atomic_path
 from reid_plugins.toolkit.pictures.panels import GREY, INK, PALETTE, Line, render_panels
 
+_LEAST = 3
+"""Values of a loss from which on its curve is a running mean."""
+
 
 def draw_curves(metrics_file: Path, picture: Path) -> None:
     """Draw losses, learning rates and scores over the epochs into a PNG file.
+
+    The curve of a loss is its running mean, over the values themselves as light points.
 
     Args:
         metrics_file: One JSON object per line with a ``kind``: ``"train"`` (epoch, total,
@@ -75,7 +82,28 @@ def _losses(training: list[dict[str, Any]]) -> list[Line]:
     total = _collect((line["epoch"], {"total": line["total"]}) for line in training)
     for curve in total:
         curve.colour = INK
-    return parts if [part.y for part in parts] == [one.y for one in total] else total + parts
+    lines = parts if [part.y for part in parts] == [one.y for one in total] else total + parts
+    for curve in lines:
+        if len(curve.y) >= _LEAST:
+            curve.raw, curve.y = curve.y, running_mean(curve.y)
+    return lines
+
+
+def running_mean(values: list[float]) -> list[float]:
+    """Return the mean over a twentieth of a curve around each value, over 3 values at least.
+
+    At the ends there are fewer. What is no number stays as it is, and has no part in others.
+
+    >>> running_mean([4.0, 1.0, 1.0, 7.0])
+    [2.5, 2.0, 3.0, 4.0]
+    """
+    window = np.ones(max(_LEAST, len(values) // 20 | 1))
+    given = np.array(values, dtype=np.float64)
+    counted = np.isfinite(given)
+    sums = np.convolve(np.where(counted, given, 0), window, "same")
+    counts = np.convolve(counted, window, "same")
+    means = np.divide(sums, counts, out=given, where=counted)
+    return [float(mean) for mean in means]
 
 
 def _rates(training: list[dict[str, Any]]) -> list[Line]:

@@ -9,36 +9,44 @@ from typing import Any
 
 import numpy as np
 
+from reid_plugins.toolkit.pictures.fonts import cut, pieces_of, width_of
+
 # Okabe and Ito's palette without yellow, which is too light for lines on white.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
 INK, GREY = "#222222", "#6B6B6B"
 
 _WIDTH = 10.0
+_DPI = 140
 _LABEL_INCHES = 0.19
-_CHARACTER_INCHES = 0.073
-_LONGEST = 40
-_SMOOTH_FROM = 150
-"""Values of a loss from which on a running mean is drawn over the raw values."""
+_BEFORE_LABEL, _AFTER_LABEL = 0.24, 0.12  # inches
+_WIDEST = 3.2 * _DPI
+"""Pixels that the name of a line may take."""
+_LABEL_POINTS = 9
+_LABEL_SIZE = _LABEL_POINTS * _DPI / 72
 
 
 @dataclass
 class Line:
-    """A curve over epochs, or with ``x`` empty a level, such as that of a baseline."""
+    """A curve over epochs, or with ``x`` empty a level, such as that of a baseline.
+
+    With ``raw``, ``y`` is the running mean of these values, which are drawn as light points.
+    """
 
     name: str
     x: list[float] = field(default_factory=list)
     y: list[float] = field(default_factory=list)
     colour: str = INK
     dashes: str = "-"
+    raw: list[float] = field(default_factory=list)
 
 
 def render_panels(panels: Mapping[str, Sequence[Line]]) -> bytes:
     """Draw one panel per entry, from top to bottom.
 
     Args:
-        panels: Lines by the name of the y axis. ``"loss"`` is smoothed when it is long,
-            ``"learning rate"`` becomes logarithmic when it spans more than a factor of 10,
-            ``"score"`` goes from 0 to 1 if its values do. No lines: the panel says so.
+        panels: Lines by the name of the y axis. ``"learning rate"`` becomes logarithmic when
+            it spans more than a factor of 10, ``"score"`` goes from 0 to 1 if its values do. No
+            lines: the panel says so.
 
     Returns:
         PNG file, 1400 pixels wide; the same bytes for the same panels.
@@ -49,13 +57,13 @@ def render_panels(panels: Mapping[str, Sequence[Line]]) -> bytes:
 
     inches = [max(2.2, _LABEL_INCHES * len(lines)) if lines else 0.5 for lines in panels.values()]
     height = sum(inches) + 0.2 * (len(panels) - 1) + 0.7
-    figure = Figure(figsize=(_WIDTH, height), dpi=140, facecolor="white")
+    figure = Figure(figsize=(_WIDTH, height), dpi=_DPI, facecolor="white")
     canvas: Any = FigureCanvasAgg(figure)
     ratios = {"height_ratios": inches}
     axes = figure.subplots(len(panels), sharex=True, squeeze=False, gridspec_kw=ratios)[:, 0]
     labels = {name: [_label(name, line) for line in lines] for name, lines in panels.items()}
-    longest = max((len(label) for panel in labels.values() for label in panel), default=0)
-    right = 1 - (0.4 + longest * _CHARACTER_INCHES) / _WIDTH
+    widths = [width_of(label, _LABEL_SIZE) for panel in labels.values() for label in panel]
+    right = 1 - (_BEFORE_LABEL + max(widths, default=0) / _DPI + _AFTER_LABEL) / _WIDTH
     gap = 0.2 * len(panels) / sum(inches)
     figure.subplots_adjust(0.09, 0.55 / height, right, 1 - 0.15 / height, hspace=gap)
     last = max((x for lines in panels.values() for line in lines for x in line.x), default=0) or 1
@@ -85,7 +93,7 @@ def _draw_panel(panel: Any, name: str, lines: Sequence[Line]) -> None:
     panel.set_axisbelow(True)
     for line in lines:
         _draw_line(panel, name, line)
-    _scale(panel, name, np.array([value for line in lines for value in line.y]))
+    _scale(panel, name, np.array([value for line in lines for value in line.y + line.raw]))
     left = panel.transAxes.inverted().transform(panel.figure.transFigure.transform((0.02, 0)))[0]
     panel.yaxis.set_label_coords(left, 0.5)
 
@@ -94,20 +102,13 @@ def _draw_line(panel: Any, name: str, line: Line) -> None:
     style = {"color": line.colour, "linestyle": line.dashes}
     if not line.x:
         panel.axhline(line.y[0], linewidth=1.2, **style)
-    elif name == "loss" and len(line.y) >= _SMOOTH_FROM:
-        panel.plot(line.x, line.y, linewidth=0.7, alpha=0.35, **style)
-        panel.plot(line.x, _running_mean(line.y), linewidth=1.8, **style)
-        panel.set_ylabel("loss and its running mean")
     else:
-        marker = "o" if len(line.x) == 1 or (name == "score" and len(line.x) <= 60) else ""
-        panel.plot(line.x, line.y, linewidth=1.8, marker=marker, markersize=4, **style)
-
-
-def _running_mean(values: list[float]) -> Any:
-    """Return the mean over about 1/40 of the curve around each value."""
-    window = np.ones(len(values) // 40 | 1)
-    counts = np.convolve(np.ones(len(values)), window, "same")
-    return np.convolve(values, window, "same") / counts
+        few = len(line.x) <= (60 if name == "score" else 1)
+        drawn = {"linewidth": 1.8, "marker": "o" if few else "", "markersize": 4}
+        panel.plot(line.x, line.y, **drawn, **style)
+    if line.raw:
+        panel.plot(line.x, line.raw, "o", color=line.colour, markersize=2.5, alpha=0.35, mew=0)
+        panel.set_ylabel(f"{name} and its running mean")
 
 
 def _scale(panel: Any, name: str, values: Any) -> None:
@@ -129,8 +130,7 @@ def _scale(panel: Any, name: str, values: Any) -> None:
 def _label(name: str, line: Line) -> str:
     """Return the line's name, cut to a maximum, and its last value."""
     number = format(line.y[-1], {"loss": "#.3g", "score": ".3f"}.get(name, ".3g"))
-    text = line.name if len(line.name) <= _LONGEST else line.name[: _LONGEST - 3] + "..."
-    return f"{text}  {number}"
+    return f"{cut(line.name, _LABEL_SIZE, _WIDEST)}  {number}"
 
 
 def _write_labels(panel: Any, lines: Sequence[Line], labels: Sequence[str], step: float) -> None:
@@ -142,6 +142,8 @@ def _write_labels(panel: Any, lines: Sequence[Line], labels: Sequence[str], step
         labels: What to write, one per line.
         step: Height of a label as a fraction of the panel's.
     """
+    from matplotlib.font_manager import FontProperties
+
     panel.get_ylim()  # matplotlib widens the limits to the data only when asked for them
     to_axes = panel.transData + panel.transAxes.inverted()
     ends = np.array([to_axes.transform((0, line.y[-1]))[1] for line in lines])
@@ -152,8 +154,12 @@ def _write_labels(panel: Any, lines: Sequence[Line], labels: Sequence[str], step
         colour, in_axes = lines[i].colour, {"transform": panel.transAxes, "clip_on": False}
         xs = [1 + 0.03 * inch, 1 + 0.12 * inch, 1 + 0.19 * inch]
         panel.plot(xs, [ends[i], place, place], color=colour, linewidth=0.8, **in_axes)
-        style = {"color": colour, "fontsize": 9, "va": "center_baseline", "parse_math": False}
-        panel.text(1 + 0.24 * inch, place, labels[i], **style, **in_axes)
+        style = {"color": colour, "va": "center_baseline", "parse_math": False, **in_axes}
+        x = 1 + _BEFORE_LABEL * inch
+        for piece in pieces_of(labels[i]):
+            font = FontProperties(fname=piece.font, size=_LABEL_POINTS)
+            panel.text(x, place, piece.text, font=font, **style)
+            x += piece.width(_LABEL_SIZE) / panel.bbox.width
 
 
 def _spread(places: Any, step: float) -> list[float]:

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from functools import cache
-from pathlib import Path
 from typing import Literal
 
-from PIL import Image, ImageDraw, ImageFont, ImageOps
+from PIL import Image, ImageDraw, ImageOps
+
+from reid_plugins.toolkit.pictures.fonts import (
+    cut,
+    direction,
+    font_of,
+    pieces_of,
+    width_of,
+)
 
 Kind = Literal["query", "match", "wrong", "junk"]
 
@@ -55,7 +62,7 @@ class Sheet:
 
         Args:
             place: Where the anchor comes to lie.
-            text: What to write; line breaks become spaces.
+            text: What to write; line breaks become spaces, see ``pieces_of``.
             size: Height of the font.
             colour: Hexadecimal colour.
             bold: Use the bold font.
@@ -65,14 +72,21 @@ class Sheet:
         Returns:
             Width of what was written.
         """
-        font = _font(size, bold)
-        text = " ".join(text.split())
-        if width is not None and font.getlength(text) > width:
-            while text and font.getlength(text + "...") > width:
-                text = text[:-1]
-            text += "..."
-        self._pen.text(place, text, fill=colour, font=font, anchor=anchor)
-        return round(font.getlength(text))
+        if width is not None:
+            text = cut(text, size, width, bold=bold)
+        total = width_of(text, size, bold=bold)
+        x = place[0] - total * {"l": 0, "m": 0.5, "r": 1}[anchor[0]]
+        for piece in pieces_of(text, bold=bold):
+            self._pen.text(
+                (x, place[1]),
+                piece.text,
+                fill=colour,
+                font=font_of(piece.font, size),
+                anchor="l" + anchor[1],
+                direction=direction(),
+            )
+            x += piece.width(size)
+        return round(total)
 
     def put(
         self, image: Image.Image, place: tuple[int, int], size: tuple[int, int], kind: Kind
@@ -118,15 +132,6 @@ def _fitted(image: Image.Image, size: tuple[int, int]) -> Image.Image:
     result = Image.new("RGB", size, _BEHIND)
     result.paste(small, ((size[0] - width) // 2, (size[1] - height) // 2))
     return result
-
-
-@cache
-def _font(size: int, bold: bool) -> ImageFont.FreeTypeFont:
-    # DejaVu, which comes with matplotlib: Pillow's own font has no bold and few accents.
-    import matplotlib
-
-    name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
-    return ImageFont.truetype(str(Path(matplotlib.get_data_path(), "fonts", "ttf", name)), size)
 
 
 @cache
