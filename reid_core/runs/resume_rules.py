@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from itertools import zip_longest
@@ -10,12 +10,11 @@ from typing import Any
 
 from reid_core.catalog import Catalog
 from reid_core.contracts import Progress
-from reid_core.errors import ParamsError, ReidError, name_list
+from reid_core.errors import ParamsError
 from reid_core.params.entries import ScheduleEntry
-from reid_core.params.field_facts import resumable
-from reid_core.params.json_file import read_json
+from reid_core.params.field_facts import path_names, resumable
 from reid_core.params.messages import read_params, validate
-from reid_core.params.schema import RunParams
+from reid_core.params.schema import DataParams, RunParams
 from reid_core.run_directory import RunDirectory
 from reid_core.runs.checkpoint import read_checkpoint
 from reid_core.runs.record_file import check_record
@@ -40,6 +39,7 @@ def check_same_past(
     scored = checkpoint is not None and bool(checkpoint["state"]["history"])
     free = [
         *resumable(RunParams, "free"),
+        *places_of_files(params.data),  # the content is compared instead
         *(() if scored else resumable(RunParams, "until_scored")),
     ]
     problems = [
@@ -66,25 +66,15 @@ def _differences(before: Any, after: Any, path: str = "") -> Any:
         yield path, before, after
 
 
-def check_same_data(directory: RunDirectory, hashes: Mapping[str, str]) -> None:
-    """Compare the data with what the run was started on.
-
-    Args:
-        directory: The run; its environment record holds the hashes of the start.
-        hashes: Content hash of every store in use now, by the dataset's name in the run.
-
-    Raises:
-        ReidError: A dataset's content differs.
-    """
-    if not directory.environment.is_file():
-        return  # stopped before it was written: nothing is trained
-    before = read_json(directory.environment).get("data", {})
-    changed = [name for name, found in hashes.items() if before.get(name, found) != found]
-    if changed:
-        raise ReidError(
-            f"{directory.path}: the images of {name_list(changed)} are not those that the run was "
-            "started on; restore the data (or name its packed store with 'store'), or start anew"
-        )
+def places_of_files(data: DataParams) -> Iterator[str]:
+    """Yield the places of the params that name files and folders of datasets."""
+    places = {f"data.train.{i}": entry for i, entry in enumerate(data.train)}
+    places |= {f"data.targets.{name}": entry for name, entry in data.targets.items()}
+    for name, stream in data.streams.items():
+        sources = enumerate(stream.sources)
+        places |= {f"data.streams.{name}.sources.{i}": entry for i, entry in sources}
+    for place, entry in places.items():
+        yield from (f"{place}.params.{name}" for name in path_names(type(entry.params)))
 
 
 def _schedule_problems(
