@@ -187,6 +187,7 @@ class Stores:
                 tick,
                 entry.origin,
                 skip_unreadable=entry.skip_unreadable,
+                follow_links=entry.follow_links,
             )
         say(f"packed {entry.label}: {len(store)} images into {target}")
         for split, numbers in store.index.statistics().items():

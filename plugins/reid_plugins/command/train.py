@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from reid_core.contracts import Command
 from reid_core.files import user_path
 from reid_core.params.load import load_run_params
 from reid_core.params.schema import EvalParams, RunParams
+from reid_core.runs.one_process import is_one_of_several
 
 if TYPE_CHECKING:
     from reid_core.runs.run import Run
@@ -51,12 +53,17 @@ class TrainCommand:
             help="override one param, e.g. --set loss.0.params.margin=0.2; may be repeated",
         )
 
-    def run(self, args: argparse.Namespace) -> None:
+    def run(self, args: argparse.Namespace) -> int | None:
         """Do the operation.
+
+        Returns:
+            The exit status 2 of a process that is one of several and not the first; else None.
 
         Raises:
             ReidError: The params or the run directory are wrong.
         """
+        if args.operation != "evaluate" and is_one_of_several(os.environ):
+            return 2
         if args.operation == "start_train":
             loaded = load_run_params(
                 args.config_path or Path("params.json"), self.catalog, args.set
@@ -65,15 +72,16 @@ class TrainCommand:
 
             name, translation = args.sub_working_dir, loaded.translation
             start_train(loaded.params, self.catalog, name, translation, _show)
-            return
+            return None
         path = self._run_path(args)
         if args.operation == "evaluate":
             self._evaluate(path, args.set)
-            return
+            return None
         own = load_run_params(args.config_path or path / "params.json", self.catalog, args.set)
         from reid_core.runs.start_and_resume import resume_train
 
         resume_train(path, self.catalog, own.params, _show)
+        return None
 
     def _evaluate(self, path: Path, overrides: list[str]) -> None:
         """Score a run's best weights by its own evaluations, on its own device."""
