@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import os
+from collections.abc import Mapping
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from itertools import zip_longest
@@ -11,10 +12,11 @@ from typing import Any
 from reid_core.catalog import Catalog
 from reid_core.contracts import Progress
 from reid_core.errors import ParamsError
+from reid_core.files import user_path
 from reid_core.params.entries import ScheduleEntry
-from reid_core.params.field_facts import path_names, resumable
+from reid_core.params.field_facts import path_places, resumable
 from reid_core.params.messages import read_params, validate
-from reid_core.params.schema import DataParams, RunParams
+from reid_core.params.schema import RunParams
 from reid_core.run_directory import RunDirectory
 from reid_core.runs.checkpoint import read_checkpoint
 from reid_core.runs.record_file import check_record
@@ -39,13 +41,13 @@ def check_same_past(
     scored = checkpoint is not None and bool(checkpoint["state"]["history"])
     free = [
         *resumable(RunParams, "free"),
-        *places_of_files(params.data),  # the content is compared instead
         *(() if scored else resumable(RunParams, "until_scored")),
     ]
     problems = [
         f"{path}: was {old!r}, is {new!r}; a resumed run keeps it (start a new run to change it)"
         for path, old, new in changed
         if not any(fnmatchcase(path, glob) or fnmatchcase(path, f"{glob}.*") for glob in free)
+        and not _may_move(params, path, old)
     ]
     if checkpoint is not None and not problems:
         problems += _schedule_problems(checkpoint, filled, params, catalog)
@@ -66,15 +68,18 @@ def _differences(before: Any, after: Any, path: str = "") -> Any:
         yield path, before, after
 
 
-def places_of_files(data: DataParams) -> Iterator[str]:
-    """Yield the places of the params that name files and folders of datasets."""
-    places = {f"data.train.{i}": entry for i, entry in enumerate(data.train)}
-    places |= {f"data.targets.{name}": entry for name, entry in data.targets.items()}
-    for name, stream in data.streams.items():
-        sources = enumerate(stream.sources)
-        places |= {f"data.streams.{name}.sources.{i}": entry for i, entry in sources}
-    for place, entry in places.items():
-        yield from (f"{place}.params.{name}" for name in path_names(type(entry.params)))
+def _may_move(params: RunParams, path: str, old: Any) -> bool:
+    """Tell whether a changed param names what may lie elsewhere now.
+
+    Of data the content is compared. Another file may be looked for elsewhere only if it is not
+    where it was; whoever reads it knows whether it is the same.
+    """
+    sections = {name: getattr(params, name) for name in type(params).model_fields}
+    places = [place for name, value in sections.items() for place in path_places(value, name)]
+    if not any(f"{path}.".startswith(f"{place}.") for place in places):
+        return False
+    is_gone = isinstance(old, str) and not os.path.exists(user_path(old))
+    return is_gone or path.startswith("data.")
 
 
 def _schedule_problems(

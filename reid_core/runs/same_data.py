@@ -54,8 +54,8 @@ def check_same_data(
             f"{directory.path}: the images of {name_list(wrong)} are not those that the run was "
             f"started on: {details}. Restore the data, or start anew"
         )
-    if changed:
-        write_json(directory.environment, {**record, DATA: {**before, **hashes}})
+    if (now := {**before, **hashes}) != before:
+        write_json(directory.environment, {**record, DATA: now})
 
 
 def _difference(

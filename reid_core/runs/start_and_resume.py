@@ -99,9 +99,8 @@ def resume_train(
         before = read_json(directory.params)
         check_same_past(directory, before, params, catalog)
         stores = _stores_of(directory, before, params)
-        training, scorer, callbacks = _prepare(params, catalog, stores)
-        log_bytes = 0
-        is_begun = directory.checkpoint.is_file()
+        is_begun, log_bytes = directory.checkpoint.is_file(), 0
+        training, scorer, callbacks = _prepare(params, catalog, stores, restored=is_begun)
         checkpoint = read_checkpoint(directory.checkpoint) if is_begun else None
         scored = checkpoint is not None and bool(checkpoint["state"]["history"])
         check_same_data(directory, params, stores, scorer.data_hashes(), scored=scored)
@@ -130,7 +129,7 @@ def _stores_of(directory: RunDirectory, before: dict[str, Any], params: RunParam
 
 
 def _prepare(
-    params: RunParams, catalog: Catalog, stores: Stores
+    params: RunParams, catalog: Catalog, stores: Stores, *, restored: bool = False
 ) -> tuple[Training, Scorer, Callbacks]:
     """Open the data and build every part; no step is done and nothing is written but stores."""
     device = choose_device(
@@ -138,7 +137,7 @@ def _prepare(
     )
     _seed(params.train.seed, deterministic=params.train.deterministic)
     images = TrainingImages.of([(entry.label, stores.open(entry)) for entry in params.data.train])
-    training = build_training(params, catalog, images, stores, device)
+    training = build_training(params, catalog, images, stores, device, restored=restored)
     return training, Scorer(training, stores), Callbacks(params.callback, len(images))
 
 
