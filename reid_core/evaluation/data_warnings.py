@@ -14,22 +14,25 @@ from reid_core.evaluation.targets import Targets
 from reid_core.evaluation.trained_on import TrainedOn
 from reid_core.features.extraction import labelled
 from reid_core.params.schema import EvaluationEntry
+from reid_core.storage.recorded_data import RecordedData
 from reid_core.storage.store import Store
 
 
 class DataWarnings:
     """The warnings of a run's data; each is found once."""
 
-    def __init__(self, targets: Targets, trained: TrainedOn, sources: int = 0) -> None:
+    def __init__(
+        self, targets: Targets, trained: TrainedOn, recorded: RecordedData | None = None
+    ) -> None:
         """Keep what is compared.
 
         Args:
             targets: What is scored.
             trained: What the network was trained on.
-            sources: How many parts of it are the datasets of ``data.train``; 0: of a network that
-                is not trained now, they are not looked at again.
+            recorded: The data of a run that is scored after its training, as it was started.
         """
-        self.targets, self.trained, self.sources = targets, trained, sources
+        self.targets, self.trained = targets, trained
+        self.recorded = recorded or RecordedData()
         self._found: dict[tuple[str, tuple[str, ...], bool], list[str]] = {}
 
     def of_scores(self, target: str, evaluator: BuiltEvaluator) -> list[str]:
@@ -46,7 +49,7 @@ class DataWarnings:
 
     def _other_content(self, target: str, store: Store) -> Iterator[str]:
         """Yield that a target is not what the run called so when it was trained."""
-        for found in self.targets.stores.recorded.datasets:
+        for found in self.recorded.datasets:
             if found.record == target and found.content_hash != store.content_hash:
                 yield (
                     f"these are not the images that the run knew as '{target}': their content is "
@@ -56,9 +59,9 @@ class DataWarnings:
     @cached_property
     def _of_training(self) -> list[str]:
         """Return the warnings of what is trained on."""
-        parts = self.trained.parts[: self.sources]
+        parts = self.trained.parts[: self.trained.sources]
         packed = [line for p in parts for line in packed_warnings(p.entry.label, p.images.store)]
-        return [*source_warnings(self.trained, self.sources), *packed]
+        return [*source_warnings(self.trained), *packed]
 
     def announce(self, entries: Sequence[EvaluationEntry]) -> None:
         """Print every warning once, before anything is trained or scored."""

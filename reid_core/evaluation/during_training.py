@@ -32,8 +32,7 @@ class Scorer:
         """Open every target that an evaluation uses, so that a missing one is found now."""
         self.training, self.params = training, training.params
         self.targets = Targets(target_entries(self.params), stores)
-        trained = TrainedOn.of(self.params, stores.open)
-        self.warnings = DataWarnings(self.targets, trained, sources=len(self.params.data.train))
+        self.warnings = DataWarnings(self.targets, TrainedOn.of(self.params, stores.open))
         self.warnings.announce(self.params.evaluation)
         self.primaries = check_targets(
             self.params.evaluation,

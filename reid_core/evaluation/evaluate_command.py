@@ -142,7 +142,8 @@ def source_of_model(params: EvalParams, catalog: Catalog) -> Source:
     check_targets(entries, targets, model.classes, blank, has_classifier=has_classifier)
     for line in unknown_side_lines(entries, targets, model):
         say(line)
-    warnings = DataWarnings(targets, _trained_on(params, targets.stores, model, catalog))
+    trained = _trained_on(params, targets.stores, model, catalog)
+    warnings = DataWarnings(targets, trained, targets.stores.recorded)
     warnings.announce(entries)
     check_scales(model.module, model.pipeline.input_size(), extraction, model.device)
     extract = targets.extractor(model)

@@ -10,14 +10,9 @@ from reid_core.evaluation.split_warnings import share, spelt_twice, such_as
 from reid_core.evaluation.trained_on import Part, TrainedOn, files_of, persons_of
 
 
-def source_warnings(trained: TrainedOn, count: int) -> list[str]:
-    """Return a line for each contradiction within and between the datasets of ``data.train``.
-
-    Args:
-        trained: What a run trains on.
-        count: How many of its parts, the first ones, are those of ``data.train``.
-    """
-    parts = trained.parts[:count]
+def source_warnings(trained: TrainedOn) -> list[str]:
+    """Return a line for each contradiction within and between the datasets of ``data.train``."""
+    parts = trained.parts[: trained.sources]
     lines = [line for part in parts for line in _within(part)]
     for position, part in enumerate(parts):
         lines += _between(trained, part, parts[:position])

@@ -35,11 +35,15 @@ class TrainedOn:
         parts: Its images.
         classes: The (dataset, pid) that it tells apart.
         missing: Datasets whose images are not at hand.
+        sources: How many of the parts, the first ones, are all datasets of ``data.train``; 0 where
+            one of them is not at hand.
+        same: Compares images.
     """
 
     parts: tuple[Part, ...] = ()
     classes: Classes = ()
     missing: tuple[str, ...] = ()
+    sources: int = 0
     same: SamePictures = field(default_factory=SamePictures)
 
     @classmethod
@@ -60,7 +64,8 @@ class TrainedOn:
                 at = _at(store.index, [split])
                 at = at[~store.index.distractor[at]]
                 parts.append(Part(entry, Images(store, at)))
-        return cls(tuple(parts), classes, tuple(dict.fromkeys(missing)))
+        sources = 0 if missing else len(params.data.train)
+        return cls(tuple(parts), classes, tuple(dict.fromkeys(missing)), sources)
 
     def overlap(
         self, entry: DatasetEntry, store: Store, splits: Sequence[str], *, persons: bool

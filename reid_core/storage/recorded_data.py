@@ -67,14 +67,16 @@ class RecordedData:
         if not directory.environment.is_file():
             return cls()
         hashes = read_json(directory.environment).get("data", {})
-        data = read_json(directory.params).get("data", {})
+        params = read_json(directory.params)
+        data = params.get("data", {})
         datasets = tuple(
             Recorded(name, place, entry["name"], entry.get("params", {}), hashes[name])
             for name, place, entry in named_entries(data)
             if name in hashes
         )
         parents = [parent / STORES for parent in directory.path.resolve().parents]
-        folders = dict.fromkeys([working_dir / STORES, *parents])
+        before = user_path(params.get("working_dir", ".")) / STORES
+        folders = dict.fromkeys([working_dir / STORES, *parents, before])
         return cls(datasets, tuple(folder for folder in folders if folder.is_dir()))
 
     def of(self, entry: DatasetEntry) -> Recorded | None:
@@ -105,7 +107,7 @@ def working_dir_of(directory: RunDirectory, working_dir: str) -> Path:
         Of a run that was moved, the nearest folder above it that has stores, else the next one.
     """
     given, path = user_path(working_dir), directory.path.resolve()
-    if path.is_relative_to(given.resolve()) or given.is_dir():
+    if path.is_relative_to(given.resolve()):
         return given
     return next((p for p in path.parents if (p / STORES).is_dir()), path.parent)
 

@@ -77,12 +77,16 @@ class SamePictures:
     def _digests_of(self, pictures: Sequence[tuple[Store, int]]) -> list[bytes]:
         """Return the SHA-256 of the bytes of each picture."""
         new = [(s, p) for s, p in dict.fromkeys(pictures) if (s.path, p) not in self._digests]
+        if new:
+            self._read(new)
+        return [self._digests[store.path, position] for store, position in pictures]
+
+    def _read(self, pictures: Sequence[tuple[Store, int]]) -> None:
         with progress_bar("looking for images that are there twice") as tick:
-            for done, (store, position) in enumerate(new, 1):
+            for done, (store, position) in enumerate(pictures, 1):
                 digest = hashlib.sha256(store.read(position)).digest()
                 self._digests[store.path, position] = digest
-                tick(done, len(new))
-        return [self._digests[store.path, position] for store, position in pictures]
+                tick(done, len(pictures))
 
 
 def _picture_sizes(store: Store) -> np.ndarray:
