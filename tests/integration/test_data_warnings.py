@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from reid_core import ReidError
+from reid_core import EvaluatorComponent, ReidError, hookimpl
+from reid_core.contracts import Scores
 from reid_core.evaluation.evaluate_command import run_evaluation
 from reid_core.params.validation import check_eval_params, check_run_params
 from reid_core.runs.start_and_resume import start_train
@@ -43,7 +44,7 @@ TRAIN = people(range(4), "train")
 def train(tiny_catalog, tiny_params, capsys):
     """A function: train on datasets; return the run, the warnings before it, and its cards."""
 
-    def run(*datasets, **changes):
+    def run(*datasets, catalog=tiny_catalog, **changes):
         data = {"train": list(datasets), **changes.pop("data", {})}
         raw = {
             **tiny_params,
@@ -55,7 +56,7 @@ def train(tiny_catalog, tiny_params, capsys):
             "train": {"epochs": 1, "device": "cpu"},
             **changes,
         }
-        directory = start_train(check_run_params(raw, tiny_catalog, "x"), tiny_catalog, "run")
+        directory = start_train(check_run_params(raw, catalog, "x"), catalog, "run")
         before = capsys.readouterr().out.partition("run directory:")[0].splitlines()
         told = [line.removeprefix("warning: ") for line in before if line.startswith("warning: ")]
         files = sorted(directory.evaluations.glob("best-*.json"))
@@ -183,6 +184,34 @@ def test_what_was_said_when_a_store_was_packed_stands_on_the_card(train, tmp_pat
         "'manifest': junk folders",
     ]
     assert card["warning"].splitlines() == told
+
+
+class CountingPlugin:
+    """Offers ``counting``, an evaluator without a card and without a thought of warnings."""
+
+    @hookimpl
+    def reid_evaluator(self):
+        def counting(splits):
+            return Scores({"n": float(len(splits["query"]))}, "n", {"evaluator": "counting"})
+
+        splits = ("query", "gallery")
+        return [
+            EvaluatorComponent(
+                name="counting", build=lambda params: counting, summary="-", splits=splits
+            )
+        ]
+
+
+def test_the_cards_of_others_evaluators_have_the_warnings_too(train, catalog_with, tmp_path):
+    rows = [*TRAIN, *people([1, 9], "query"), *people([1, 8], "gallery")]
+    evaluation = [{"name": "counting"}]
+    catalog = catalog_with(CountingPlugin())
+    _, told, (card,) = train(write_list(tmp_path, rows), catalog=catalog, evaluation=evaluation)
+    assert card["evaluator"] == "counting"
+    unmatched, persons = card["warning"].splitlines()
+    assert unmatched.startswith("2 of 4 (50 %) queries have no image of their person in the gall")
+    assert persons.startswith("1 of 3 (33.3 %) persons of query and gallery are also trained on")
+    assert told == [f"target 'manifest': {line}" for line in (unmatched, persons)]
 
 
 # ---- scoring afterwards -----------------------------------------------------------------
