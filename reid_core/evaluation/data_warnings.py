@@ -9,7 +9,7 @@ from typing import Any
 from reid_core.console import warn
 from reid_core.evaluation.build_evaluator import BuiltEvaluator, build_evaluator
 from reid_core.evaluation.source_warnings import source_warnings
-from reid_core.evaluation.split_warnings import SHOWN, split_warnings
+from reid_core.evaluation.split_warnings import split_warnings, such_as
 from reid_core.evaluation.targets import Targets
 from reid_core.evaluation.trained_on import TrainedOn
 from reid_core.features.extraction import labelled
@@ -64,9 +64,15 @@ class DataWarnings:
         return [*source_warnings(self.trained), *packed]
 
     def announce(self, entries: Sequence[EvaluationEntry]) -> None:
-        """Print every warning once, before anything is trained or scored."""
+        """Print every warning once, before anything is trained or scored.
+
+        What has been said already, because a dataset was packed just now, is not said again.
+        """
+        packed = self.targets.stores.packed
+        said = [line for label, store in packed.items() for line in packed_warnings(label, store)]
         for line in dict.fromkeys(self._lines(entries)):
-            warn(line)
+            if not line.endswith(tuple(said)):
+                warn(line)
 
     def _lines(self, entries: Sequence[EvaluationEntry]) -> Iterator[str]:
         yield from self._of_training
@@ -83,7 +89,11 @@ def packed_warnings(label: str, store: Store) -> Iterator[str]:
     """Yield what was said when a dataset was packed: what was left out, and what is doubtful."""
     skipped: Mapping[str, Any] = store.manifest.get("skipped") or {}
     if count := skipped.get("count"):
-        names = ", ".join(f"'{name}'" for name in skipped.get("names", [])[:SHOWN])
-        yield f"{count} images of '{label}' were left out when it was packed (such as {names})"
+        unreadable = skipped.get("unreadable")
+        yield (
+            f"{count} files of '{label}' were left out when it was packed "
+            f"{such_as(skipped.get('names', []))}"
+            + (f", {unreadable} of them images that cannot be read" if unreadable else "")
+        )
     for line in store.manifest.get("warnings") or []:
         yield f"'{label}': {line}"

@@ -8,6 +8,7 @@ import numpy as np
 
 from reid_core.evaluation.split_warnings import share, spelt_twice, such_as
 from reid_core.evaluation.trained_on import Part, TrainedOn, files_of, persons_of
+from reid_core.storage.same_pictures import same_as
 
 
 def source_warnings(trained: TrainedOn) -> list[str]:
@@ -15,7 +16,7 @@ def source_warnings(trained: TrainedOn) -> list[str]:
     parts = trained.parts[: trained.sources]
     lines = [line for part in parts for line in _within(part)]
     for position, part in enumerate(parts):
-        lines += _between(trained, part, parts[:position])
+        lines += _between(part, parts[:position])
     return lines
 
 
@@ -32,12 +33,12 @@ def _within(part: Part) -> Iterator[str]:
         )
 
 
-def _between(trained: TrainedOn, part: Part, earlier: Sequence[Part]) -> Iterator[str]:
+def _between(part: Part, earlier: Sequence[Part]) -> Iterator[str]:
     """Yield what a dataset shares with those before it, which makes one person two."""
     if not earlier:
         return
     label, images = part.entry.label, part.images
-    same = trained.same.among(images, [other.images for other in earlier])
+    same = same_as(images, [other.images for other in earlier])
     if same.any():
         names = images.store.index.name[images.at[same]]
         yield (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from reid_core.errors import name_list
 from reid_core.evaluation.split_warnings import share, such_as
 from reid_core.params.field_facts import path_names
 from reid_core.params.schema import DatasetEntry, RunParams
-from reid_core.storage.same_pictures import Images, SamePictures
+from reid_core.storage.same_pictures import Images, same_as
 from reid_core.storage.store import Index, Store
 
 Opener = Callable[[DatasetEntry], Store | None]
@@ -37,14 +37,12 @@ class TrainedOn:
         missing: Datasets whose images are not at hand.
         sources: How many of the parts, the first ones, are all datasets of ``data.train``; 0 where
             one of them is not at hand.
-        same: Compares images.
     """
 
     parts: tuple[Part, ...] = ()
     classes: Classes = ()
     missing: tuple[str, ...] = ()
     sources: int = 0
-    same: SamePictures = field(default_factory=SamePictures)
 
     @classmethod
     def of(cls, params: RunParams, opener: Opener, classes: Classes = ()) -> TrainedOn:
@@ -92,7 +90,7 @@ class TrainedOn:
         return lines
 
     def _same_images(self, images: Images, of: str) -> Iterator[str]:
-        same = self.same.among(images, [part.images for part in self.parts])
+        same = same_as(images, [part.images for part in self.parts])
         if same.any():
             names = images.store.index.name[images.at[same]]
             yield (

@@ -26,6 +26,11 @@ class Stores:
     """Opens the store of every dataset entry of a run, each once.
 
     LMDB allows one open environment per file and process, so equal entries share a store.
+
+    Attributes:
+        folder: Where stores lie that have no place of their own.
+        recorded: What the run was started on.
+        packed: What has been packed now, by the dataset's name in the run.
     """
 
     def __init__(self, working_dir: Path, recorded: RecordedData | None = None) -> None:
@@ -38,6 +43,7 @@ class Stores:
         """
         self.folder = working_dir / STORES
         self.recorded = recorded or RecordedData()
+        self.packed: dict[str, Store] = {}
         self._open: dict[Path, Store] = {}
         self._by_entry: dict[str, Store] = {}
 
@@ -96,14 +102,19 @@ class Stores:
         place = self.recorded.store(recorded)
         if place is None:
             looked = " and ".join(map(str, self.recorded.folders)) or str(self.folder)
-            files = sorted(path_names(type(entry.params)))
-            named = f"the files are, with --set {recorded.place}.params.{files[0]}=..., or where"
+            files = "".join(
+                f"the files are, with --set {recorded.place}.params.{name}=..., or where "
+                for name in sorted(path_names(type(entry.params)))[-1:]
+            )
             raise ReidError(
-                f"{error}; and no packed store of the run's data ({recorded.content_hash[:16]}) is "
-                f"in {looked}. Say where {named if files else ''} its store is, with --set "
-                f"{recorded.place}.store=..."
+                *error.args,
+                f"no packed store of the run's data ({recorded.content_hash[:16]}) is in {looked} "
+                f"either. Say where {files}its store is, with --set "
+                f"{recorded.place}.store=...",
             ) from None
-        say(f"{error}; the images that the run has packed serve: {place}")
+        for line in error.args:
+            say(str(line))
+        say(f"the images that the run has packed serve: {place}")
         return self._opened(place)
 
     def _listed(self, entry: DatasetEntry) -> tuple[Path, Listing]:
@@ -189,6 +200,7 @@ class Stores:
                 skip_unreadable=entry.skip_unreadable,
                 follow_links=entry.follow_links,
             )
+        self.packed[entry.label] = store
         say(f"packed {entry.label}: {len(store)} images into {target}")
         for split, numbers in store.index.statistics().items():
             say("  " + split + ": " + ", ".join(f"{n} {what}" for what, n in numbers.items() if n))

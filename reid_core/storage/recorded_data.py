@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from reid_core.errors import ReidError
 from reid_core.files import user_path
 from reid_core.params.json_file import read_json
 from reid_core.params.schema import DatasetEntry
 from reid_core.run_directory import STORES, RunDirectory
+from reid_core.storage.manifest import read_manifest
 
 
 @dataclass(frozen=True)
@@ -88,11 +90,11 @@ class RecordedData:
         bare = recorded.name.rpartition(":")[2]
         for folder in self.folders:
             for manifest in sorted(folder.glob("*/manifest.json")):
-                found = _manifest(manifest)
-                source = found.get("source")
-                name = source.get("name") if isinstance(source, dict) else None
-                if name == bare and found.get("content_hash") == recorded.content_hash:
-                    return manifest.parent
+                with suppress(ReidError):  # a damaged one is not it
+                    found = read_manifest(manifest.parent)
+                    is_same = found["content_hash"] == recorded.content_hash
+                    if is_same and found["source"]["name"] == bare:
+                        return manifest.parent
         return None
 
 
@@ -132,12 +134,3 @@ def named_entries(data: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[s
 
 def _label(entry: Mapping[str, Any]) -> str:
     return str(entry.get("alias") or str(entry["name"]).rpartition(":")[2])
-
-
-def _manifest(path: Path) -> Mapping[str, Any]:
-    """Return what a store's manifest says; nothing if it cannot be read: that store is not it."""
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}

@@ -12,6 +12,7 @@ from reid_core.contracts import Scores
 from reid_core.evaluation.evaluate_command import run_evaluation
 from reid_core.params.validation import check_eval_params, check_run_params
 from reid_core.runs.start_and_resume import start_train
+from reid_core.storage.manifest import read_manifest, write_manifest
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -37,7 +38,7 @@ def store_beside(directory):
     return manifest.parent
 
 
-TRAIN = people(range(4), "train")
+TRAIN = people(range(1, 5), "train")  # '0' would be asked about
 
 
 @pytest.fixture
@@ -88,16 +89,16 @@ def test_queries_that_a_spreadsheet_has_respelt_are_told(train, tmp_path):
 
 
 def test_images_and_persons_of_the_test_that_are_trained_on_are_told(train, tmp_path):
-    rows = people(range(6), "train")
+    rows = people(range(1, 7), "train")
     again = [
         (f"train/{pid}_{camera}.png", str(pid), split, camera)
-        for pid in range(6)
+        for pid in range(1, 7)
         for camera, split in enumerate(("query", "gallery"))
     ]
     _, told, (card,) = train(write_list(tmp_path, rows + again))
     images, persons = told
     assert "12 of 12 (100 %) images of query and gallery are also trained on, byte for" in images
-    assert "6 of 6 (100 %) persons of query and gallery are also trained on ('0', '1'" in persons
+    assert "6 of 6 (100 %) persons of query and gallery are also trained on ('1', '2'" in persons
     assert card["warning"].splitlines() == [line.partition(": ")[2] for line in told]
 
 
@@ -112,7 +113,7 @@ def test_the_same_bytes_under_another_name_and_pid_are_the_same_image(train, tmp
 
 def test_one_pid_in_two_datasets_is_two_persons(train, tmp_path):
     one = write_list(tmp_path, TRAIN, "one.csv")
-    other = write_list(tmp_path, people(range(4), "query", "gallery"), "other.csv")
+    other = write_list(tmp_path, people(range(1, 5), "query", "gallery"), "other.csv")
     targets = {"data": {"targets": {"others": {**other, "alias": "others"}}}}
     _, told, (card,) = train(one, **targets)
     assert told == []
@@ -121,14 +122,14 @@ def test_one_pid_in_two_datasets_is_two_persons(train, tmp_path):
 
 def test_one_pid_of_the_same_dataset_is_one_person(train, tmp_path):
     one = write_list(tmp_path, TRAIN, "one.csv")
-    other = write_list(tmp_path, people(range(2, 6), "query", "gallery"), "other.csv")
+    other = write_list(tmp_path, people(range(3, 7), "query", "gallery"), "other.csv")
     _, (line,), _ = train(one, data={"targets": {"others": other}})
-    assert "2 of 4 (50 %) persons of query and gallery are also trained on ('2', '3')" in line
+    assert "2 of 4 (50 %) persons of query and gallery are also trained on ('3', '4')" in line
     assert "give its dataset an 'alias'" in line
 
 
 def test_where_the_persons_of_the_training_are_scored_only_images_are_told(train, tmp_path):
-    rows = people(range(4), "train", "val")
+    rows = people(range(1, 5), "train", "val")
     evaluation = [{"name": "classification_evaluate"}]
     _, told, (card,) = train(write_list(tmp_path, rows), evaluation=evaluation)
     assert told == []
@@ -136,7 +137,7 @@ def test_where_the_persons_of_the_training_are_scored_only_images_are_told(train
 
 
 def test_a_validation_image_that_is_trained_on_is_told(train, tmp_path):
-    rows = [*TRAIN, *people(range(4), "val"), ("train/1_0.png", "1", "val", 0)]
+    rows = [*TRAIN, *people(range(1, 5), "val"), ("train/1_0.png", "1", "val", 0)]
     evaluation = [{"name": "classification_evaluate"}]
     _, (line,), (card,) = train(write_list(tmp_path, rows), evaluation=evaluation)
     assert line.startswith("target 'manifest': 1 of 9 (11.1 %) images of val are also trained on")
@@ -155,7 +156,7 @@ def test_persons_of_the_same_files_in_two_datasets_are_told(train, tmp_path):
     params = write_list(tmp_path, [*TRAIN, *rows])["params"]
     first = {"name": "manifest", "params": {**params, "root": str(tmp_path)}}
     directory, _, _ = train(first, evaluation=[])
-    write_list(tmp_path, [*people(range(4), "train", cameras=[5]), *rows])
+    write_list(tmp_path, [*people(range(1, 5), "train", cameras=[5]), *rows])
     first["store"] = str(store_beside(directory))
     second = {**first, "store": str(tmp_path / "second"), "alias": "second"}
     (tmp_path / "runs" / "run").rename(tmp_path / "runs" / "before")
@@ -164,7 +165,7 @@ def test_persons_of_the_same_files_in_two_datasets_are_told(train, tmp_path):
 
 
 def test_training_images_of_one_camera_and_in_two_spellings_are_told(train, tmp_path):
-    rows = [*people(range(4), "train", cameras=[3]), ("train/x.png", "003", "train", 3)]
+    rows = [*people(range(1, 5), "train", cameras=[3]), ("train/x.png", "003", "train", 3)]
     rows += people(range(10, 14), "query", "gallery")
     _, (spelt, camera), _ = train(write_list(tmp_path, rows))
     assert spelt.startswith("the training images of 'manifest' spell one identity in several ways")
@@ -174,13 +175,15 @@ def test_training_images_of_one_camera_and_in_two_spellings_are_told(train, tmp_
 def test_what_was_said_when_a_store_was_packed_stands_on_the_card(train, tmp_path):
     dataset = write_list(tmp_path, TRAIN + people(range(10, 14), "query", "gallery"))
     directory, _, _ = train(dataset, evaluation=[])
-    (manifest,) = (directory.path.parent / "stores").glob("*/manifest.json")
-    said = {"warnings": ["junk folders"], "skipped": {"count": 2, "names": ["a.gif", "b.gif"]}}
-    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), **said}))
+    store = store_beside(directory)
+    skipped = {"count": 2, "names": ["a.gif", "b.gif"], "unreadable": 1}
+    facts = {n: fact for n, fact in read_manifest(store).items() if n != "checksum"}
+    write_manifest(store, {**facts, "warnings": ["junk folders"], "skipped": skipped})
     directory.path.rename(directory.path.with_name("before"))
     _, told, (card,) = train(dataset)
     assert told == [
-        "2 images of 'manifest' were left out when it was packed (such as 'a.gif', 'b.gif')",
+        "2 files of 'manifest' were left out when it was packed ('a.gif', 'b.gif'), 1 of them "
+        "images that cannot be read",
         "'manifest': junk folders",
     ]
     assert card["warning"].splitlines() == told
@@ -214,13 +217,26 @@ def test_the_cards_of_others_evaluators_have_the_warnings_too(train, catalog_wit
     assert told == [f"target 'manifest': {line}" for line in (unmatched, persons)]
 
 
+def test_what_is_said_while_packing_is_said_once(train, tmp_path):
+    dataset = write_list(tmp_path, TRAIN + people(range(10, 14), "query", "gallery"))
+    (tmp_path / "train/1_0.png").write_bytes(b"no image")
+    directory, told, (card,) = train({**dataset, "skip_unreadable": True})
+    assert [line for line in told if "left out" in line] == [
+        "manifest: 1 images cannot be read and are left out:"
+    ]
+    assert "1 files of 'manifest' were left out when it was packed" in card["warning"]
+    directory.path.rename(directory.path.with_name("before"))
+    _, (line,), _ = train({**dataset, "skip_unreadable": True})
+    assert line == card["warning"]
+
+
 # ---- scoring afterwards -----------------------------------------------------------------
 
 
 def test_a_run_and_its_weights_alone_are_scored_with_the_same_words(
     train, tiny_catalog, tmp_path, capsys
 ):
-    dataset = write_list(tmp_path, people(range(4), "train", "query", "gallery"))
+    dataset = write_list(tmp_path, people(range(1, 5), "train", "query", "gallery"))
     (tmp_path / "query/1_1.png").write_bytes((tmp_path / "train/2_0.png").read_bytes())
     directory, _, (card,) = train(dataset)
     images, persons = card["warning"].splitlines()
