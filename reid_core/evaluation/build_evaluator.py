@@ -15,6 +15,7 @@ from reid_core.declared_values import Declared
 from reid_core.errors import ReidError, name_list
 from reid_core.evaluation.checked_parts import CheckedDistance, checked_step
 from reid_core.evaluation.score_checks import checked_scores
+from reid_core.evaluation.split_warnings import split_warnings, with_warnings
 from reid_core.params.entries import DistanceEntry, PostprocessEntry
 from reid_core.params.schema import EvaluationEntry
 
@@ -72,7 +73,8 @@ class BuiltEvaluator:
                 "expected new arrays",
                 place,
             )
-        return checked_scores(found, splits, self.origin, place)
+        scores = checked_scores(found, splits, self.origin, place)
+        return with_warnings(scores, split_warnings(splits))
 
     def _handed(self, features: Features) -> Features:
         """Return the arrays and the columns that are declared: the same wherever they come from."""

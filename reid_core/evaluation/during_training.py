@@ -9,9 +9,11 @@ from reid_core.console import say
 from reid_core.contracts import Features
 from reid_core.data.transforms import Pipeline
 from reid_core.evaluation.build_evaluator import build_evaluator
+from reid_core.evaluation.data_warnings import DataWarnings
 from reid_core.evaluation.rehearsal import check_targets
 from reid_core.evaluation.run_evaluators import Evaluated, Extract, evaluate
 from reid_core.evaluation.targets import Targets, class_names, target_entries
+from reid_core.evaluation.trained_on import TrainedOn
 from reid_core.evaluation.unknown_side import unknown_side_lines
 from reid_core.features.averaging import check_scales
 from reid_core.features.extraction import ModelUnderTest, blank_values, extract
@@ -19,6 +21,7 @@ from reid_core.features.joining import joined
 from reid_core.network.trial_runs import not_finite
 from reid_core.params.schema import EvaluationEntry
 from reid_core.storage.dataset_stores import Stores
+from reid_core.storage.recorded_data import train_record
 from reid_core.training.state import Training
 
 
@@ -29,6 +32,8 @@ class Scorer:
         """Open every target that an evaluation uses, so that a missing one is found now."""
         self.training, self.params = training, training.params
         self.targets = Targets(target_entries(self.params), stores)
+        self.warnings = DataWarnings(self.targets, TrainedOn.of(self.params, stores.open))
+        self.warnings.announce(self.params.evaluation)
         self.primaries = check_targets(
             self.params.evaluation,
             self.targets,
@@ -98,18 +103,17 @@ class Scorer:
 
     def data_hashes(self) -> dict[str, str]:
         """Return the content hash of every store in use, by the dataset's name in the run."""
-        train = {entry.label: entry for entry in self.params.data.train}
+        targets = self.params.data.targets
+        hashes = self.training.images.content_hashes()
+        train = {train_record(label, targets): found for label, found in hashes.items()}
         first = next(iter(self.targets.entries))
-        used = train.keys() | {entry.target or first for entry in self.params.evaluation}
-        scored = {
-            name: self.targets.stores.open(entry).content_hash
-            for name, entry in (train | self.targets.entries).items()
-            if name in used
-        }
-        return scored | self.training.streams.content_hashes()
+        used = dict.fromkeys(entry.target or first for entry in self.params.evaluation)
+        scored = {name: self.targets.store(name).content_hash for name in used if name in targets}
+        return {**train, **scored, **self.training.streams.content_hashes()}
 
     def _run(self, extractor: Extract, entries: Sequence[EvaluationEntry]) -> list[Evaluated]:
-        return evaluate(entries, list(self.targets.entries), extractor, str(self.model.device))
+        names, device = list(self.targets.entries), str(self.model.device)
+        return evaluate(entries, names, extractor, device, self.warnings.of_scores)
 
 
 def model_in_training(training: Training) -> ModelUnderTest:

@@ -16,16 +16,19 @@ from reid_core.contracts import Features
 from reid_core.data.transforms import Pipeline
 from reid_core.errors import ReidError, did_you_mean, name_list
 from reid_core.evaluation.build_evaluator import build_evaluator
+from reid_core.evaluation.data_warnings import DataWarnings
 from reid_core.evaluation.rehearsal import check_targets
 from reid_core.evaluation.run_evaluators import (
     Evaluated,
     Extract,
+    Warnings,
     evaluate,
     features_from_files,
     print_scores,
 )
 from reid_core.evaluation.saved_scores import save_scores
 from reid_core.evaluation.targets import Targets, target_entries
+from reid_core.evaluation.trained_on import TrainedOn
 from reid_core.evaluation.trials import try_evaluations
 from reid_core.evaluation.unknown_side import unknown_side_lines
 from reid_core.features.averaging import check_scales
@@ -42,6 +45,7 @@ from reid_core.params.validation import check_run_params
 from reid_core.run_directory import STORES, RunDirectory
 from reid_core.storage.dataset_stores import Stores
 from reid_core.storage.packing import UNTOUCHED_FOR, remove_packing_leftovers
+from reid_core.storage.recorded_data import RecordedData, working_dir_of
 from reid_core.storage.store import Store
 
 
@@ -56,6 +60,7 @@ class Source:
         model: What the features come from, for people.
         stores: The images of the targets that are scored; empty where they are not at hand.
         device: Where evaluators may work.
+        warnings: What the cards say of the data.
     """
 
     entries: Sequence[EvaluationEntry]
@@ -64,6 +69,7 @@ class Source:
     model: str
     stores: Mapping[str, Store]
     device: torch.device
+    warnings: Warnings = lambda target, evaluator: []
 
 
 def run_evaluation(
@@ -90,7 +96,7 @@ def run_evaluation(
     )
     device = str(source.device)
     try_evaluations(source.entries)
-    results = evaluate(source.entries, source.targets, source.extract, device)
+    results = evaluate(source.entries, source.targets, source.extract, device, source.warnings)
     for result in results:
         print_scores(result)
         if params.output_dir is not None:
@@ -149,6 +155,9 @@ def source_of_model(params: EvalParams, catalog: Catalog) -> Source:
     check_targets(entries, targets, model.classes, blank, has_classifier=has_classifier)
     for line in unknown_side_lines(entries, targets, model):
         say(line)
+    trained = _trained_on(params, targets.stores, model, catalog)
+    warnings = DataWarnings(targets, trained, targets.stores.recorded)
+    warnings.announce(entries)
     check_scales(model.module, model.pipeline.input_size(), extraction, model.device)
     extract = targets.extractor(model)
     if params.output_dir is not None:
@@ -157,14 +166,26 @@ def source_of_model(params: EvalParams, catalog: Catalog) -> Source:
     names = list(targets.entries)
     used = dict.fromkeys(entry.target or names[0] for entry in entries)
     stores = {name: targets.store(name) for name in used}
-    return Source(entries, names, extract, model.name, stores, model.device)
+    of_scores = warnings.of_scores
+    return Source(entries, names, extract, model.name, stores, model.device, of_scores)
+
+
+def _trained_on(
+    params: EvalParams, stores: Stores, model: ModelUnderTest, catalog: Catalog
+) -> TrainedOn:
+    """Return what a run was trained on; of weights alone, the persons that they tell apart."""
+    if params.run is None:
+        return TrainedOn(classes=model.classes)
+    directory = RunDirectory.open(user_path(params.run))
+    run = check_run_params(read_json(directory.params), catalog, str(directory.params))
+    return TrainedOn.of(run, stores.at_hand, model.classes)
 
 
 def what_to_score(
     params: EvalParams, catalog: Catalog
 ) -> tuple[Targets, list[EvaluationEntry], WeightsFile, ExtractionParams]:
     """Return targets, evaluators, weights and averaging, from the params or from the run."""
-    working_dir = params.working_dir
+    working_dir, recorded = user_path(params.working_dir or "runs"), RecordedData()
     datasets: Mapping[str, DatasetEntry] = params.targets or {}
     entries, extraction = params.evaluation, params.extraction
     if params.run is not None:
@@ -173,18 +194,19 @@ def what_to_score(
         datasets = datasets or target_entries(run)
         entries = run.evaluation if entries is None else entries
         extraction = extraction or run.extraction
-        working_dir = working_dir or run.working_dir
+        if params.working_dir is None:
+            working_dir = working_dir_of(directory, run.working_dir)
+        recorded = RecordedData.of_run(directory, working_dir)
         weights = weights_of(directory)
         say(f"weights: {weights}")
     else:
         weights = user_path(str(params.weights))
-    working_folder = user_path(working_dir or "runs")
-    remove_packing_leftovers(working_folder / STORES)
+    remove_packing_leftovers(working_dir / STORES)
     if not entries:
         raise ReidError("evaluation: no evaluator is named; add one to 'evaluation'")
     for problem in unscored_targets(params.targets or {}, entries, "targets"):
         raise ReidError(problem)
-    targets = Targets(dict(datasets), Stores(working_folder))
+    targets = Targets(dict(datasets), Stores(working_dir, recorded))
     return targets, entries, read_weights(weights), extraction or ExtractionParams()
 
 

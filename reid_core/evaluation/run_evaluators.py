@@ -9,13 +9,17 @@ from dataclasses import dataclass, replace
 from reid_core.console import say
 from reid_core.contracts import CAMID, Features, Scores
 from reid_core.errors import ReidError
-from reid_core.evaluation.build_evaluator import build_evaluator
+from reid_core.evaluation.build_evaluator import BuiltEvaluator, build_evaluator
+from reid_core.evaluation.split_warnings import WARNING, with_warnings
 from reid_core.params.entries import numbered_names
 from reid_core.params.schema import EvaluationEntry
 
 Extract = Callable[[str, str, frozenset[str], frozenset[str]], Features]
 """``extract(target, split, outputs, columns)`` gives the features of one split of a target, with
 the arrays and the columns of these names."""
+
+Warnings = Callable[[str, BuiltEvaluator], Sequence[str]]
+"""``warnings(target, evaluator)`` gives what should be known of the data, a line each."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,7 @@ def evaluate(
     targets: Sequence[str],
     extract: Extract,
     device: str = "cpu",
+    warnings: Warnings = lambda target, evaluator: [],
 ) -> list[Evaluated]:
     """Run every evaluator; a split of a target is extracted once and shared.
 
@@ -50,6 +55,8 @@ def evaluate(
         targets: Names of the targets; the first is the default.
         extract: Gives the features of a split.
         device: Where evaluators may work, e.g. ``"cuda:0"``.
+        warnings: Gives what the card says of a target's data to those who read an evaluator's
+            scores.
 
     Returns:
         Scores in the order of the entries.
@@ -68,7 +75,8 @@ def evaluate(
     results = []
     for name, evaluator, target in zip(numbered_names(entries), evaluators, chosen, strict=True):
         splits = {split: features[target, split] for split in evaluator.splits}
-        results.append(Evaluated(name, target, evaluator.score(splits, target)))
+        scores = with_warnings(evaluator.score(splits, target), warnings(target, evaluator))
+        results.append(Evaluated(name, target, scores))
     return results
 
 
@@ -92,7 +100,10 @@ def print_scores(result: Evaluated) -> None:
     for name, value in result.scores.metrics.items():
         low, high = result.scores.intervals.get(name, (None, None))
         say(f"  {name} {value:.4f}" + ("" if low is None else f"  [{low:.4f}, {high:.4f}]"))
-    for key, value in result.scores.card.items():
+    card = dict(result.scores.card)
+    for line in str(card.pop(WARNING, "")).splitlines():
+        say(f"    warning: {line}")
+    for key, value in card.items():
         text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
         say(f"    {key}: {text}")
 
@@ -107,9 +118,12 @@ def print_briefly(result: Evaluated) -> None:
 
 
 def card_line(scores: Scores) -> str:
-    """Return a protocol card in short: the first words of every choice, and the sizes."""
-    choices = [f"{k} {_first_words(v)}" for k, v in scores.card.items() if isinstance(v, str)]
-    return ", ".join([*choices, json.dumps(scores.card.get("sizes", {}))])
+    """Return a protocol card in short: the first words of every choice, sizes and warnings."""
+    texts = {k: v for k, v in scores.card.items() if isinstance(v, str)}
+    warnings = texts.pop(WARNING, "").splitlines()
+    choices = [f"{k} {_first_words(v)}" for k, v in texts.items()]
+    count = [f"{len(warnings)} {WARNING}{'s' if len(warnings) > 1 else ''}"] if warnings else []
+    return ", ".join([*choices, json.dumps(scores.card.get("sizes", {})), *count])
 
 
 def _first_words(text: str) -> str:

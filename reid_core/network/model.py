@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from types import MappingProxyType
 from typing import cast
 
@@ -23,6 +24,7 @@ from reid_core.contracts import (
 )
 from reid_core.data.transforms import Pipeline
 from reid_core.errors import ReidError, name_list
+from reid_core.network.blank_backbone import built_for_checkpoint
 from reid_core.network.classifiers import Classifiers
 from reid_core.network.first_results import check_backbone, check_head, check_map, check_output
 from reid_core.network.side import chosen_values, completed
@@ -188,7 +190,11 @@ def hold_statistics(module: nn.Module) -> None:
 
 
 def build_model(
-    params: ModelParams, num_pids: int, side_values: SideValues = MappingProxyType({})
+    params: ModelParams,
+    num_pids: int,
+    side_values: SideValues = MappingProxyType({}),
+    *,
+    restored: bool = False,
 ) -> ReIDModel:
     """Build backbone and heads; classifiers come with the losses that need them.
 
@@ -196,6 +202,7 @@ def build_model(
         params: The network and its preprocessing.
         num_pids: Identities of the training.
         side_values: Of the training's columns, those at least that the backbone looks at.
+        restored: All weights will come from a checkpoint: those to start from may be missing.
 
     Raises:
         ReidError: A plugin has built what its contract does not allow, values are not given, heads
@@ -205,9 +212,9 @@ def build_model(
     with torch.device("cpu"):  # a network may be built on shapes alone, its input is not
         input_size = Pipeline(params.augmentation, training=False).input_size()
     counts = {name: len(known) for name, known in values.items()}
-    backbone = check_backbone(
-        params.backbone.build(input_size=input_size, side_values=counts), params.backbone.origin
-    )
+    build = partial(params.backbone.build, input_size=input_size, side_values=counts)
+    built = built_for_checkpoint(build) if restored else build()
+    backbone = check_backbone(built, params.backbone.origin)
     heads = []
     for entry in params.head:
         head = entry.build(in_channels=backbone.out_channels, num_pids=num_pids, backbone=backbone)

@@ -26,6 +26,25 @@ def path_names(model: type[Params]) -> set[str]:
     return {n for n, field in model.model_fields.items() if is_path(field)}
 
 
+def path_places(value: Any, place: str) -> Iterator[str]:
+    """Yield where some params name files or folders.
+
+    Args:
+        value: Params, or a list or an object of them.
+        place: Where they stand.
+    """
+    if isinstance(value, Params):
+        for name, field in type(value).model_fields.items():
+            if is_path(field):
+                yield f"{place}.{name}"
+            else:
+                yield from path_places(getattr(value, name), f"{place}.{name}")
+    elif isinstance(value, list | tuple | dict):
+        items = value.items() if isinstance(value, dict) else enumerate(value)
+        for key, inner in items:
+            yield from path_places(inner, f"{place}.{key}")
+
+
 def kept_in_weights(params: Params) -> dict[str, Any]:
     """Return what a weights file keeps of params, as JSON has it.
 

@@ -84,6 +84,12 @@ class DatasetEntry(Entry[Component]):
         description="true: images that cannot be read are left out, counted and named; false: they "
         "are an error.",
     )
+    follow_links: bool = Field(
+        default=False,
+        description="Whether links that the owner of the dataset's folder has made may lead out of "
+        "it when it is packed.",
+        json_schema_extra=FREE,
+    )
 
     @property
     def label(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from fnmatch import fnmatchcase
@@ -10,10 +11,10 @@ from typing import Any
 
 from reid_core.catalog import Catalog
 from reid_core.contracts import Progress
-from reid_core.errors import ParamsError, ReidError, name_list
+from reid_core.errors import ParamsError
+from reid_core.files import user_path
 from reid_core.params.entries import ScheduleEntry
-from reid_core.params.field_facts import resumable
-from reid_core.params.json_file import read_json
+from reid_core.params.field_facts import path_places, resumable
 from reid_core.params.messages import read_params, validate
 from reid_core.params.schema import RunParams
 from reid_core.run_directory import RunDirectory
@@ -46,6 +47,7 @@ def check_same_past(
         f"{path}: was {old!r}, is {new!r}; a resumed run keeps it (start a new run to change it)"
         for path, old, new in changed
         if not any(fnmatchcase(path, glob) or fnmatchcase(path, f"{glob}.*") for glob in free)
+        and not _may_move(params, path, old)
     ]
     if checkpoint is not None and not problems:
         problems += _schedule_problems(checkpoint, filled, params, catalog)
@@ -66,25 +68,18 @@ def _differences(before: Any, after: Any, path: str = "") -> Any:
         yield path, before, after
 
 
-def check_same_data(directory: RunDirectory, hashes: Mapping[str, str]) -> None:
-    """Compare the data with what the run was started on.
+def _may_move(params: RunParams, path: str, old: Any) -> bool:
+    """Tell whether a changed param names what may lie elsewhere now.
 
-    Args:
-        directory: The run; its environment record holds the hashes of the start.
-        hashes: Content hash of every store in use now, by the dataset's name in the run.
-
-    Raises:
-        ReidError: A dataset's content differs.
+    Of data the content is compared. Another file may be looked for elsewhere only if it is not
+    where it was; whoever reads it knows whether it is the same.
     """
-    if not directory.environment.is_file():
-        return  # stopped before it was written: nothing is trained
-    before = read_json(directory.environment).get("data", {})
-    changed = [name for name, found in hashes.items() if before.get(name, found) != found]
-    if changed:
-        raise ReidError(
-            f"{directory.path}: the images of {name_list(changed)} are not those that the run was "
-            "started on; restore the data (or name its packed store with 'store'), or start anew"
-        )
+    sections = {name: getattr(params, name) for name in type(params).model_fields}
+    places = [place for name, value in sections.items() for place in path_places(value, name)]
+    if not any(f"{path}.".startswith(f"{place}.") for place in places):
+        return False
+    is_gone = isinstance(old, str) and not os.path.exists(user_path(old))
+    return is_gone or path.startswith("data.")
 
 
 def _schedule_problems(

@@ -6,6 +6,7 @@ import os
 import random
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,9 +26,11 @@ from reid_core.run_directory import RunDirectory, new_run_path
 from reid_core.runs.callbacks import Callbacks
 from reid_core.runs.checkpoint import read_checkpoint, restore
 from reid_core.runs.checks import check_without_data
-from reid_core.runs.resume_rules import check_same_data, check_same_past
+from reid_core.runs.resume_rules import check_same_past
 from reid_core.runs.run import Run, open_run
+from reid_core.runs.same_data import check_same_data
 from reid_core.storage.dataset_stores import Stores
+from reid_core.storage.recorded_data import RecordedData, working_dir_of
 from reid_core.training.assembly import build_training, describe
 from reid_core.training.state import Training
 
@@ -59,7 +62,8 @@ def start_train(
     """
     path = new_run_path(params.working_dir, name)
     check_without_data(params, catalog)
-    training, scorer, callbacks = _prepare(params, catalog)
+    stores = Stores(user_path(params.working_dir))
+    training, scorer, callbacks = _prepare(params, catalog, stores)
     _load_snapshot(training)
     directory = RunDirectory.create(path, params.model_dump(mode="json"), translation)
     say(f"run directory: {directory.path}")
@@ -94,12 +98,15 @@ def resume_train(
     directory = RunDirectory.open(path)
     with directory.locked():
         directory.remove_leftovers()
-        check_same_past(directory, read_json(directory.params), params, catalog)
-        training, scorer, callbacks = _prepare(params, catalog)
-        check_same_data(directory, training.content_hashes())
-        log_bytes = 0
-        if is_begun := directory.checkpoint.is_file():
-            checkpoint = read_checkpoint(directory.checkpoint)
+        before = read_json(directory.params)
+        check_same_past(directory, before, params, catalog)
+        stores = _stores_of(directory, before, params)
+        is_begun, log_bytes = directory.checkpoint.is_file(), 0
+        training, scorer, callbacks = _prepare(params, catalog, stores, restored=is_begun)
+        checkpoint = read_checkpoint(directory.checkpoint) if is_begun else None
+        scored = checkpoint is not None and bool(checkpoint["state"]["history"])
+        check_same_data(directory, params, stores, scorer.data_hashes(), scored=scored)
+        if checkpoint is not None:
             restore(checkpoint, training, directory.checkpoint)
             callbacks.load_state_dict(checkpoint["callbacks"])
             log_bytes, state = checkpoint["log_bytes"], training.state
@@ -115,15 +122,25 @@ def resume_train(
     return directory
 
 
-def _prepare(params: RunParams, catalog: Catalog) -> tuple[Training, Scorer, Callbacks]:
+def _stores_of(directory: RunDirectory, before: dict[str, Any], params: RunParams) -> Stores:
+    """Return the stores of a run that is continued, wherever it has been moved to."""
+    if params.working_dir == before.get("working_dir"):
+        working_dir = working_dir_of(directory, params.working_dir)
+    else:
+        working_dir = user_path(params.working_dir)
+    return Stores(working_dir, RecordedData.of_run(directory, working_dir))
+
+
+def _prepare(
+    params: RunParams, catalog: Catalog, stores: Stores, *, restored: bool = False
+) -> tuple[Training, Scorer, Callbacks]:
     """Open the data and build every part; no step is done and nothing is written but stores."""
     device = choose_device(
         params.device, "train.device" if params.train.device else "compute.device"
     )
     _seed(params.train.seed, deterministic=params.train.deterministic)
-    stores = Stores(user_path(params.working_dir))
     images = TrainingImages.of([(entry.label, stores.open(entry)) for entry in params.data.train])
-    training = build_training(params, catalog, images, stores, device)
+    training = build_training(params, catalog, images, stores, device, restored=restored)
     return training, Scorer(training, stores), Callbacks(params.callback, len(images))
 
 

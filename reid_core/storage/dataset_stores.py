@@ -11,9 +11,11 @@ from reid_core.errors import ReidError, name_list
 from reid_core.files import user_path
 from reid_core.params.field_facts import path_names
 from reid_core.params.schema import DatasetEntry
+from reid_core.run_directory import STORES
 from reid_core.storage.fingerprints import fingerprint
 from reid_core.storage.listing_checks import check_form, published_differences
 from reid_core.storage.packing import pack
+from reid_core.storage.recorded_data import RecordedData
 from reid_core.storage.store import Store
 
 SKIPPED = "entry.skip_unreadable"
@@ -24,11 +26,24 @@ class Stores:
     """Opens the store of every dataset entry of a run, each once.
 
     LMDB allows one open environment per file and process, so equal entries share a store.
+
+    Attributes:
+        folder: Where stores lie that have no place of their own.
+        recorded: What the run was started on.
+        packed: What has been packed now, by the dataset's name in the run.
     """
 
-    def __init__(self, working_dir: Path) -> None:
-        """Use stores below ``<working_dir>/stores`` unless an entry names its own."""
-        self.folder = working_dir / "stores"
+    def __init__(self, working_dir: Path, recorded: RecordedData | None = None) -> None:
+        """Use stores below ``<working_dir>/stores`` unless an entry names its own.
+
+        Args:
+            working_dir: That of the run.
+            recorded: What the run was started on, if it is continued or scored: where a dataset's
+                files are gone, the store that was packed of them serves.
+        """
+        self.folder = working_dir / STORES
+        self.recorded = recorded or RecordedData()
+        self.packed: dict[str, Store] = {}
         self._open: dict[Path, Store] = {}
         self._by_entry: dict[str, Store] = {}
 
@@ -39,23 +54,89 @@ class Stores:
             ReidError: The dataset cannot be read or packed, or the store at the entry's
                 own place was made from another dataset or with other params.
         """
+        return self._kept(entry, packs=True)
+
+    def at_hand(self, entry: DatasetEntry) -> Store | None:
+        """Return the store of an entry if there is one; nothing is packed."""
+        try:
+            return self._kept(entry, packs=False)
+        except ReidError:
+            return None
+
+    def _kept(self, entry: DatasetEntry, *, packs: bool) -> Store:
         key = entry.model_dump_json(exclude={"alias"})
         if key not in self._by_entry:
-            self._by_entry[key] = self._found(entry)
+            self._by_entry[key] = self._found(entry, packs=packs)
         return self._by_entry[key]
 
-    def _found(self, entry: DatasetEntry) -> Store:
-        """Find or pack the store of an entry that is asked for the first time."""
-        name = entry.bare_name
-        place = user_path(entry.store) if entry.store else None
-        if place is not None and place.is_dir():
-            store = self._opened(place)
-            self._check_source(store, entry)
+    def _found(self, entry: DatasetEntry, *, packs: bool) -> Store:
+        """Find the store of an entry that is asked for the first time, or pack it."""
+        if store := self._own(entry):
             return store
+        try:
+            target, listing = self._listed(entry)
+        except ReidError as error:
+            return self._packed_before(entry, error)
+        if packs and not target.is_dir():
+            self._pack(entry, entry.bare_name, listing, target)
+        return self._opened(target)
+
+    def _own(self, entry: DatasetEntry) -> Store | None:
+        """Return the store at the place that the entry names; None if there is none."""
+        place = user_path(entry.store) if entry.store else None
+        if place is None or not place.is_dir():
+            return None
+        store = self._opened(place)
+        self._check_source(store, entry)
+        return store
+
+    def _packed_before(self, entry: DatasetEntry, error: ReidError) -> Store:
+        """Return the store that a run has packed of files that cannot be listed any more.
+
+        Raises:
+            ReidError: Nothing is recorded of the entry, or there is no such store.
+        """
+        recorded = self.recorded.of(entry)
+        if recorded is None:
+            raise error
+        place = self.recorded.store(recorded)
+        if place is None:
+            looked = " and ".join(map(str, self.recorded.folders)) or str(self.folder)
+            files = "".join(
+                f"the files are, with --set {recorded.place}.params.{name}=..., or where "
+                for name in sorted(path_names(type(entry.params)))[-1:]
+            )
+            raise ReidError(
+                *error.args,
+                f"no packed store of the run's data ({recorded.content_hash[:16]}) is in {looked} "
+                f"either. Say where {files}its store is, with --set "
+                f"{recorded.place}.store=...",
+            ) from None
+        for line in error.args:
+            say(str(line))
+        say(f"the images that the run has packed serve: {place}")
+        return self._opened(place)
+
+    def _listed(self, entry: DatasetEntry) -> tuple[Path, Listing]:
+        """Return what a dataset lists, and where the store of it is or is to be.
+
+        Raises:
+            ReidError: It cannot be listed, or a file of it cannot be read.
+        """
         listing = _listing(entry)
+        return self._place(entry, listing), listing
+
+    def _place(self, entry: DatasetEntry, listing: Listing) -> Path:
+        """Return where the store of a listing is, or is to be.
+
+        Raises:
+            ReidError: A file of it cannot be read.
+        """
+        if entry.store:
+            return user_path(entry.store)
         try:
             mark = fingerprint(
-                name,
+                entry.bare_name,
                 {**entry.params.model_dump(mode="json"), **_packing_choices(entry)},
                 listing,
                 distribution=entry.offer.distribution,
@@ -63,10 +144,7 @@ class Stores:
             )
         except ReidError as error:
             raise ReidError(f"{entry.origin}: {error}") from None
-        target = place or self.folder / f"{name}-{mark}"
-        if not target.is_dir():
-            self._pack(entry, name, listing, target)
-        return self._opened(target)
+        return self.folder / f"{entry.bare_name}-{mark}"
 
     def _check_source(self, store: Store, entry: DatasetEntry) -> None:
         """Refuse a store at an entry's own place that was packed from something else.
@@ -120,7 +198,9 @@ class Stores:
                 tick,
                 entry.origin,
                 skip_unreadable=entry.skip_unreadable,
+                follow_links=entry.follow_links,
             )
+        self.packed[entry.label] = store
         say(f"packed {entry.label}: {len(store)} images into {target}")
         for split, numbers in store.index.statistics().items():
             say("  " + split + ": " + ", ".join(f"{n} {what}" for what, n in numbers.items() if n))

@@ -12,6 +12,7 @@ from reid_core.contracts import SPLITS, ImageRecord, Listing
 from reid_core.errors import ReidError, shortened
 from reid_core.problems import raise_problems
 from reid_core.storage.extras import KINDS
+from reid_core.storage.links import LinkRule
 from reid_core.storage.store import FACTS
 
 LONGEST_VALUE = 200
@@ -54,12 +55,15 @@ def check_form(listing: Listing, origin: Origin) -> None:
     raise_problems(problems, "images cannot be used", f"{origin}: ")
 
 
-def check_listing(listing: Listing, origin: Origin | None = None) -> None:
+def check_listing(
+    listing: Listing, origin: Origin | None = None, *, follow_links: bool = False
+) -> None:
     """Check what can be checked without reading an image, of a listing of the right form.
 
     Args:
         listing: The images.
         origin: Where the dataset comes from, for the message.
+        follow_links: Whether links of the root's owner may lead out of it; see ``links``.
 
     Raises:
         ReidError: With all problems: no images, an unknown split, a repeated name, an empty
@@ -72,13 +76,13 @@ def check_listing(listing: Listing, origin: Origin | None = None) -> None:
     problems = [*_name_problems(listing)]
     seen: set[tuple[str, str]] = set()
     types: dict[str, tuple[type, str]] = {}
-    root = listing.root.resolve() if listing.root else None
+    rule = LinkRule(listing.root, follow_links=follow_links) if listing.root else None
     for record in listing.records:
         found = [*_fact_problems(record), *_column_problems(record.columns, record.name, types)]
         if (record.split, record.name) in seen:
             found.append(f"twice in split '{record.split}'")
         seen.add((record.split, record.name))
-        found += _file_problems(record, listing, root)
+        found += _file_problems(record, listing, rule)
         problems += [f"{record.name}: {text}" for text in found]
     raise_problems(problems, "images cannot be used", whose)
 
@@ -188,16 +192,11 @@ def _column_problems(
             yield f"column '{name}' has a character of number 0"
 
 
-def _file_problems(record: ImageRecord, listing: Listing, root: Path | None) -> Iterator[str]:
-    if isinstance(record.source, Path) and not _inside(record.source, root):
-        yield f"lies outside the data folder {listing.root}"
+def _file_problems(record: ImageRecord, listing: Listing, rule: LinkRule | None) -> Iterator[str]:
+    if rule and isinstance(record.source, Path) and (problem := rule.problem(record.source)):
+        yield problem
     for name, source in record.extras.items():
         if name not in listing.extras:
             yield f"its '{name}' is not among the listing's extras; say there what it is"
-        if isinstance(source, Path) and not _inside(source, root):
-            yield f"its '{name}' lies outside the data folder {listing.root}"
-
-
-def _inside(path: Path, root: Path | None) -> bool:
-    """Return whether a file, links followed, lies in the data folder."""
-    return root is None or path.resolve().is_relative_to(root)
+        if rule and isinstance(source, Path) and (problem := rule.problem(source)):
+            yield f"its '{name}' {problem}"

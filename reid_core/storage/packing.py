@@ -40,6 +40,7 @@ def pack(
     origin: Origin | None = None,
     *,
     skip_unreadable: bool = False,
+    follow_links: bool = False,
 ) -> Store:
     """Write a store, or wait for the process that is writing it.
 
@@ -50,6 +51,7 @@ def pack(
         report: Called after every image.
         origin: Where the dataset comes from, for what its functions raise.
         skip_unreadable: Leave out images that cannot be read, and say so, instead of refusing all.
+        follow_links: Whether links of the owner of the dataset's folder may lead out of it.
 
     Returns:
         The store, opened.
@@ -63,7 +65,7 @@ def pack(
     with saving(target), file_lock(Path(f"{target}.lock")):
         if (target / "manifest.json").exists():
             return Store(target)
-        check_listing(listing, origin)
+        check_listing(listing, origin, follow_links=follow_links)
         for leftover in target.parent.glob(f".{glob.escape(target.name)}.packing-*"):
             shutil.rmtree(leftover, ignore_errors=True)
         temporary = target.parent / f".{target.name}.packing-{os.getpid()}"

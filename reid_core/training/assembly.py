@@ -46,6 +46,8 @@ def build_training(
     images: TrainingImages,
     stores: Stores,
     device: torch.device,
+    *,
+    restored: bool = False,
 ) -> Training:
     """Build everything that a training needs; it stands before its first step.
 
@@ -55,6 +57,7 @@ def build_training(
         images: What is trained on.
         stores: Open the data of streams.
         device: Where to train.
+        restored: All weights will come from a checkpoint.
 
     Raises:
         ReidError: The sampler cannot serve the identities, data lack what a part reads, or parts
@@ -69,8 +72,9 @@ def build_training(
     batches = _batches(params, images)
     preprocessing = MeasuredPreprocessing.of(params.augmentation)
     streams = Streams.of(params, stores, codes, extras)
+    values = _side_values(params, codes)
     builder = ModuleBuilder(
-        params, catalog, preprocessing, _side_values(params, codes), streams.classes()
+        params, catalog, preprocessing, values, streams.classes(), restored=restored
     )
     # Without identities there is nobody to classify; a callback makes them up in time.
     with computing(f"building the network for {len(images.classes)} identities"):

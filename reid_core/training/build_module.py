@@ -40,6 +40,7 @@ class ModuleBuilder:
             looked at.
         side_values: Of the columns that the backbone looks at.
         stream_classes: (dataset, pid) of every label of each stream.
+        restored: All weights will come from a checkpoint.
     """
 
     params: RunParams
@@ -47,6 +48,7 @@ class ModuleBuilder:
     preprocessing: Preprocessing | None = None
     side_values: SideValues = field(default_factory=dict)
     stream_classes: Mapping[str, Classes] = field(default_factory=dict)
+    restored: bool = False
 
     def module(self, num_pids: int, classes: Classes = ()) -> TrainingModule:
         """Build network, losses and objectives.
@@ -59,7 +61,7 @@ class ModuleBuilder:
             ReidError: Branches, losses and classifiers do not fit together.
         """
         params = self.params
-        model = build_model(params, num_pids, self.side_values)
+        model = build_model(params, num_pids, self.side_values, restored=self.restored)
         losses = build_losses(params, model)
         names = numbered_names(params.objective)
         objectives = [
@@ -124,7 +126,8 @@ class ModuleBuilder:
 
     def _another_model(self, model: ReIDModel) -> ReIDModel:
         """Build another network like the one that is trained, with random weights."""
-        other = build_model(self.params, model.num_pids, self.side_values)
+        num_pids, values = model.num_pids, self.side_values
+        other = build_model(self.params, num_pids, values, restored=self.restored)
         add_classifiers(self.params, other)
         return other
 

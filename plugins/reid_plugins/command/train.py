@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ from reid_core.nearby import nearby
 from reid_core.params.load import load_run_params
 from reid_core.params.overrides import apply_overrides
 from reid_core.params.schema import RunParams
+from reid_core.runs.one_process import is_one_of_several
 
 if TYPE_CHECKING:
     from reid_core.runs.run import Run
@@ -77,9 +79,15 @@ class TrainCommand:
     def run(self, args: argparse.Namespace) -> int:
         """Do the operation.
 
+        Returns:
+            The exit status: 2 of a process that is one of several and not the first, and where
+            nothing says what to train.
+
         Raises:
             ReidError: The params or the run directory are wrong.
         """
+        if args.operation != "evaluate" and is_one_of_several(os.environ):
+            return 2
         config = _config_path(args)
         if args.operation != "start_train":
             self._go_on(config, args)

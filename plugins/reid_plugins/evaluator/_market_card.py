@@ -67,7 +67,7 @@ def card_of(protocol: Mapping[str, Any]) -> dict[str, Any]:
         "protocol": PROTOCOL_TEXT[protocol["protocol"]].format(**protocol.get("single_shot", {})),
         "ap": AP_TEXT[protocol["ap"]],
         "junk_rule": f"{name_of(rule)}: {words_of(rule)}",
-        "queries_without_match": DENOMINATOR_TEXT[protocol["denominator"]],
+        "queries_without_match": _without_match(protocol),
         "ties": TIE_RULE,
         "distance": _spelt(protocol["distance"], protocol["distance_params"]),
         "output": protocol["output"],
@@ -90,6 +90,15 @@ def _warning(protocol: Mapping[str, Any]) -> dict[str, str]:
     if spread is not None:
         texts.append(NARROW_TEXT.format(spread=spread, narrow=NARROW))
     return {"warning": ". ".join(texts)} if texts else {}
+
+
+def _without_match(protocol: Mapping[str, Any]) -> str:
+    """Say what becomes of queries without a match under the junk rule, and how many there are."""
+    sizes, text = protocol["sizes"], DENOMINATOR_TEXT[protocol["denominator"]]
+    without = sizes["query"] - sizes["valid_queries"]
+    if not without:
+        return text
+    return f"{text}; {without} of {sizes['query']} ({100 * without / sizes['query']:.3g} %)"
 
 
 def _normalization(protocol: Mapping[str, Any]) -> str:

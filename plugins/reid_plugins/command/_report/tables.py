@@ -72,8 +72,9 @@ def protocol_card(found: Evaluation) -> Markup:
     warning = card.pop("warning", None)
     parts = []
     if warning is not None:
-        text = element("p", element("strong", "Warning: "), _text(warning))
-        parts.append(element("div", text, class_="warning", role="note"))
+        lines = _text(warning).splitlines()
+        texts = [element("p", element("strong", "Warning: "), line) for line in lines]
+        parts.append(element("div", *texts, class_="warning", role="note"))
     if card:
         parts.append(element("dl", *_entries(card), class_="card"))
     return join(parts or [element("p", "The evaluator gave no card.")])

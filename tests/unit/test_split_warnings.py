@@ -1,0 +1,93 @@
+"""Query and gallery that contradict each other are told, with number, share and likely cause."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reid_core.contracts import Features, Scores
+from reid_core.evaluation.split_warnings import bare, spelt_twice, split_warnings, with_warnings
+
+
+def images(pids, camids=None, **flags):
+    count = len(pids)
+    facts = {"junk": np.zeros(count, dtype=bool), "distractor": np.zeros(count, dtype=bool)}
+    return Features(
+        values={},
+        pids=np.array(pids, dtype=np.str_),
+        camids=np.array([i % 2 for i in range(count)] if camids is None else camids),
+        names=np.array([f"{i}.jpg" for i in range(count)], dtype=np.str_),
+        **{**facts, **{name: np.array(flag) for name, flag in flags.items()}},
+    )
+
+
+def test_splits_that_agree_need_no_word():
+    assert split_warnings({"query": images(["1", "2"]), "gallery": images(["2", "1", "3"])}) == []
+
+
+def test_one_split_alone_contradicts_nothing():
+    assert split_warnings({"query": images(["1"])}) == []
+    assert split_warnings({"val": images(["1"], [0])}) == []
+
+
+@pytest.mark.parametrize(
+    ("query", "gallery"), [("0007", "7"), ("7", "7.0"), ("ab", "AB"), ("p7", "p07"), ("7", " 7 ")]
+)
+def test_queries_that_are_spelt_otherwise_are_counted_with_the_cause(query, gallery):
+    (line,) = split_warnings(
+        {"query": images([query, "10", query, "10"]), "gallery": images(["10", gallery])}
+    )
+    assert line.startswith("2 of 4 (50 %) queries have no image of their person in the gallery")
+    assert "('0.jpg', '2.jpg')" in line
+    assert "2 of them would, were pids compared without leading zeros, blanks and case" in line
+    assert f"'{query}' in query and '{gallery}' in gallery; spell them alike" in line
+
+
+def test_of_queries_whose_person_is_nowhere_no_cause_is_made_up():
+    (line,) = split_warnings({"query": images(["1", "5"]), "gallery": images(["1", "2"])})
+    assert line == ("1 of 2 (50 %) queries have no image of their person in the gallery ('1.jpg')")
+
+
+def test_junk_and_distractors_are_nobody_to_find():
+    gallery = images(["1", "2", "3"], junk=[False, True, False], distractor=[False, False, True])
+    (line,) = split_warnings({"query": images(["1", "2", "3"]), "gallery": gallery})
+    assert line.startswith("2 of 3 (66.7 %) queries have no image of their person")
+
+
+def test_queries_without_identity_are_told_as_such():
+    (line,) = split_warnings({"query": images(["1", ""]), "gallery": images(["1", ""])})
+    assert line.endswith("; 1 have no identity")
+
+
+def test_one_person_under_two_spellings_in_the_gallery_is_told():
+    (line,) = split_warnings({"query": images(["7", "8"]), "gallery": images(["7", "007", "8"])})
+    assert line.startswith("query and gallery spell one identity in several ways, it seems: '007'")
+
+
+@pytest.mark.parametrize(("camid", "told"), [(3, True), (-1, False)])
+def test_a_single_known_camera_is_told(camid, told):
+    lines = split_warnings({"query": images(["1"], [camid]), "gallery": images(["1"], [camid])})
+    assert ["camera 3" in line for line in lines] == [True] * told
+
+
+@given(st.text(alphabet="aB7 0.x", max_size=6), st.integers(0, 3))
+def test_zeros_blanks_and_case_do_not_tell_persons_apart(text, zeros):
+    assert bare(f" {text.swapcase()} ") == bare(text)
+    assert bare(f"{'0' * zeros}7") == bare("7")
+
+
+@given(st.integers(0, 10**6), st.integers(0, 10**6))
+def test_different_numbers_stay_different(one, other):
+    assert (bare(str(one)) == bare(f"{other:07d}")) is (one == other)
+    assert bool(spelt_twice([str(one), f"{other:07d}"])) is (
+        one == other and f"{one:07d}" != str(one)
+    )
+
+
+def test_a_cards_own_warning_stays_first():
+    scores = Scores({"x": 1.0}, "x", {"evaluator": "e"}, card={"warning": "mine"})
+    assert with_warnings(scores, ["theirs", "theirs"]).card["warning"] == "mine\ntheirs"
+    assert with_warnings(scores, []) is scores
+    assert with_warnings(replace(scores, card={"a": 1}), ["x"]).card == {"a": 1, "warning": "x"}
