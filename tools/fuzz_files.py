@@ -121,7 +121,8 @@ def same(one: Any, two: Any) -> bool:
     if isinstance(one, torch.Tensor) and isinstance(two, torch.Tensor):
         return one.dtype == two.dtype and torch.equal(one, two)
     if isinstance(one, np.ndarray) and isinstance(two, np.ndarray):
-        return one.dtype.kind == two.dtype.kind and np.array_equal(one, two)
+        nan = one.dtype.kind == two.dtype.kind == "f"  # NaN is what it was
+        return one.dtype.kind == two.dtype.kind and np.array_equal(one, two, equal_nan=nan)
     if isinstance(one, Mapping) and isinstance(two, Mapping):
         return one.keys() == two.keys() and all(same(one[key], two[key]) for key in one)
     if isinstance(one, list | tuple) and isinstance(two, list | tuple):

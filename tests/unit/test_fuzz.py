@@ -90,7 +90,12 @@ def test_json_is_changed_and_the_original_kept():
         (b"a", b"b"),
     ],
 )
-def test_what_is_the_same(one, two):
+def test_what_is_not_the_same(one, two):
     assert same(one, one)
     assert same(two, two)
     assert not same(one, two)
+
+
+def test_nan_is_what_it_was():
+    assert same(np.array([np.nan, 1.0]), np.array([np.nan, 1.0]))
+    assert same({"a": (np.array(["x"]), None)}, {"a": (np.array(["x"]), None)})
