@@ -45,8 +45,8 @@ def absence(row: Row, root: Path, paths: Iterable[str]) -> str | None:
     """Return that a file is not there which a row names; arguments as ``row_problems``."""
     for column in ("path", *paths):
         path = path_of(row[column], root)
-        inside = row[column] and not path_problem(row, column, root)
-        if inside and not os.path.isfile(root / path):
+        absent = row[column] and not os.path.isfile(root / path)
+        if absent and not path_problem(row, column, root):
             return f"no file '{path}' in root '{root}'"
     return None
 
