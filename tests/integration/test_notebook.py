@@ -9,6 +9,15 @@ import pytest
 
 PATH = Path(__file__).parents[2] / "examples" / "quickstart.ipynb"
 
+WITHOUT_PIP = """
+import subprocess
+run = subprocess.run
+def checked(command, *arguments, **options):
+    assert "pip" not in command
+    return run(command, *arguments, **options)
+subprocess.run = checked
+"""
+
 
 @pytest.fixture(scope="module")
 def notebook():
@@ -28,9 +37,8 @@ def test_it_is_valid_and_holds_no_results(notebook):
 
 def test_its_cells_run_as_a_script(notebook, tmp_path):
     """The cell that installs finds that there is nothing to do: pip is not called."""
-    no_pip = "import subprocess\nsubprocess.run = None\n"
     script = tmp_path / "quickstart.py"
-    script.write_text("\n\n".join([no_pip, *(cell.source for cell in cells(notebook))]))
+    script.write_text("\n\n".join([WITHOUT_PIP, *(cell.source for cell in cells(notebook))]))
     done = subprocess.run(
         [sys.executable, "-W", "error", script.name], cwd=tmp_path, capture_output=True, text=True
     )

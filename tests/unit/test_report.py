@@ -685,7 +685,7 @@ def test_what_keeps_pictures_away_is_said(real_run, catalog, damage, expected):
 def test_a_damaged_image_is_said(real_run, catalog, monkeypatch):
     run, store, *_ = real_run
     monkeypatch.setattr(type(store), "read", lambda self, position: b"no image")
-    assert "cannot be decoded" in remarks(report(run, catalog))[0]
+    assert "not an image" in remarks(report(run, catalog))[0]
 
 
 # ---- training ---------------------------------------------------------------------------
