@@ -4,6 +4,7 @@ import copy
 import io
 import json
 import math
+import os
 import re
 import shlex
 import shutil
@@ -23,6 +24,7 @@ from reid_core import EvaluatorComponent, ObjectiveComponent, ReidError, hookimp
 from reid_core.cli import main
 from reid_core.contracts import Scores, Term
 from reid_core.evaluation.evaluate_command import run_evaluation
+from reid_core.files import write_text
 from reid_core.params.validation import check_eval_params, check_run_params
 from reid_core.run_directory import RunDirectory
 from reid_core.runs.start_and_resume import resume_train, start_train
@@ -396,7 +398,13 @@ def test_a_run_its_weights_alone_and_saved_features_score_alike(trained, catalog
     alone = tmp_path / "elsewhere.safetensors"
     alone.write_bytes(trained.best_weights.read_bytes())
     out = tmp_path / "out"
+    left = [trained.evaluations / ".x.json.999999999.tmp", out / ".y.json.999999999.tmp"]
+    left.append(trained.path.parent / "stores" / ".z.packing-999999999")
+    for leftover in left:
+        write_text(leftover / "half" if "packing" in leftover.name else leftover, "half")
+        os.utime(leftover, (1, 1))
     run = scores_of(catalog, run=str(trained.path), output_dir=str(out))
+    assert [leftover.name for leftover in left if leftover.exists()] == []
     weights = scores_of(
         catalog,
         weights=str(alone),
