@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import io
 import os
 import pickle
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -284,3 +286,33 @@ def test_files_do_not_take_the_number_of_a_closed_output(tmp_path):
     )
     done = subprocess.run(["bash", "-c", '"$0" -c "$1" >&- 2>&-', sys.executable, code], timeout=60)
     assert done.returncode == 0
+
+
+# ---- nobody prints past it --------------------------------------------------------------
+
+
+ROOT = Path(__file__).parents[2]
+MAY_PRINT = {
+    "reid_core/console.py": "prints what it has filtered",
+    "reid_core/cli.py": "prints errors that it has filtered",
+    "reid_core/program.py": "runs before anything can be imported, and prints words of its own",
+    "plugins/reid_plugins/command/train.py": "prints its own help, which has several lines",
+    "plugins/reid_plugins/command/schema.py": "JSON of ASCII, whose long words must stay whole",
+}
+
+
+def prints(file):
+    """Return the lines of a file that call print or write to a standard stream."""
+    found = []
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call):
+            name = ast.unparse(node.func)
+            if name == "print" or name.startswith(("sys.stdout.write", "sys.stderr.write")):
+                found.append(node.lineno)
+    return found
+
+
+def test_everything_is_printed_by_say():
+    files = [f for room in ("reid_core", "plugins") for f in (ROOT / room).rglob("*.py")]
+    printing = {f.relative_to(ROOT).as_posix() for f in files if prints(f)}
+    assert printing == set(MAY_PRINT)
