@@ -86,7 +86,8 @@ def test_nul_is_refused_with_the_params_wherever_it_stands(
     tiny_params, tiny_catalog, refused, tmp_path, path, value
 ):
     file = tmp_path / "p.json"
-    raw = {**tiny_params, "data": {"train": [{"name": "image_folder", "params": {"root": "x"}}]}}
+    folder = {"name": "image_folder", "params": {"root": str(tmp_path)}}
+    raw = {**tiny_params, "data": {"train": [folder]}}
     file.write_text(json.dumps(raw))
     word = path.rpartition(".")[2]
     message = refused("check", file, "--set", f"{path}={json.dumps(value)}")
