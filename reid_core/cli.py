@@ -15,6 +15,7 @@ from reid_core.contracts import Command
 from reid_core.discovery import load_catalog
 from reid_core.errors import ReidError
 from reid_core.interrupt import Interrupted
+from reid_core.library_warnings import libraries_warn_as_we_do
 from reid_core.output import outlived
 from reid_core.printable import lines, one_line
 
@@ -76,7 +77,8 @@ def _status(arguments: list[str], prog: str | None) -> int:
         catalog = load_catalog()
         if not catalog.offers:
             raise ReidError("no plugin is installed; run: pip install -e . in the clone")
-        return _run(catalog, arguments, prog)
+        with libraries_warn_as_we_do():
+            return _run(catalog, arguments, prog)
     except ReidError as error:
         sys.stderr.write(lines(traceback_text(error)))
         first, *more = map(str, error.args or ("",))

@@ -198,7 +198,7 @@ def running(session: int) -> dict[int, str]:
             facts = (folder / "stat").read_text().rpartition(")")[2].split()
             if facts[0] != "Z" and int(facts[3]) == session:
                 words = (folder / "cmdline").read_text().replace("\0", " ")
-                found[int(folder.name)] = f"{folder.name} {words[:80]}"
+                found[int(folder.name)] = f"{folder.name} {words[:200]}"
     return found
 
 

@@ -6,6 +6,7 @@ import contextlib
 import functools
 import os
 import signal
+import warnings
 from collections.abc import Callable, Iterator
 from multiprocessing import resource_tracker
 from multiprocessing.process import BaseProcess
@@ -24,6 +25,7 @@ from reid_core.data.loader_watch import LoaderWatch
 from reid_core.data.shared_batches import Parcel
 from reid_core.data.transforms import Pipeline
 from reid_core.errors import ReidError
+from reid_core.library_warnings import once
 from reid_core.storage.store import Store
 
 Item = TypeVar("Item")
@@ -149,13 +151,14 @@ def worker_options(workers: int, *, persistent: bool) -> dict[str, Any]:
     if workers:
         options["multiprocessing_context"] = LoaderContext()
         options["persistent_workers"] = persistent
-        options["worker_init_fn"] = _one_thread
+        options["worker_init_fn"] = _begin
     return options
 
 
-def _one_thread(worker: int) -> None:
-    """Keep workers from fighting the main process for the cores."""
+def _begin(worker: int) -> None:
+    """Keep a worker from fighting the main process for the cores, and libraries from its words."""
     torch.set_num_threads(1)
+    warnings.showwarning = once()
 
 
 @contextlib.contextmanager

@@ -32,6 +32,7 @@ from reid_core.params.schema import RunParams
 from reid_core.storage.dataset_stores import Stores
 from reid_core.training.build_module import ModuleBuilder
 from reid_core.training.freezing import Freezing
+from reid_core.training.memory import check_memory
 from reid_core.training.module import TrainingModule
 from reid_core.training.parameter_groups import build_optimizer, group_table, parameter_groups
 from reid_core.training.small_batches import check_small_batches, try_sampler
@@ -85,6 +86,8 @@ def build_training(
     if batches:
         images_per_step = check_first_batch(batches, images.labels, module.losses)
         check_small_batches(params, batches)
+        size = Pipeline(params.augmentation, training=False).input_size()
+        check_memory(module, images_per_step, size, device)
     groups = parameter_groups(params.optimizer, module.trained_parameters())
     freezing = Freezing(params.train.freeze, module)
     freezing.set_epoch(0)  # for the table of groups

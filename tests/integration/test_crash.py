@@ -4,6 +4,7 @@ import importlib.util
 import json
 import os
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -79,6 +80,38 @@ def test_ctrl_c_reaches_loader_processes_too_and_still_saves(tool, tmp_path):
     assert process.returncode == 130, output
     assert "everything is saved" in output
     assert "Traceback" not in output
+
+
+def test_a_killed_loader_process_costs_nothing_but_a_resume(tool, reference, tmp_path):
+    work = tool.Workplace.make(tmp_path / "work", workers=2)
+    with work.launch() as process:
+        while not any(line["kind"] == "train" for line in work.metrics()):
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.01)
+        workers = [pid for pid, words in tool.running(process.pid).items() if "spawn_main" in words]
+        os.kill(workers[0], signal.SIGKILL)
+        output, _ = process.communicate(timeout=120)
+    tool.check_no_orphans(process.pid)
+    assert (process.returncode, output.count("Traceback")) == (2, 0), output
+    assert (
+        f"error: the loader processes give no more batches: process {workers[0]} was en" in output
+    )
+    done = max(line["step"] for line in work.metrics())
+    assert (
+        f"All {done} steps so far are saved. Continue with: reid train --operation resume_train "
+        f"--sub_working_dir {work.run}" in output
+    )
+    work.finish()
+    assert list(work.differences(reference[0])) == []
+
+
+def test_the_tool_finds_and_ends_an_orphan(tool, monkeypatch):
+    monkeypatch.setattr(tool, "ORPHANS_END_WITHIN", 0.2)
+    with subprocess.Popen(["sleep", "60"], start_new_session=True) as process:
+        with pytest.raises(RuntimeError, match=rf"orphans: {process.pid} sleep 60"):
+            tool.check_no_orphans(process.pid)
+        assert process.wait(timeout=60) == -signal.SIGKILL
+    tool.check_no_orphans(process.pid)
 
 
 def test_a_signal_during_packing_stops_at_once_and_leaves_no_half_packed_store(tool, tmp_path):

@@ -11,6 +11,7 @@ from reid_core.boundary import Origin, OutOfMemory
 from reid_core.cli import main
 from reid_core.compute.faults import computing
 from reid_core.interrupt import Interrupted
+from reid_core.training import memory
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -60,6 +61,20 @@ def test_what_has_its_words_goes_through(raised):
     with pytest.raises(type(raised)) as error, computing("step 3"):
         raise raised
     assert error.value is raised
+
+
+@pytest.mark.parametrize(("most", "there"), [("max\n", 5 << 30), ("1073741824\n", 1 << 30)])
+def test_what_no_memory_holds_is_refused_with_the_sizes(tmp_path, monkeypatch, most, there):
+    pages = {"SC_PHYS_PAGES": (5 << 30) // 4096, "SC_PAGE_SIZE": 4096}
+    monkeypatch.setattr(memory, "LIMIT_OF_CONTAINER", tmp_path / "most")
+    monkeypatch.setattr(memory.os, "sysconf", pages.__getitem__)
+    (tmp_path / "most").write_text(most)
+    device, layer = torch.device("cpu"), nn.Linear(1 << 10, 1 << 16, device="meta", bias=False)
+    assert memory.memory_of(device) == there
+    left = (there - (1 << 29)) // (12 << 16)  # images of 256 x 256 beside 2 x 256 MB
+    memory.check_memory(layer, left, (256, 256), device)
+    with pytest.raises(OutOfMemory, match=rf"{left + 1} images of 256 x 256 pixels .* 0\.5 GB"):
+        memory.check_memory(layer, left + 1, (256, 256), device)
 
 
 @pytest.mark.parametrize(

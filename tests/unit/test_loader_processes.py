@@ -4,7 +4,9 @@ import errno
 import multiprocessing
 import os
 import pickle
+import re
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -191,6 +193,59 @@ class Thread:
 
     def start(self):
         pass
+
+
+SMALL = """
+import torch
+from torch.utils.data import DataLoader, Dataset
+from reid_core.data.loaders import Loader, handing_errors_over
+from reid_core.data.loader_processes import LoaderContext
+
+class Large(Dataset):
+    def __len__(self):
+        return 6
+
+    @handing_errors_over
+    def __getitems__(self, keys):
+        return torch.full((500, 1000), float(keys[0]))
+
+def as_it_is(batch):
+    return batch
+
+if __name__ == "__main__":
+    loader = DataLoader(
+        Large(), batch_size=1, num_workers=2, collate_fn=as_it_is,
+        multiprocessing_context=LoaderContext(),
+    )
+    try:
+        print(*(int(item.mean()) for item in Loader(loader)))
+    except Exception as error:
+        print(f"{type(error).__name__}: {error}")
+"""
+
+
+@pytest.mark.parametrize(
+    ("size", "says"),
+    [
+        ("64k", "0 1 2 3 4 5\n"),  # and each of these has 2 MB
+        ("4k", "LoadingStopped: .*No space left on device.* /dev/shm .0 kB free.*'data\\.workers'"),
+    ],
+)
+def test_a_small_room_for_shared_memory(tmp_path, size, says):
+    script = tmp_path / "small.py"
+    script.write_text(SMALL)
+    mount = f"mount -t tmpfs -o size={size} tmpfs /dev/shm"
+    small = ["unshare", "-m", "sh", "-c"]
+    if shutil.which("unshare") is None or subprocess.run([*small, mount]).returncode:
+        pytest.skip("a small disk can be mounted by root alone")
+    done = subprocess.run(
+        [*small, f"{mount} && exec {sys.executable} {script}"],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert re.match(says, done.stdout), done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
 
 
 # ---- what is sent -----------------------------------------------------------------------
