@@ -197,7 +197,7 @@ def test_more_images_than_ten_stand_below(tmp_path):
     assert frames(picture)[:10] == ["match", *["wrong"] * 9]
     below = picture[186 + ranked_lists._CAPTION :]
     assert frames(below)[:3] == ["junk", "match", "wrong"]
-    assert picture.shape[1] == 1400
+    assert picture.shape[1] == 1399
     assert not np.array_equal(picture, draw(tmp_path / "ten.png", per_query(flags)))
 
 
