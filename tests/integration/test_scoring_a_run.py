@@ -2,6 +2,7 @@
 
 import copy
 import json
+import shutil
 
 import pytest
 
@@ -139,6 +140,18 @@ def test_a_run_is_looked_for_in_the_working_directory_that_is_set(run, capsys, m
     found = ["--set", f"working_dir={run.parent}", "--set", f"evaluation={json.dumps([TRAPEZOID])}"]
     assert main([*words, *found]) == 0
     assert "ap: trapezoid" in capsys.readouterr().out
+
+
+def test_a_run_that_was_moved_is_scored_with_the_stores_beside_it(run, tmp_path, capsys):
+    moved = tmp_path / "moved"
+    shutil.copytree(run.parent, moved)
+    raw = json.loads((moved / "run" / "params.json").read_text())
+    raw["working_dir"] = str(tmp_path / "gone")
+    (moved / "run" / "params.json").write_text(json.dumps(raw))
+    words = ["train", "--operation", "evaluate", "--sub_working_dir", str(moved / "run")]
+    assert main([*words, "--set", f"evaluation={json.dumps([TRAPEZOID])}"]) == 0
+    assert "packed" not in capsys.readouterr().out
+    assert not (tmp_path / "gone").exists()
 
 
 def test_stores_are_made_in_the_working_directory_of_eval_params(run, tmp_path, capsys):

@@ -421,6 +421,37 @@ def test_a_run_its_weights_alone_and_saved_features_score_alike(trained, catalog
     assert (out / "scores-market_evaluate-synthetic_market.json").is_file()
 
 
+def test_a_run_is_compared_with_features_of_the_same_images(trained, catalog, tmp_path, capsys):
+    out = tmp_path / "out"
+    scores_of(catalog, run=str(trained.path), output_dir=str(out))
+    files = [out / "features" / f"synthetic_market-{s}.npz" for s in ("query", "gallery")]
+    words = ["compare-runs", str(trained.path), "--draws", "10"]
+    assert main([*words, str(files[0]), "--gallery", str(files[1])]) == 0
+    assert re.search(r"mAP .* \+0\.0000 \[\+0\.0000, \+0\.0000\]", capsys.readouterr().out)
+    scored, changed = tmp_path / "scored", [tmp_path / f"{s}.npz" for s in ("query", "gallery")]
+    for file, other in zip(files, changed, strict=True):
+        with np.load(file) as arrays:
+            kept = {name: array for name, array in arrays.items() if name != "meta"}
+        kept["names"] = np.char.add("/another/place/", kept["names"])
+        np.savez(other, **{name: array[::-1] for name, array in kept.items() if array.ndim})
+    raw = {"features": {"query": str(changed[0]), "gallery": str(changed[1])}}
+    scores_of(catalog, **raw, evaluation=[{"name": "market_evaluate"}], output_dir=str(scored))
+    capsys.readouterr()
+    assert main([*words, str(scored)]) == 0  # the same files in another order and folder
+    assert re.search(r"mAP .* \+0\.0000 \[\+0\.0000, \+0\.0000\]", capsys.readouterr().out)
+    for file, what in zip(changed, ("queries", "gallery images"), strict=True):
+        with np.load(file) as arrays:
+            whole = dict(arrays.items())
+        np.savez(file, **{name: array[1:] for name, array in whole.items()})
+        assert main([*words, str(changed[0]), "--gallery", str(changed[1])]) == 2
+        assert re.search(
+            f"not scored on the same {what} .*1 are in A only, e.g. '", capsys.readouterr().err
+        )
+        np.savez(file, **whole)
+    assert main([*words, str(files[0])]) == 2
+    assert "add --gallery FILE with those of the gallery" in capsys.readouterr().err
+
+
 def test_an_evaluation_draws_what_it_has_saved_and_nothing_of_images_it_has_not(
     trained, catalog, tmp_path
 ):

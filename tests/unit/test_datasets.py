@@ -142,10 +142,14 @@ def test_market_tells_all_problems_of_all_folders_by_cause(market):
 def test_market_names_missing_folders(tmp_path):
     touch(tmp_path, "query/0003_c1s6_015971_00.jpg")
 
-    assert message(market1501, root=tmp_path) == (
+    found, _, advice = message(market1501, root=tmp_path).partition("; ")
+    assert found == (
         "dataset market1501: folder 'bounding_box_train', 'bounding_box_test' is missing in "
         f"'{tmp_path}'"
     )
+    assert message(market1501, root=tmp_path / "nothing").endswith(f"; {advice}")
+    assert "https://" in advice
+    assert all(folder in advice for folder in market1501.FOLDERS.values())
 
 
 def test_market_suggests_the_folder_below(tmp_path):

@@ -189,3 +189,31 @@ def test_rows_must_be_positive(tmp_path):
 
 def test_codes_are_those_of_the_arrays_that_runs_have_saved():
     assert (WRONG, MATCH, JUNK) == (0, 1, 2)
+
+
+def test_more_images_than_ten_stand_below(tmp_path):
+    flags = [[MATCH, *[WRONG] * 9, JUNK, MATCH, WRONG]]
+    picture = draw(tmp_path / "lists.png", per_query(flags), shown=13)
+    assert frames(picture)[:10] == ["match", *["wrong"] * 9]
+    below = picture[186 + ranked_lists._CAPTION :]
+    assert frames(below)[:3] == ["junk", "match", "wrong"]
+    assert picture.shape[1] == 1399
+    assert not np.array_equal(picture, draw(tmp_path / "ten.png", per_query(flags)))
+
+
+def test_the_lists_are_cut_where_asked(tmp_path):
+    gallery = Album()
+    draw(tmp_path / "lists.png", per_query([[MATCH, WRONG, JUNK, WRONG]]), gallery=gallery, shown=2)
+    assert gallery.asked == [100, 101]
+
+
+def test_the_queries_that_are_asked_for_are_drawn_in_their_order(tmp_path):
+    query = Album()
+    arrays = per_query([[MATCH, WRONG]] * 5, num_matches=np.array([1, 0, 1, 1, 1]))
+    draw(tmp_path / "lists.png", arrays, query=query, queries=[3, 1])
+    assert query.asked == [3, 1]
+
+
+def test_no_image_of_a_list_cannot_be_drawn(tmp_path):
+    with pytest.raises(ValueError, match="shown must be 1 or larger, got 0"):
+        draw(tmp_path / "lists.png", per_query([[MATCH]]), shown=0)

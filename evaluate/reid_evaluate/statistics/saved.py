@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 AP_ARRAYS = {"standard": "ap", "trapezoid": "ap_trapezoid"}
@@ -25,10 +26,12 @@ class Saved:
         arrays: ``(Q, ...)`` arrays per query by name.
         facts: What else was saved: ``"evaluation"``, ``"target"``, ``"model"``, ``"metrics"``,
             ``"protocol"``, ...
+        gallery: ``(G,)`` names of the gallery's images, UTF-8; None where they were not saved.
     """
 
     arrays: Mapping[str, npt.NDArray[Any]]
     facts: Mapping[str, Any]
+    gallery: npt.NDArray[np.bytes_] | None = field(default=None, kw_only=True)
 
     @property
     def protocol(self) -> Mapping[str, Any]:
@@ -48,7 +51,8 @@ class Saved:
 
     def rows(self, at: npt.NDArray[Any]) -> Saved:
         """Return some of the queries, by position or mask."""
-        return Saved({name: array[at] for name, array in self.arrays.items()}, self.facts)
+        arrays = {name: array[at] for name, array in self.arrays.items()}
+        return Saved(arrays, self.facts, gallery=self.gallery)
 
 
 def score_files(run: Path, kinds: Sequence[str]) -> list[Path]:

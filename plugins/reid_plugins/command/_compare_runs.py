@@ -13,6 +13,7 @@ import numpy.typing as npt
 from reid_core.errors import ReidError, did_you_mean, name_list
 from reid_core.evaluation.saved_scores import read_scores
 from reid_evaluate.statistics.saved import AP_ARRAYS, NEEDED, Saved, is_run, score_files
+from reid_plugins.command._same_images import check_same_gallery, places_of, same_rows
 
 Floats = npt.NDArray[np.float64]
 Values = Mapping[str, Floats]
@@ -31,6 +32,12 @@ NO_CHOICES = frozenset(
 )
 """Keys of a protocol that say what the model did or what is not compared here; both definitions
 of AP are saved anyway."""
+
+FEATURES = "features"
+"""What ``reid evaluate`` calls the target of saved features."""
+
+GALLERY = "gallery_names"
+"""Table ``(G,)`` of the names of the gallery's images, UTF-8."""
 
 SINGLE_SHOT = "single_shot_rank1"
 """``(Q,)`` share of the draws in which a query's match is first, of the protocol cuhk03."""
@@ -135,7 +142,7 @@ def compare_scores(
             "model; leave it out"
         )
     kinds = (kind,) if kind else ("best", "scores")
-    scores_a, scores_b = (_saved_scores(path, kinds) for path in (a, b))
+    scores_a, scores_b = _on_same_targets(*(_saved_scores(path, kinds) for path in (a, b)))
     results = []
     for place in _common(scores_a, scores_b, evaluation):
         try:
@@ -160,10 +167,28 @@ def _saved_scores(path: Path, kinds: Sequence[str]) -> dict[Place, Saved]:
         if arrays.keys() >= set(NEEDED):
             used = {name: array for name, array in arrays.items() if name in USED}
             tables, _ = read_scores(file, part="tables")
+            gallery = tables.get(GALLERY)
             if "single_shot_ranks" in tables:
                 used[SINGLE_SHOT] = (tables["single_shot_ranks"] == 1).mean(axis=0)
-            found[str(facts.get("evaluation")), str(facts.get("target"))] = Saved(used, facts)
+            place = str(facts.get("evaluation")), str(facts.get("target"))
+            found[place] = Saved(used, facts, gallery=gallery)
     return found
+
+
+def _on_same_targets(
+    a: dict[Place, Saved], b: dict[Place, Saved]
+) -> tuple[dict[Place, Saved], dict[Place, Saved]]:
+    """Give the scores of saved features, which know no target, the name of the other's only one."""
+
+    def named(scores: dict[Place, Saved], others: Iterable[Place]) -> dict[Place, Saved]:
+        found = {}
+        for (name, target), saved in scores.items():
+            targets = [t for n, t in others if n == name]
+            alone = target == FEATURES and len(targets) == 1
+            found[name, targets[0] if alone else target] = saved
+        return found
+
+    return named(a, b), named(b, a)
 
 
 def _common(a: Iterable[Place], b: Iterable[Place], evaluation: str | None) -> list[Place]:
@@ -201,8 +226,9 @@ def _compared(place: Place, a: Saved, b: Saved, difference: Difference, queries:
                 f"the scores of {run} were saved without their protocol, so that they cannot be "
                 "compared; score the run again"
             )
-    if not _same_rows(a, b):
-        b = b.rows(_places_of(a.arrays["name"], b.arrays["name"]))
+    if not same_rows(a, b):
+        b = b.rows(places_of(a.arrays["name"], b.arrays["name"], "queries"))
+    check_same_gallery(a, b)
     counted = _counted(a, b)
     a, b = a.rows(counted), b.rows(counted)
     values_a, values_b = _values(a, b, AP_ARRAYS[a.ap])
@@ -231,34 +257,6 @@ def _compared(place: Place, a: Saved, b: Saved, difference: Difference, queries:
         lost=[_query(a, b, AP_ARRAYS[a.ap], i) for i in _lowest(rise, queries)],
         gained=[_query(a, b, AP_ARRAYS[a.ap], i) for i in _lowest(-rise, queries)],
     )
-
-
-def _same_rows(a: Saved, b: Saved) -> bool:
-    """Say whether the queries of both have no names and, by pid and camera, are the same rows."""
-    return all("query" in saved.protocol.get("made_up_names", ()) for saved in (a, b)) and all(
-        np.array_equal(a.arrays[column], b.arrays[column]) for column in ("pid", "camid")
-    )
-
-
-def _places_of(names: npt.NDArray[Any], others: npt.NDArray[Any]) -> npt.NDArray[np.intp]:
-    """Return where each name stands among the others; ValueError unless both are one set."""
-    for array, run in ((names, "A"), (others, "B")):
-        if repeated := len(array) - len(np.unique(array)):
-            raise ValueError(f"{repeated} queries of {run} have a name that another one has")
-    missing = [np.setdiff1d(names, others), np.setdiff1d(others, names)]
-    texts = [
-        f"{len(only)} are in {run} only, e.g. '{only[0]}'"
-        for only, run in zip(missing, "AB", strict=True)
-        if len(only)
-    ]
-    if texts:
-        raise ValueError(
-            f"the runs were not scored on the same queries ({len(names)} in A, {len(others)} in "
-            f"B): {'; '.join(texts)}; score both on the same data"
-        )
-    places = np.empty(len(names), dtype=np.intp)
-    places[np.argsort(names)] = np.argsort(others)
-    return places
 
 
 def _counted(a: Saved, b: Saved) -> npt.NDArray[np.bool_]:

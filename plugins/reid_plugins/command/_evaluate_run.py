@@ -9,7 +9,9 @@ from pathlib import Path
 from reid_core import ReidError
 from reid_core.console import say
 from reid_core.evaluation.targets import target_entries
+from reid_core.params.json_file import read_json
 from reid_core.params.schema import EvalParams, ModelParams, RunParams
+from reid_core.run_directory import RunDirectory
 
 READ = ("evaluation", "extraction", "compute", "train.device", "working_dir")
 """Places of a params file that scoring a run reads, beside those of its data."""
@@ -73,6 +75,7 @@ def eval_params_of(run: RunParams, path: Path) -> EvalParams:
         run: Whose evaluators, data, averaging and device are taken.
         path: The run's directory.
     """
+    recorded = read_json(RunDirectory(path).params).get("working_dir")
     targets = target_entries(run)
     first = next(iter(targets))
     scored = {entry.target or first for entry in run.evaluation}
@@ -84,6 +87,7 @@ def eval_params_of(run: RunParams, path: Path) -> EvalParams:
         batch_size=run.data.batch_size,
         workers=run.data.workers,
         device=run.device,
-        working_dir=run.working_dir,
+        # Unless another one is asked for, the run's is found, also where the run was moved.
+        working_dir=None if run.working_dir == recorded else run.working_dir,
         output_dir=str(path / "evaluations"),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
@@ -39,20 +40,20 @@ def draw_evaluation(source: Source, result: Evaluated, scores: Path) -> None:
         draw_ranking(scores, source.stores[result.target], picture)
 
 
-def draw_ranking(scores: Path, store: Store, picture: Path) -> None:
+def draw_ranking(scores: Path, store: Store, picture: Path, **choices: Any) -> None:
     """Draw the ranked lists of saved scores, if these scores are of a ranking; say where.
 
     Args:
         scores: Path of the saved scores without its ending.
         store: Where the images are.
         picture: PNG to write.
+        **choices: Of queries and how much of their lists; see ``draw_ranked_lists``.
     """
     arrays, facts = read_scores(scores)
     if "top_indices" in arrays:
         title = f"{facts['evaluation']} on {facts['target']}, {facts['model']}"
-        draw_ranked_lists(
-            arrays, _reader(store, "query"), _reader(store, "gallery"), picture, title=title
-        )
+        readers = _reader(store, "query"), _reader(store, "gallery")
+        draw_ranked_lists(arrays, *readers, picture, title=title, **choices)
         say(f"picture: {picture}")
 
 

@@ -10,12 +10,15 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import tempfile
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reid_core import Component, Params, ReidError, hookimpl
+from reid_core.catalog import Catalog
 from reid_core.console import say
 from reid_core.files import user_path, write_json
 
@@ -26,11 +29,22 @@ if TYPE_CHECKING:
 class CompareRunsCommand:
     """The subcommand; it reads saved scores and needs neither model nor images."""
 
+    def __init__(self, catalog: Catalog) -> None:
+        """Keep the catalog that offers the evaluators of a run."""
+        self.catalog = catalog
+
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Declare the options."""
         a_run = "directory of a run, or an output_dir of reid evaluate"
         parser.add_argument("run_a", metavar="RUN_A", help=f"{a_run}; what is compared with")
         parser.add_argument("run_b", metavar="RUN_B", help=f"{a_run}; differences are B - A")
+        parser.add_argument(
+            "--gallery",
+            metavar="FILE",
+            help="RUN_B is a features file of the queries, such as query.npz, and this one that of "
+            "the gallery, of another system on the images of RUN_A: they are scored by the "
+            "evaluations of RUN_A",
+        )
         parser.add_argument("--evaluation", metavar="NAME", help="only the evaluation of this name")
         parser.add_argument(
             "--kind", choices=("best", "last"), help="model of a run (default best)"
@@ -57,23 +71,18 @@ class CompareRunsCommand:
         Raises:
             ReidError: An option is out of range, or the runs cannot be compared.
         """
-        from reid_evaluate.statistics.bootstrap import paired_difference
-        from reid_plugins.command._compare_runs import compare_scores
-
+        if os.path.isfile(args.run_b) and not args.gallery:
+            raise ReidError(
+                f"{args.run_b}: a file, and a folder of a run is expected; if it has features "
+                "of the queries, add --gallery FILE with those of the gallery"
+            )
         for option in ("queries", "seed"):
             if getattr(args, option) < 0:
                 raise ReidError(f"--{option}: must be 0 or larger, got {getattr(args, option)}")
         draws = {name: getattr(args, name) for name in ("draws", "seed", "confidence")}
-        found = compare_scores(
-            user_path(args.run_a),
-            user_path(args.run_b),
-            partial(paired_difference, **draws),
-            kind=args.kind,
-            evaluation=args.evaluation,
-            queries=args.queries,
-        )
+        found = self._compare(args, draws)
         say(f"A: {args.run_a}")
-        say(f"B: {args.run_b}")
+        say(f"B: {_name_of_b(args)}")
         for compared in found:
             _print(compared, args.confidence)
         say(
@@ -82,6 +91,32 @@ class CompareRunsCommand:
         )
         if args.json:
             _write(user_path(args.json), args, found, {**draws, "resampled": "queries"})
+
+    def _compare(self, args: argparse.Namespace, draws: dict[str, Any]) -> list[Compared]:
+        """Compare A with B, or with features that are scored as A is."""
+        from reid_evaluate.statistics.bootstrap import paired_difference
+        from reid_plugins.command._compare_runs import compare_scores
+
+        compare = partial(
+            compare_scores,
+            user_path(args.run_a),
+            difference=partial(paired_difference, **draws),
+            kind=args.kind,
+            evaluation=args.evaluation,
+            queries=args.queries,
+        )
+        if not args.gallery:
+            return compare(user_path(args.run_b))
+        from reid_plugins.command._score_features import score_features
+
+        with tempfile.TemporaryDirectory() as folder:
+            files = (args.run_b, args.gallery)
+            score_features(user_path(args.run_a), files, self.catalog, Path(folder))
+            return compare(Path(folder))
+
+
+def _name_of_b(args: argparse.Namespace) -> str:
+    return f"{args.run_b} and {args.gallery}" if args.gallery else str(args.run_b)
 
 
 def _print(compared: Compared, confidence: float) -> None:
@@ -139,14 +174,14 @@ def _write(
 ) -> None:
     """Write everything as JSON."""
     evaluations = [asdict(compared) for compared in found]
-    runs = {"a": args.run_a, "b": args.run_b, "kind": args.kind}
+    runs = {"a": args.run_a, "b": _name_of_b(args), "kind": args.kind}
     write_json(path, {**runs, "bootstrap": bootstrap, "evaluations": evaluations})
     say(f"comparison: {path}")
 
 
-def build(params: Params) -> CompareRunsCommand:
+def build(params: Params, *, catalog: Catalog) -> CompareRunsCommand:
     """Return the subcommand."""
-    return CompareRunsCommand()
+    return CompareRunsCommand(catalog)
 
 
 @hookimpl

@@ -49,6 +49,15 @@ class Split:
     problems: list[str]
 
 
+WHERE = (
+    "Market-1501 is given by its authors, who are to be asked (Zheng et al., ICCV 2015: "
+    "https://zheng-lab.cecs.anu.edu.au/Project/project_reid.html); 'root' is the folder in it that "
+    "holds bounding_box_train/, query/ and bounding_box_test/ with images such as "
+    "0002_c1s1_000451_03.jpg"
+)
+"""What to do without the data."""
+
+
 class Market1501Params(Params):
     """Params of the dataset ``market1501``."""
 
@@ -112,15 +121,18 @@ def build(params: Market1501Params) -> Listing:
     Raises:
         ReidError: A folder is missing or empty, or a file name is wrong; with all such problems.
     """
-    root = open_root("market1501", params.root)
+    try:
+        root = open_root("market1501", params.root)
+    except ReidError as error:
+        raise ReidError(f"{error}; {WHERE}") from None
     wanted = FOLDERS | (MULTI_QUERY if params.multi_query else {})
     missing = [folder for folder in wanted.values() if not (root / folder).is_dir()]
     top = folder_of(root)
     if missing:
         inner = [name for name in top.folders if (root / name / FOLDERS["train"]).is_dir()]
-        hint = f"; did you mean root '{root / inner[0]}'?" if inner else ""
+        advice = f"did you mean root '{root / inner[0]}'?" if inner else WHERE
         raise ReidError(
-            f"dataset market1501: folder {first_of(missing)} is missing in '{root}'{hint}"
+            f"dataset market1501: folder {first_of(missing)} is missing in '{root}'; {advice}"
         )
     splits = [read_split(root, split, folder) for split, folder in wanted.items()]
     problems = [line for split in splits for line in split.problems]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from reid_evaluate.protocols.junk_rules import JUNK, MATCH, WRONG
 from reid_plugins.toolkit.pictures.sheet import FRAME, GREY, Kind, Sheet
 
 MAX_SHOWN = 10
-"""Gallery images that a row has at most."""
+"""Gallery images of a query, unless more are asked for, and those that stand side by side."""
 
 Reader = Callable[[int], Image.Image]
 
@@ -22,6 +22,8 @@ Reader = Callable[[int], Image.Image]
 _MARGIN, _TEXT_WIDTH, _BOX, _AFTER_QUERY, _GAP = 24, 146, 98, 28, 11
 _HEADING, _CAPTION, _BETWEEN_ROWS, _LEGEND = 90, 22, 24, 92
 _NARROWEST = 760  # what the legend takes
+
+_OF_LIST = ("top_indices", "top_flags", "top_distances")
 
 _KINDS: dict[int, Kind] = {WRONG: "wrong", MATCH: "match", JUNK: "junk"}
 
@@ -33,12 +35,14 @@ def draw_ranked_lists(
     picture: Path,
     *,
     rows: int = 8,
+    shown: int = MAX_SHOWN,
+    queries: Sequence[int] | None = None,
     title: str = "",
 ) -> None:
     """Draw the ranked lists of queries spread evenly from the worst to the best AP as a PNG.
 
     The rank under an image counts as the scores do: junk has none. Queries without a match
-    have no AP and are left out.
+    have no AP and are left out, unless they are named.
 
     Args:
         per_query: ``ap (Q,)`` 0 to 1, ``first_rank (Q,)`` 1-based, ``num_matches (Q,)``,
@@ -49,18 +53,27 @@ def draw_ranked_lists(
         read_gallery: Returns a gallery image by its position.
         picture: The file to write, at most 1400 pixels wide.
         rows: Queries to draw, 1 or more; all of them when there are fewer.
+        shown: Gallery images of each query, 1 or more, as far as the arrays have them; further
+            ones than ``MAX_SHOWN`` stand below.
+        queries: The queries to draw, by row in the arrays, in this order; None: spread evenly.
         title: First line of the picture.
 
     Raises:
-        ValueError: ``rows`` is below 1.
+        ValueError: ``rows`` or ``shown`` is below 1.
     """
-    if rows < 1:
-        raise ValueError(f"rows must be 1 or larger, got {rows}")
-    valid = np.flatnonzero(np.asarray(per_query["num_matches"]) > 0)
-    chosen = choose_queries(np.asarray(per_query["ap"])[valid], rows)
-    queries = [int(i) for i in valid[chosen]]
-    note = _describe(len(queries), len(valid), len(per_query["ap"]))
-    sheet = _draw(per_query, queries, read_query, read_gallery, (title, note))
+    for name, value in (("rows", rows), ("shown", shown)):
+        if value < 1:
+            raise ValueError(f"{name} must be 1 or larger, got {value}")
+    if queries is None:
+        valid = np.flatnonzero(np.asarray(per_query["num_matches"]) > 0)
+        at = valid[choose_queries(np.asarray(per_query["ap"])[valid], rows)]
+        note = _describe(len(at), len(valid), len(per_query["ap"]))
+    else:
+        at = np.array(queries, dtype=np.int64)
+        note = f"{len(at)} of {len(per_query['ap'])} queries, those that were asked for"
+    cut = {name: values[:, :shown] for name, values in per_query.items() if name in _OF_LIST}
+    arrays = {**per_query, **cut}
+    sheet = _draw(arrays, [int(i) for i in at], read_query, read_gallery, (title, note))
     with atomic_path(picture) as unfinished:
         sheet.image.save(unfinished, format="PNG", optimize=True)
 
@@ -108,9 +121,12 @@ def _draw(
     heading: tuple[str, str],
 ) -> Sheet:
     images = [read_query(i) for i in queries]
+    longest = max((int((per_query["top_indices"][i] >= 0).sum()) for i in queries), default=0)
+    # A list that ends early leaves its place empty, as beside others that do not.
     shown = min(MAX_SHOWN, per_query["top_indices"].shape[1]) if queries else 0
     box = _BOX, _box_height(images)
-    row_height = max(box[1] + _CAPTION, 5 * 20) + _BETWEEN_ROWS
+    lines = max(1, -(-longest // MAX_SHOWN))
+    row_height = max(lines * (box[1] + _CAPTION), 5 * 20) + _BETWEEN_ROWS
     lists = _MARGIN + _TEXT_WIDTH + _BOX + _AFTER_QUERY
     width = max(_NARROWEST, lists + shown * (_BOX + _GAP) - _GAP + _MARGIN)
     top = _HEADING if heading[0] else _HEADING - 30
@@ -141,12 +157,13 @@ def _box_height(images: list[Image.Image]) -> int:
 def _describe_query(sheet: Sheet, top: int, row: Mapping[str, Any]) -> None:
     width = _TEXT_WIDTH - 12
     matches, camera = int(row["num_matches"]), int(row["camid"])
-    sheet.write((_MARGIN, top + 18), f"AP {float(row['ap']):.3f}", 21, bold=True, width=width)
+    precision = f"AP {float(row['ap']):.3f}" if matches else "no AP"
+    sheet.write((_MARGIN, top + 18), precision, 21, bold=True, width=width)
     lines = (
         f"identity {row['pid']}",
         f"camera {camera}" if camera >= 0 else "camera unknown",
-        f"{matches} match" + ("es" if matches > 1 else ""),
-        f"first at rank {int(row['first_rank'])}",
+        f"{matches} match" + ("" if matches == 1 else "es"),
+        f"first at rank {int(row['first_rank'])}" if matches else "nothing to find",
     )
     for n, line in enumerate(lines):
         sheet.write((_MARGIN, top + 42 + 19 * n), line, 13, colour=GREY, width=width)
@@ -159,13 +176,12 @@ def _draw_list(
     row: Mapping[str, Any],
     read_gallery: Reader,
 ) -> None:
-    """Draw the gallery images of one row from ``place`` to the right."""
-    left, top = place
+    """Draw the gallery images of one row from ``place`` to the right, the next ten below."""
     rank = 0
-    ranking = zip(row["top_indices"], row["top_flags"], row["top_distances"], strict=True)
-    for index, flag, distance in list(ranking)[:MAX_SHOWN]:
-        if index < 0:
-            continue
+    ranking = zip(*(row[name] for name in _OF_LIST), strict=True)
+    for n, (index, flag, distance) in enumerate(one for one in ranking if one[0] >= 0):
+        left = place[0] + n % MAX_SHOWN * (_BOX + _GAP)
+        top = place[1] + n // MAX_SHOWN * (box[1] + _CAPTION)
         kind = _KINDS[int(flag)]
         rank += kind != "junk"
         sheet.put(read_gallery(int(index)), (left, top), box, kind)
@@ -174,7 +190,6 @@ def _draw_list(
             sheet.write((left, baseline), str(rank), 14, bold=True)
         right = left + _BOX - 1, baseline
         sheet.write(right, _number(float(distance)), 13, colour=GREY, anchor="rs")
-        left += _BOX + _GAP
 
 
 def _number(distance: float) -> str:
