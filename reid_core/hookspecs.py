@@ -122,7 +122,7 @@ def reid_postprocess() -> list[PostprocessComponent]:  # type: ignore[empty-body
 def reid_dataset() -> list[Component]:  # type: ignore[empty-body]
     """Sources of images.
 
-    ``build(params, skip_unreadable) -> Listing``: the records of every image, what the extras
+    ``build(params, *, skip_unreadable) -> Listing``: the records of every image, what the extras
     beside them are, and the published statistics that they are checked against. What it lists is
     checked and packed once; functions among its sources are called then. ``skip_unreadable`` is
     what the dataset's entry says: where it is true, a file that a list names and that is not there

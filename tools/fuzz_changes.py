@@ -159,7 +159,7 @@ def _change(places: Sequence[tuple[Any, Any]], rng: random.Random, way: str) -> 
     elif way == "twice" and isinstance(holder, list):
         holder.append(copy.deepcopy(old))
     elif way == "deep":
-        for _ in range(rng.choice((1, 3, 300))):
+        for _ in range(rng.choice((1, 3, 100))):
             old = [old]
         holder[key] = old
     else:

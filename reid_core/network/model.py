@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from types import MappingProxyType
 from typing import cast
 
@@ -212,7 +211,10 @@ def build_model(
     with torch.device("cpu"):  # a network may be built on shapes alone, its input is not
         input_size = Pipeline(params.augmentation, training=False).input_size()
     counts = {name: len(known) for name, known in values.items()}
-    build = partial(params.backbone.build, input_size=input_size, side_values=counts)
+
+    def build() -> Any:
+        return params.backbone.build(input_size=input_size, side_values=counts)
+
     built = built_for_checkpoint(build) if restored else build()
     backbone = check_backbone(built, params.backbone.origin)
     heads = []

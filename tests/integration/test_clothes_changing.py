@@ -207,7 +207,8 @@ def test_clothes_are_numbered_over_both_data_sets_and_read_by_loss_and_sampler(
     raw["sampler"] = {"name": "by_outfit"}
     train(raw, catalog_with(plugin))
 
-    (columns,) = plugin.sampled
+    made_up, columns = plugin.sampled  # it is tried before there is any image
+    assert len(made_up["clothes"]) > len(columns["clothes"])
     words, sources = columns["clothes"], np.repeat([0, 1], [30, 24])
     assert words[sources == 1].tolist() == [row[4] for row in others if row[2] == "train"]
     expected = {(0, n): i for i, n in enumerate(OUTFITS)} | {(1, "coat"): 3, (1, "hat"): 4}

@@ -461,7 +461,11 @@ def test_wrong_params_are_named_with_their_place(tiny_catalog, folder, wrong):
 
 
 def test_shapes_are_checked_without_reading_the_teacher(capsys, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)  # where there is no runs/first
+    monkeypatch.chdir(tmp_path)
+    assert main(["check", str(RECIPE), "--model"]) == 2
+    said = capsys.readouterr().err
+    assert "params.teacher: 'runs/first'" in said
+    (tmp_path / "runs" / "first").mkdir(parents=True)  # with nothing in it
     assert main(["check", str(RECIPE), "--model"]) == 0
     assert "right: resnet18, global" in capsys.readouterr().out
 

@@ -46,6 +46,7 @@ BUILT = {
     ("data/epoch_batches.py", "entry"): ["sampler"],
     ("training/assembly.py", "params.schedule"): ["schedule"],
     ("training/build_module.py", "entry"): ["objective"],
+    ("training/small_batches.py", "entry"): ["sampler"],
     ("training/trials.py", "params.schedule"): ["schedule"],
     ("runs/resume_rules.py", "entry"): ["schedule"],
     ("runs/resume_rules.py", "after.schedule"): ["schedule"],

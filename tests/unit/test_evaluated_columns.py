@@ -140,6 +140,10 @@ def saved(folder, splits, ending="npz"):
     return {split: str(folder / f"{split}.{ending}") for split in splits}
 
 
+def query_saved(folder, splits):
+    return saved(folder, {"query": splits["query"]})
+
+
 def scored(catalog, features, *entries, **more):
     raw = {"features": features, "evaluation": list(entries), **more}
     return run_evaluation(check_eval_params(raw, catalog, "test"), catalog)
@@ -418,7 +422,7 @@ def test_what_an_evaluator_raises_names_it_with_its_line(catalog_with, tmp_path,
             ]
 
     with pytest.raises(ReidError) as caught:
-        scored(catalog_with(Offer()), saved(tmp_path, splits), {"name": "failing"})
+        scored(catalog_with(Offer()), query_saved(tmp_path, splits), {"name": "failing"})
     text = (
         "evaluator 'failing' of local 0 failed on target 'features': KeyError: 'gallery' (test_ev"
     )
@@ -455,7 +459,7 @@ def test_an_evaluator_of_saved_features_gets_what_it_declares_alone(
             return [EvaluatorComponent(name="x", build=lambda params: asking, summary="-", **given)]
 
     with pytest.raises(ReidError, match=f"evaluator 'x' of local 0 failed .*{text}"):
-        scored(catalog_with(Offer()), saved(tmp_path, splits), {"name": "x"})
+        scored(catalog_with(Offer()), query_saved(tmp_path, splits), {"name": "x"})
     assert seen == [({"camid"}, {"embedding"})]
 
 

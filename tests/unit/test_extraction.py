@@ -412,7 +412,7 @@ def test_params_that_cannot_be(tiny_catalog, tiny_params, extraction, problem):
 def test_params_of_an_evaluation(tiny_catalog):
     saved = {"features": {"query": "x.npz"}, "evaluation": [{"name": "classification_evaluate"}]}
     assert problems(check_eval_params, {**saved, "extraction": {}}, tiny_catalog) == [
-        "'features' are extracted already; leave 'extraction' out"
+        "'features' are extracted already: 'extraction' would have no effect; leave it out"
     ]
     (found,) = problems(check_eval_params, {"run": "x", "features_format": "mat"}, tiny_catalog)
     assert found.startswith("features_format: ")

@@ -110,7 +110,7 @@ def number_columns(rows: Iterable[Row], params: ManifestParams) -> set[str]:
     }
 
 
-def build(params: ManifestParams, skip_unreadable: bool = False) -> Listing:
+def build(params: ManifestParams, *, skip_unreadable: bool = False) -> Listing:
     """List the images; where it is allowed, without those whose files are not there.
 
     Raises:
