@@ -5,7 +5,8 @@
 Only the main process is killed, as the system does when memory runs out; its two loader processes
 must end by themselves. A command is killed again and again in one folder, and now and then carried
 to its end there: the store must have the same content, the run the same weights and record, the
-scores the same bytes as where nothing was killed. ``crash_test.py`` spreads kills over one training.
+scores the same bytes as where nothing was killed. ``crash_test.py`` spreads its kills over one
+training.
 """
 
 from __future__ import annotations
