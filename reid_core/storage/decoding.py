@@ -150,6 +150,8 @@ def _unreadable(name: str, error: Exception) -> ReidError:
     """
     if isinstance(error, RefusedError):
         return ReidError(f"{name}: {error}")
+    if isinstance(error, Image.DecompressionBombError):
+        return ReidError(f"{name}: more than {MAX_PIXELS} pixels; make it smaller")
     if isinstance(error, MemoryError):
         return ReidError(f"{name}: there is not enough memory to decode it")
     text = re.sub(r"<[^<>]* object at 0x[0-9a-fA-F]+>", "it", " ".join(str(error).split()))

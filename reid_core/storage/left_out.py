@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from reid_core.console import say, warn
@@ -12,6 +13,9 @@ from reid_core.problems import by_cause
 
 SHOWN_NAMES = 10
 """Names that are written out; the rest are counted."""
+
+PHOTOS = (".heic", ".heif", ".avif", ".jp2", ".jxl", ".dng", ".svg", ".psd")
+"""Endings of pictures that people have, and that are not decoded here."""
 
 OF_SYSTEMS = {"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "__macosx"}
 """Files and folders that operating systems leave everywhere, in lower case, beside hidden ones."""
@@ -25,14 +29,14 @@ class LeftOut:
         unreadable: A line ``"name: why"`` for each image that was left out because it, or what
             lies beside it, cannot be read.
         images: Their names.
-        others: Files and folders that the dataset did not take for images.
+        others: Files and folders that the dataset did not take for images, each with its cause.
         of_systems: Likewise hidden ones and what operating systems leave everywhere.
         warnings: What else the dataset has said.
     """
 
     unreadable: Sequence[str]
     images: Sequence[str]
-    others: Sequence[str]
+    others: Mapping[str, str]
     of_systems: Sequence[str]
     warnings: Sequence[str]
 
@@ -48,7 +52,7 @@ class LeftOut:
         there = set(kept)
         images = [r.name for i, r in enumerate(listing.records) if i not in there]
         hidden = [name for name in listing.skipped if _is_of_system(name)]
-        others = [name for name in listing.skipped if not _is_of_system(name)]
+        others = {n: _cause(n, listing.root) for n in listing.skipped if not _is_of_system(n)}
         return cls(unreadable, images, others, hidden, listing.warnings)
 
     def entries(self) -> dict[str, Any]:
@@ -72,18 +76,30 @@ class LeftOut:
             warn(f"{dataset}: {len(self.images)} images cannot be read and are left out:")
             for line in by_cause(self.unreadable):
                 say(f"  {line}")
-        if self.others:
-            more = len(self.others) - SHOWN_NAMES
-            shown = ", ".join(f"'{name}'" for name in self.others[:SHOWN_NAMES])
-            warn(
-                f"{dataset}: {len(self.others)} files and folders are not read as images: {shown}"
-                + (f" and {more} more" if more > 0 else "")
-            )
+        for cause in dict.fromkeys(self.others.values()):
+            names = [name for name, found in self.others.items() if found == cause]
+            more = f" and {len(names) - SHOWN_NAMES} more" if len(names) > SHOWN_NAMES else ""
+            shown = ", ".join(f"'{name}'" for name in names[:SHOWN_NAMES])
+            warn(f"{dataset}: left out, {cause}: {len(names)}, {shown}{more}")
         if self.of_systems:
             warn(
                 f"{dataset}: {len(self.of_systems)} hidden files or files of operating systems are "
                 f"left out, such as '{self.of_systems[0]}'"
             )
+
+
+def _cause(name: str, root: Path | None) -> str:
+    """Say why a file or folder is no image of a dataset."""
+    path = None if root is None else root / name
+    if name.endswith("/"):
+        return "folders that are not read"
+    if path is not None and path.is_symlink() and not path.exists():
+        return "links that lead nowhere"
+    if path is not None and not path.exists():
+        return "files that are not there"
+    if name.lower().endswith(PHOTOS):
+        return "pictures of formats that are not read (convert them to JPEG or PNG)"
+    return "files that are no images"
 
 
 def _is_of_system(name: str) -> bool:

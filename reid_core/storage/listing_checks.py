@@ -15,6 +15,9 @@ from reid_core.storage.extras import KINDS
 from reid_core.storage.links import LinkRule
 from reid_core.storage.store import FACTS
 
+NOT_UTF8 = "is no UTF-8 text, which weights and scores are to hold; rename the file or folder"
+"""What is wrong with a name of another encoding, after what it is."""
+
 LONGEST_VALUE = 200
 """Characters of a text in a column."""
 
@@ -145,16 +148,29 @@ def _form_problems(record: ImageRecord) -> Iterator[str]:
 def _fact_problems(record: ImageRecord) -> Iterator[str]:
     if record.split not in SPLITS:
         yield f"unknown split '{record.split}' (known: {', '.join(SPLITS)})"
+    if not _is_utf8(record.name):
+        yield f"the name {NOT_UTF8}"
     if record.pid == "":
         yield "pid is empty; write None for an image whose identity is not known"
     elif record.pid is not None and not isinstance(record.pid, str):
         yield f"pid is {shortened(repr(record.pid))}; expected a string or None"
     elif record.pid is not None and "\0" in record.pid:
         yield "pid has a character of number 0"
+    elif record.pid is not None and not _is_utf8(record.pid):
+        yield f"the pid {NOT_UTF8}"
     if type(record.camid) is not int:
         yield f"camid is {shortened(repr(record.camid))}; expected a whole number (int)"
     elif record.camid < -1:
         yield f"camid {record.camid}; cameras count from 0, -1 is unknown"
+
+
+def _is_utf8(text: str) -> bool:
+    """Tell whether a text can stand in a file; a file's name of another encoding cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _column_problems(
@@ -190,6 +206,8 @@ def _column_problems(
             )
         elif isinstance(value, str) and "\0" in value:
             yield f"column '{name}' has a character of number 0"
+        elif isinstance(value, str) and not _is_utf8(value):
+            yield f"column '{name}' {NOT_UTF8}"
 
 
 def _file_problems(record: ImageRecord, listing: Listing, rule: LinkRule | None) -> Iterator[str]:

@@ -382,3 +382,12 @@ def test_the_guide_lists_every_ending_and_the_largest_image():
     assert found == FORMATS
     assert "at most 2^26 pixels" in guide
     assert decoding.MAX_PIXELS == 2**26
+
+
+def test_a_png_of_absurd_size_is_too_large_and_not_damaged():
+    header = b"IHDR" + (60_000).to_bytes(4, "big") * 2 + b"\x08\x02\x00\x00\x00"
+    data = b"\x89PNG\r\n\x1a\n" + (13).to_bytes(4, "big") + header
+    data += zlib.crc32(header).to_bytes(4, "big")
+    data += bytes(4) + b"IDAT" + zlib.crc32(b"IDAT").to_bytes(4, "big")
+    with pytest.raises(ReidError, match=r"^huge\.png: more than 67108864 pixels; make it smaller$"):
+        decode(data, "huge.png")

@@ -100,7 +100,8 @@ def test_packing_says_what_image_folder_has_left_out(folder, catalog, tmp_path, 
     assert sorted(store.manifest["skipped"]["names"]) == sorted(others)
     assert "warnings" not in store.manifest
     text = "\n".join(said)
-    assert "warning: image_folder: 6 files and folders are not read as images: " in text
+    for cause in ("files that are no images: ", "folders that are not read: "):
+        assert f"warning: image_folder: left out, {cause}" in text
     assert all(f"'{name}'" in text for name in others)
     assert "warning: image_folder: 2 hidden files or files of operating systems are left" in text
 
@@ -266,7 +267,7 @@ def test_rows_whose_files_are_not_there_are_left_out_if_they_may_be(catalog, tmp
     )
     assert store.index.name.tolist() == ["a.jpg"]
     assert store.manifest["skipped"]["names"] == ["b.jpg", "c.jpg"]
-    assert said[0] == "warning: manifest: 2 rows are left out, whose files are not there"
+    assert said[0] == "warning: manifest: left out, files that are not there: 2, 'b.jpg', 'c.jpg'"
     file.write_text("path,pid,split\na.jpg,x,tain\nb.jpg,x,train\n")
     with pytest.raises(ReidError, match="1 problems of its rows"):
         opened(catalog, tmp_path / "runs", "manifest", params=params, skip_unreadable=True)
@@ -325,3 +326,14 @@ def test_many_causes_are_cut_and_counted():
     found = by_cause(lines)
     assert found[:3] == ["x: a", "x: a", "x: b"]
     assert found[-1] == "... and 4 more of 3 other causes"
+
+
+def test_what_is_left_out_has_its_cause(catalog, tmp_path, capsys):
+    root = tmp_path / "people"
+    draw(root / "train" / "a" / "1.jpg")
+    (root / "train" / "a" / "2.jpg").symlink_to(tmp_path / "nowhere.jpg")
+    (root / "train" / "a" / "3.HEIC").write_bytes(b"a phone's")
+    _, said = opened(catalog, tmp_path / "runs", "image_folder", capsys, params={"root": str(root)})
+    text = "\n".join(said)
+    assert "left out, links that lead nowhere: 1, 'train/a/2.jpg'" in text
+    assert "formats that are not read (convert them to JPEG or PNG): 1, 'train/a/3.HEIC'" in text

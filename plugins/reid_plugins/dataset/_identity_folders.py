@@ -107,16 +107,27 @@ def camera_group(pattern: str) -> str | int:
 
 
 def read_cameras(names: Iterable[str], pattern: str | None) -> tuple[dict[str, int], list[str]]:
-    """Return the camera of each file name, and a line for each in which there is none."""
+    """Return the camera of each image, and a line for each without one.
+
+    Args:
+        names: Paths of the images; the pattern is searched in the last part alone.
+        pattern: See ``camera_group``; None: no camera is known.
+    """
     if pattern is None:
         return dict.fromkeys(names, UNKNOWN_CAMERA), []
     group = camera_group(pattern)
     cameras, problems = {}, []
     for name in dict.fromkeys(names):
-        match = re.search(pattern, name)
+        match = re.search(pattern, name.rpartition("/")[2])
         text = (match[group] or "") if match else ""
         if CAMERA.fullmatch(text):
             cameras[name] = int(text)
+        elif text.isdecimal():
+            problems.append(f"{name}: camera number '{text}' has more than 18 digits")
         else:
-            problems.append(f"{name}: camera_pattern '{pattern}' finds no camera number in it")
+            problems.append(
+                f"{name}: camera_pattern '{pattern}' finds no camera number in it; correct the "
+                "pattern or the name, or list the images in a CSV file for 'manifest', where camid "
+                "may be empty"
+            )
     return cameras, problems

@@ -106,7 +106,12 @@ def build(params: ImageFolderParams) -> Listing:
     folders = find_splits(root, params)
     found = {split: read_identities(root, folder) for split, folder in folders.items()}
     splits = {split: identities.images for split, identities in found.items()}
-    names = [name for images in splits.values() for files in images.values() for name in files]
+    names = [
+        Path(folders[split], pid, name).as_posix()
+        for split, images in splits.items()
+        for pid, files in images.items()
+        for name in files
+    ]
     cameras, problems = read_cameras(names, params.camera_pattern)
     problems = [line for identities in found.values() for line in identities.problems] + problems
     raise_problems(problems, "problems of its folders", "dataset image_folder: ")
@@ -114,11 +119,11 @@ def build(params: ImageFolderParams) -> Listing:
         _move_to_val(root, params, splits, folders)
     records = [
         ImageRecord(
-            name=Path(folders[split], pid, name).as_posix(),
+            name=(place := Path(folders[split], pid, name).as_posix()),
             split=split,
             pid=pid,
-            camid=cameras[name],
-            source=root / folders[split] / pid / name,
+            camid=cameras[place],
+            source=root / place,
             junk=pid in (params.junk or ()),
             distractor=pid in (params.distractors or ()),
         )

@@ -177,16 +177,14 @@ def _checked_rows(file: Path, root: Path, params: ManifestParams) -> _Rows:
 
 
 def _warnings(records: list[ImageRecord], found: _Rows) -> list[str]:
-    """Return what the user should know of rows left out, and of identities that are no persons."""
+    """Return what the user should know of identities that are no persons."""
     marks: tuple[Mark, ...] = ("junk", "distractor")
     advice: dict[Mark, str] = {
         mark: f"add a column '{mark}' to the file, with 1 for it, and 0 if it is a person"
         for mark in marks
         if mark not in found.rows[0]
     }
-    count = len(found.absences)
-    left_out = [f"{count} rows are left out, whose files are not there"] if count else []
-    return [*left_out, *taken_for_persons(records, advice)]
+    return taken_for_persons(records, advice)
 
 
 def _check_params(params: ManifestParams) -> None:
