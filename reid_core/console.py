@@ -39,7 +39,8 @@ def say(text: str = "") -> None:
     if sys.stdout is None:
         return
     was_lost = output_failure()
-    print(encodable(line, sys.stdout.encoding), flush=True)
+    # What stands in its place need be no more than something to write to.
+    print(encodable(line, getattr(sys.stdout, "encoding", None)), flush=True)
     if output_failure() != was_lost:
         _tell(output_failure())
 
@@ -74,7 +75,8 @@ def heard_by(listen: Callable[[str], None]) -> Iterator[None]:
 @contextmanager
 def progress_bar(label: str) -> Iterator[Ticker]:
     """Give a function that shows progress under a label, with the time left."""
-    if sys.stdout is not None and sys.stdout.isatty():
+    is_terminal = getattr(sys.stdout, "isatty", None)
+    if is_terminal is not None and is_terminal():
         with _rich_bar(label) as tick:
             yield tick
     else:

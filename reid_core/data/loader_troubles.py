@@ -26,7 +26,10 @@ def state_of(process: BaseProcess) -> str:
     if code is None:
         return f"process {process.pid} {STATES.get(_letter(process.pid), 'runs')}"
     if code >= 0:
-        return f"process {process.pid} has ended with status {code}, see what it printed"
+        return (
+            f"process {process.pid} has ended with status {code}, see what it printed (a script of "
+            "one's own must start all this under: if __name__ == '__main__')"
+        )
     names = {int(number): number.name for number in signal.Signals}
     why = ", as the system does when memory runs out" if code == -signal.SIGKILL else ""
     return f"process {process.pid} was ended by {names.get(-code, f'signal {-code}')}{why}"

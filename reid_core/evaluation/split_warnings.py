@@ -50,10 +50,14 @@ def with_warnings(scores: Scores, lines: Iterable[str]) -> Scores:
 
 
 def spelt_twice(pids: Iterable[str]) -> str:
-    """Say which identities seem to be spelt in several ways; empty: none."""
+    """Say which identities seem to be spelt in several ways; empty: none.
+
+    Only numbers are: the case of letters and zeros within names may be what tells them apart.
+    """
     groups: dict[str, set[str]] = {}
     for pid in pids:
-        groups.setdefault(bare(pid), set()).add(str(pid))
+        if bare(pid).isdecimal():
+            groups.setdefault(bare(pid), set()).add(str(pid))
     several = [sorted(group) for group in groups.values() if len(group) > 1]
     if not several:
         return ""

@@ -102,7 +102,8 @@ class TrainedOn:
         self, entry: DatasetEntry, store: Store, at: np.ndarray, of: str
     ) -> Iterator[str]:
         tested = persons_of(store.index, at)
-        trained = {pid for label, pid in self.classes if label == entry.label}
+        seen = {part.entry.label for part in self.parts}
+        trained = {p for label, p in self.classes if label == entry.label and label not in seen}
         for part in self.parts:
             if _same_people(part, entry, store):
                 trained |= persons_of(part.images.store.index, part.images.at)
@@ -137,11 +138,13 @@ def persons_of(index: Index, at: np.ndarray) -> set[str]:
 def _same_people(part: Part, entry: DatasetEntry, store: Store) -> bool:
     """Tell whether one pid is one person in what is trained on and in a target.
 
-    An identity is (dataset, pid); a dataset is one by its name in the run, by its content, or by
-    the files that it is read from.
+    An identity is (dataset, pid). Which dataset it is, an alias says where one is given; without
+    any, its content or the files that it is read from: many data sets have one reader.
     """
     own = part.entry
-    if own.label == entry.label or part.images.store.content_hash == store.content_hash:
+    if own.alias or entry.alias:
+        return own.label == entry.label
+    if part.images.store.content_hash == store.content_hash:
         return True
     return own.name == entry.name and bool(files_of(own)) and files_of(own) == files_of(entry)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 from reid_core.console import progress_bar, say
@@ -76,6 +77,8 @@ class Stores:
         try:
             target, listing = self._listed(entry)
         except ReidError as error:
+            if not _is_gone(entry):
+                raise
             return self._packed_before(entry, error)
         if packs and not target.is_dir():
             self._pack(entry, entry.bare_name, listing, target)
@@ -88,6 +91,8 @@ class Stores:
             return None
         store = self._opened(place)
         self._check_source(store, entry)
+        if path_names(type(entry.params)):
+            say(f"{entry.label}: images and labels of the store {place}; no file is looked at")
         return store
 
     def _packed_before(self, entry: DatasetEntry, error: ReidError) -> Store:
@@ -230,3 +235,14 @@ def _listing(entry: DatasetEntry) -> Listing:
         raise entry.origin.fault(f"lists {name_list(others)}; expected ImageRecords alone")
     check_form(listing, entry.origin)
     return listing
+
+
+def _is_gone(entry: DatasetEntry) -> bool:
+    """Tell whether something that an entry names is not there, or is an empty folder."""
+    for name in path_names(type(entry.params)):
+        value = getattr(entry.params, name)
+        for text in [value] if isinstance(value, str) else value or ():
+            place = user_path(text)
+            if not os.path.exists(place) or (os.path.isdir(place) and not os.listdir(place)):
+                return True
+    return False

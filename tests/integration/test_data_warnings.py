@@ -120,10 +120,26 @@ def test_one_pid_in_two_datasets_is_two_persons(train, tmp_path):
     assert "warning" not in card
 
 
+def test_one_pid_read_by_one_plugin_from_two_lists_is_two_persons(train, tmp_path):
+    one = write_list(tmp_path, TRAIN, "one.csv")
+    other = write_list(tmp_path, people(range(1, 5), "query", "gallery"), "other.csv")
+    _, told, (card,) = train(one, data={"targets": {"others": other}})
+    assert told == []
+    assert "warning" not in card
+
+
+def test_one_pid_of_the_same_list_is_one_person_unless_an_alias_says_otherwise(train, tmp_path):
+    one = write_list(tmp_path, TRAIN + people(range(1, 5), "query", "gallery"), "one.csv")
+    _, told, (card,) = train(one, data={"targets": {"others": {**one, "alias": "others"}}})
+    assert told == []
+    assert "warning" not in card
+
+
 def test_one_pid_of_the_same_dataset_is_one_person(train, tmp_path):
     one = write_list(tmp_path, TRAIN, "one.csv")
     other = write_list(tmp_path, people(range(3, 7), "query", "gallery"), "other.csv")
-    _, (line,), _ = train(one, data={"targets": {"others": other}})
+    alike = [{**entry, "alias": "people"} for entry in (one, other)]
+    _, (line,), _ = train(alike[0], data={"targets": {"others": alike[1]}})
     assert "2 of 4 (50 %) persons of query and gallery are also trained on ('3', '4')" in line
     assert "give its dataset an 'alias'" in line
 

@@ -316,3 +316,25 @@ def test_everything_is_printed_by_say():
     files = [f for room in ("reid_core", "plugins") for f in (ROOT / room).rglob("*.py")]
     printing = {f.relative_to(ROOT).as_posix() for f in files if prints(f)}
     assert printing == set(MAY_PRINT)
+
+
+class OnlyWrites:
+    """What many programs put in the place of standard output to copy it into a file."""
+
+    def __init__(self):
+        self.text = ""
+
+    def write(self, text):
+        self.text += text
+
+    def flush(self):
+        pass
+
+
+def test_what_stands_for_standard_output_need_only_write(monkeypatch):
+    stands_in = OnlyWrites()
+    monkeypatch.setattr("sys.stdout", stands_in)
+    say("one")
+    with progress_bar("work") as tick:
+        tick(1, 1, "done")
+    assert stands_in.text.startswith("one\nwork: 1/1")

@@ -91,3 +91,12 @@ def test_a_cards_own_warning_stays_first():
     assert with_warnings(scores, ["theirs", "theirs"]).card["warning"] == "mine\ntheirs"
     assert with_warnings(scores, []) is scores
     assert with_warnings(replace(scores, card={"a": 1}), ["x"]).card == {"a": 1, "warning": "x"}
+
+
+@pytest.mark.parametrize("pids", [("a", "A"), ("1_01", "1_1"), ("7", "8"), ("anna", "ANNA")])
+def test_what_may_be_two_names_is_not_asked_about(pids):
+    assert spelt_twice(pids) == ""
+
+
+def test_one_number_in_two_spellings_is_asked_about():
+    assert "'0007' and '7'" in spelt_twice(["0007", "7", "8"])

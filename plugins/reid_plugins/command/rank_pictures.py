@@ -30,7 +30,7 @@ class RankPicturesCommand:
         """Declare the options."""
         parser.add_argument("run", metavar="RUN", help="directory of a run")
         parser.add_argument(
-            "--ranks", type=int, default=10, help="images of each list (default 10)"
+            "--ranks", type=int, help="images of each list (default 10, or as many as there are)"
         )
         parser.add_argument(
             "--count",
@@ -83,7 +83,7 @@ class RankPicturesCommand:
         from reid_plugins.command._report.collect import LeftOut
 
         kept = found.arrays["top_indices"].shape[1]
-        if args.ranks > kept:
+        if (args.ranks or 0) > kept:
             raise ReidError(
                 f"--ranks: the scores keep the first {kept} images of each list; keep more with: "
                 f"reid train --operation evaluate --sub_working_dir {run} --set "
@@ -101,7 +101,7 @@ class RankPicturesCommand:
             store,
             picture,
             rows=args.count or 8,
-            shown=args.ranks,
+            shown=args.ranks or min(10, kept),
             queries=rows or None,
         )
 

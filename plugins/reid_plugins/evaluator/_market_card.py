@@ -41,8 +41,8 @@ COPIES_TEXT = (
 )
 NARROW_TEXT = (
     "the mean of 1 - cosine over the gallery's pairs is {spread:g}, where float32 loses digits "
-    "below {narrow:g}; the order of images is rounding in part: subtract the mean of the features, "
-    "or compare them by 'euclidean', which does"
+    "below {narrow:g}; the order of images may be rounding in part: subtract the mean of the "
+    "features ('euclidean' does so itself, but steps of post-processing compare directions)"
 )
 RATES_TEXT = (
     "tpr@<rate>: pairs of one person below the largest threshold that accepts at most that share "

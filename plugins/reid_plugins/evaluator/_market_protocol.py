@@ -48,7 +48,7 @@ def protocol_of(
         "intervals": resampled if params.bootstrap_draws else None,
         "sizes": _sizes(query, gallery, ranking),
         "identical_matches": int(ranking.copies.sum()),
-        **(_narrow_directions(gallery_vectors) if distance.part.normalizes else {}),
+        **(_narrow_directions(gallery_vectors) if distance.part.normalizes or postprocess else {}),
         "made_up_names": [name for name in ("query", "gallery") if splits[name].names_are_made_up],
         "data": _joined(query.meta, gallery.meta),
     }

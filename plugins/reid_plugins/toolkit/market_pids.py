@@ -1,7 +1,7 @@
-"""Identities that are no persons in Market-1501 and in copies of it: -1 is junk, 0 a distractor.
+"""Identities that are no persons in Market-1501 and in copies of it: -1 is junk, 0000 a distractor.
 
-A dataset in Market-1501's own form marks them by ``stands_for``. Elsewhere ``-1`` or ``0`` may well
-be a person, so that nothing is marked: ``taken_for_persons`` words a warning for each one of them.
+A dataset in Market-1501's own form marks them by ``stands_for``. Elsewhere ``-1`` or ``0000`` may
+well be a person, so that nothing is marked: ``taken_for_persons`` words a warning for each of them.
 """
 
 from __future__ import annotations
@@ -13,6 +13,9 @@ from typing import Literal
 from reid_core.contracts import ImageRecord
 
 Mark = Literal["junk", "distractor"]
+
+MARKED = ("-1", "0000")
+"""Identities as Market-1501 and its copies spell them."""
 
 
 def stands_for(pid: str) -> Mark | None:
@@ -35,7 +38,8 @@ def taken_for_persons(records: Iterable[ImageRecord], advice: Mapping[Mark, str]
             user has said nothing yet.
     """
     counts = Counter(r.pid for r in records if r.pid and not (r.junk or r.distractor))
-    marks = {pid: mark for pid in sorted(counts) if (mark := stands_for(pid)) in advice}
+    # A lone 0 is the first person of many a list.
+    marks = {pid: mark for pid in MARKED if pid in counts and (mark := stands_for(pid)) in advice}
     return [
         f"'{pid}' is taken for a person, with {counts[pid]} images; in Market-1501 it stands for "
         f"{'junk' if mark == 'junk' else 'distractors'}: {advice[mark]}"
