@@ -203,6 +203,8 @@ class EvaluatorComponent(Component):
             ``"logits"``.
         aux: Names of values of the heads that it reads, e.g. ``("visibility",)``.
         columns: Columns of the images that it reads, e.g. ``("clothes",)``.
+        cameras: Splits whose images have a match only under another known camera; users are told
+            of their images without one.
         distance: Name of the distance that images are compared by where an entry names none;
             None for evaluators that compare none.
     """
@@ -211,6 +213,7 @@ class EvaluatorComponent(Component):
     outputs: Names = ("embedding",)
     aux: Names = ()
     columns: Names = ()
+    cameras: Names = ()
     distance: str | None = None
 
 

@@ -15,7 +15,7 @@ from reid_core.declared_values import Declared
 from reid_core.errors import ReidError, name_list
 from reid_core.evaluation.checked_parts import CheckedDistance, checked_step
 from reid_core.evaluation.score_checks import checked_scores
-from reid_core.evaluation.split_warnings import split_warnings, with_warnings
+from reid_core.evaluation.split_warnings import camera_warnings, split_warnings, with_warnings
 from reid_core.params.entries import DistanceEntry, PostprocessEntry
 from reid_core.params.schema import EvaluationEntry
 
@@ -40,6 +40,7 @@ class BuiltEvaluator:
         outputs: Arrays per image that it and its distance read: ``"embedding"``, ``"feature"``,
             ``"logits"``, ``"aux.<name>"``.
         columns: Columns of the images that they read.
+        cameras: Splits whose images have a match only under another known camera.
         distance: What it compares images by; None if it compares none.
         evaluator: What the component has built.
     """
@@ -49,6 +50,7 @@ class BuiltEvaluator:
     splits: tuple[str, ...]
     outputs: frozenset[str]
     columns: frozenset[str]
+    cameras: tuple[str, ...]
     distance: NamedPart[Distance] | None
     evaluator: Evaluator
 
@@ -74,7 +76,11 @@ class BuiltEvaluator:
                 place,
             )
         scores = checked_scores(found, splits, self.origin, place)
-        return with_warnings(scores, split_warnings(splits))
+        return with_warnings(scores, self.label_warnings(splits))
+
+    def label_warnings(self, splits: Mapping[str, Features]) -> list[str]:
+        """Return what contradicts itself, or is not known, in the labels that it scores by."""
+        return [*split_warnings(splits), *camera_warnings(splits, self.cameras)]
 
     def _handed(self, features: Features) -> Features:
         """Return the arrays and the columns that are declared: the same wherever they come from."""
@@ -147,6 +153,7 @@ def build_evaluator(entry: EvaluationEntry, device: str = "cpu") -> BuiltEvaluat
         splits=tuple(dict.fromkeys((*splits, *(s for step in steps for s in step.splits)))),
         outputs=frozenset({*outputs, *(f"{AUX}{name}" for name in aux)}),
         columns=frozenset(columns),
+        cameras=entry.names("cameras", splits),
         distance=distance,
         evaluator=evaluator,
     )

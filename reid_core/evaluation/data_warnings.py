@@ -9,7 +9,7 @@ from typing import Any
 from reid_core.console import warn
 from reid_core.evaluation.build_evaluator import BuiltEvaluator, build_evaluator
 from reid_core.evaluation.source_warnings import source_warnings
-from reid_core.evaluation.split_warnings import split_warnings, such_as
+from reid_core.evaluation.split_warnings import such_as
 from reid_core.evaluation.targets import Targets
 from reid_core.evaluation.trained_on import TrainedOn
 from reid_core.features.extraction import labelled
@@ -81,7 +81,7 @@ class DataWarnings:
             target, evaluator = entry.target or first, build_evaluator(entry)
             store = self.targets.store(target)
             splits = {name: labelled(store, name, {}, meta={}) for name in evaluator.splits}
-            for line in [*split_warnings(splits), *self.of_scores(target, evaluator)]:
+            for line in [*evaluator.label_warnings(splits), *self.of_scores(target, evaluator)]:
                 yield line if line in self._of_training else f"target '{target}': {line}"
 
 

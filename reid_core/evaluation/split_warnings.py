@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 
 from reid_core.contracts import Features, Scores
+from reid_core.printable import one_line
 
 SHOWN = 3
 """Names that a warning shows."""
@@ -42,9 +43,35 @@ def split_warnings(splits: Mapping[str, Features]) -> list[str]:
     return lines + _one_camera(query, gallery)
 
 
+def camera_warnings(splits: Mapping[str, Features], needing: Iterable[str]) -> list[str]:
+    """Return a line if images have no camera in splits where a match needs one.
+
+    Args:
+        splits: Labels of the splits by name; their values are not looked at.
+        needing: Names of those splits.
+    """
+    parts = []
+    for name in needing:
+        persons = _counted(splits[name])
+        without = np.flatnonzero(np.asarray(persons.camids) < 0)
+        if len(without):
+            names = such_as(np.asarray(persons.names)[without])
+            parts.append(f"{share(len(without), len(persons))} images of {name} {names}")
+    if not parts:
+        return []
+    return [
+        f"no camera is known of {' and '.join(parts)}: the junk rule removes their matches, "
+        "because their cameras are not known to differ; give the cameras, or score without them "
+        "(protocol 'no_camera' of market_evaluate)"
+    ]
+
+
 def with_warnings(scores: Scores, lines: Iterable[str]) -> Scores:
-    """Return scores whose card has further warnings, each on a line of its own."""
-    own, further = scores.card.get(WARNING), dict.fromkeys(lines)
+    """Return scores whose card has further warnings, each on a line of its own.
+
+    A line has names of strangers: what would break it, or command a terminal, is spelt out.
+    """
+    own, further = scores.card.get(WARNING), dict.fromkeys(map(one_line, lines))
     every = [*([str(own)] if own else []), *further]
     return replace(scores, card={**scores.card, WARNING: "\n".join(every)}) if further else scores
 

@@ -16,7 +16,7 @@ from reid_core.run_directory import STORES
 from reid_core.storage.fingerprints import fingerprint
 from reid_core.storage.listing_checks import check_form, published_differences
 from reid_core.storage.packing import pack
-from reid_core.storage.recorded_data import RecordedData
+from reid_core.storage.recorded_data import Recorded, RecordedData
 from reid_core.storage.store import Store
 
 SKIPPED = "entry.skip_unreadable"
@@ -58,11 +58,26 @@ class Stores:
         return self._kept(entry, packs=True)
 
     def at_hand(self, entry: DatasetEntry) -> Store | None:
-        """Return the store of an entry if there is one; nothing is packed."""
+        """Return the store of an entry if there is one; nothing is packed.
+
+        Of what the run was started on, it is one of the recorded content, wherever that lies now.
+        """
+        recorded = self.recorded.of(entry)
         try:
+            if recorded:
+                return self._of_content(recorded, entry)
             return self._kept(entry, packs=False)
         except ReidError:
             return None
+
+    def _of_content(self, recorded: Recorded, entry: DatasetEntry) -> Store | None:
+        """Return a store of the recorded content: one in use, or one that is found."""
+        for store in self._open.values():
+            if store.content_hash == recorded.content_hash:
+                return store
+        place = self.recorded.store(recorded)
+        found = self._opened(place) if place else self._kept(entry, packs=False)
+        return found if found.content_hash == recorded.content_hash else None
 
     def _kept(self, entry: DatasetEntry, *, packs: bool) -> Store:
         key = entry.model_dump_json(exclude={"alias"})

@@ -49,11 +49,16 @@ class RecordedData:
 
     Attributes:
         datasets: As far as they were recorded.
-        folders: Folders of stores, the likeliest first.
+        places: Where folders of stores may be, the likeliest first.
     """
 
     datasets: tuple[Recorded, ...] = ()
-    folders: tuple[Path, ...] = ()
+    places: tuple[Path, ...] = ()
+
+    @property
+    def folders(self) -> list[Path]:
+        """Return the folders of stores that are there now; packing may have made one."""
+        return [place for place in self.places if place.is_dir()]
 
     @classmethod
     def of_run(cls, directory: RunDirectory, working_dir: Path) -> RecordedData:
@@ -78,8 +83,8 @@ class RecordedData:
         )
         parents = [parent / STORES for parent in directory.path.resolve().parents]
         before = user_path(params.get("working_dir", ".")) / STORES
-        folders = dict.fromkeys([working_dir / STORES, *parents, before])
-        return cls(datasets, tuple(folder for folder in folders if folder.is_dir()))
+        places = dict.fromkeys([working_dir / STORES, *parents, before])
+        return cls(datasets, tuple(places))
 
     def of(self, entry: DatasetEntry) -> Recorded | None:
         """Return the record of a dataset whose entry has not been changed since."""

@@ -117,9 +117,11 @@ class Index:
         """Return per split the numbers of images, identities, cameras, junk, distractors.
 
         Junk and distractors are images, and are not counted as identities. Of the others, those
-        without identity are ``"unidentified"``.
+        without identity are ``"unidentified"``, and those without a camera, in a dataset where some
+        image has one, ``"without camera"``.
         """
         result = {}
+        has_cameras = bool((self.camid >= 0).any())
         for split in dict.fromkeys(self.split.tolist()):
             at = self.positions(split)
             real = at[~(self.junk[at] | self.distractor[at])]
@@ -129,6 +131,7 @@ class Index:
                 "identities": len(np.unique(self.pid[real][known])),
                 "unidentified": int((~known).sum()),
                 "cameras": len(np.unique(self.camid[at][self.camid[at] >= 0])),
+                "without camera": int((self.camid[real] < 0).sum()) if has_cameras else 0,
                 "junk": int(self.junk[at].sum()),
                 "distractors": int(self.distractor[at].sum()),
             }

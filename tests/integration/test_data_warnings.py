@@ -205,6 +205,35 @@ def test_what_was_said_when_a_store_was_packed_stands_on_the_card(train, tmp_pat
     assert card["warning"].splitlines() == told
 
 
+RULES = [
+    ({}, True),
+    ({"junk_rule": {"same": ["camid"]}}, True),
+    ({"protocol": "no_camera"}, False),
+    ({"junk_rule": "none"}, False),
+]
+
+
+@pytest.mark.parametrize(("params", "is_told"), RULES)
+def test_images_without_a_camera_are_told_where_the_rule_asks_for_one(
+    train, tmp_path, params, is_told
+):
+    rows = TRAIN + people(range(10, 14), "query", cameras=[0]) + people(range(10, 14), "gallery")
+    rows[8] = ("query/10_0.png", "10", "query", -1)
+    evaluation = [{"name": "market_evaluate", "params": params}]
+    _, told, (card,) = train(write_list(tmp_path, rows), evaluation=evaluation)
+    start = "no camera is known of 1 of 4 (25 %) images of query ('query/10_0.png'): the junk rule"
+    assert [line.startswith(f"target 'manifest': {start}") for line in told] == [True] * is_told
+    assert card.get("warning", "") == "".join(told).removeprefix("target 'manifest': ")
+
+
+def test_a_line_break_in_a_name_makes_no_line_of_the_card(train, tmp_path):
+    rows = TRAIN + people(range(10, 14), "query", "gallery")
+    dataset = write_list(tmp_path, [*rows, ("query/a\nwarning: b.png", "20", "query", 0)])
+    _, (line,), (card,) = train(dataset)
+    assert r"'query/a\nwarning: b.png'" in line
+    assert card["warning"].splitlines() == [line.removeprefix("target 'manifest': ")]
+
+
 class CountingPlugin:
     """Offers ``counting``, an evaluator without a card and without a thought of warnings."""
 

@@ -17,6 +17,7 @@ from reid_core.evaluation.evaluate_command import run_evaluation
 from reid_core.params.overrides import apply_overrides
 from reid_core.params.validation import check_eval_params, check_run_params
 from reid_core.runs.start_and_resume import resume_train, start_train
+from reid_plugins.command._evaluate_run import eval_params_of
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -113,6 +114,40 @@ def test_the_new_place_of_the_same_data_may_be_named(place, run, resume, score):
     kept = json.loads((run / "params.json").read_text())["data"]["train"][0]["params"]
     assert kept["root"] == str(place / "elsewhere")
     assert score(run)[1] == ""
+
+
+@pytest.mark.parametrize("is_packed", [True, False])
+def test_the_new_place_serves_for_the_images_trained_on_as_well(
+    place, run, tiny_catalog, capsys, is_packed
+):
+    (place / "data").rename(place / "elsewhere")
+    if not is_packed:
+        shutil.rmtree(run.parent / "stores")
+    given = json.loads((run / "params.json").read_text())
+    override = f"data.train.0.params.root={place / 'elsewhere'}"
+    params = check_run_params(apply_overrides(given, [override], "x"), tiny_catalog, "x")
+    capsys.readouterr()
+    for _ in range(2):
+        (found,) = run_evaluation(eval_params_of(params, run), tiny_catalog)
+        assert "warning" not in found.scores.card
+        out = capsys.readouterr().out
+        assert "warning" not in out
+        assert "is not a folder" not in out
+
+
+def test_other_data_at_the_new_place_are_not_taken_for_those_trained_on(
+    place, run, tiny_catalog, capsys
+):
+    (place / "data").rename(place / "elsewhere")
+    shutil.rmtree(run.parent / "stores")
+    draw(next((place / "elsewhere/query").iterdir()), 999)
+    given = json.loads((run / "params.json").read_text())
+    override = f"data.train.0.params.root={place / 'elsewhere'}"
+    params = check_run_params(apply_overrides(given, [override], "x"), tiny_catalog, "x")
+    (found,) = run_evaluation(eval_params_of(params, run), tiny_catalog)
+    other, unknown = sorted(found.scores.card["warning"].splitlines())
+    assert unknown.startswith("these are not the images that the run knew as 'market1501'")
+    assert other.startswith("the training images of market1501 are not at hand")
 
 
 def test_other_data_at_a_new_place_are_refused_and_both_are_named(place, run, resume, score):

@@ -8,7 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reid_core.contracts import Features, Scores
-from reid_core.evaluation.split_warnings import bare, spelt_twice, split_warnings, with_warnings
+from reid_core.evaluation.split_warnings import (
+    bare,
+    camera_warnings,
+    spelt_twice,
+    split_warnings,
+    with_warnings,
+)
 
 
 def images(pids, camids=None, **flags):
@@ -84,6 +90,41 @@ def test_different_numbers_stay_different(one, other):
     assert bool(spelt_twice([str(one), f"{other:07d}"])) is (
         one == other and f"{one:07d}" != str(one)
     )
+
+
+@pytest.mark.parametrize("name", ["a\nwarning: b.jpg", "\x1b[31mred.jpg", "a\u2028b", "a\x85b\rc"])
+def test_a_name_stays_on_its_line_of_the_card(name):
+    query = replace(images(["1", "5"]), names=np.array(["0.jpg", name]))
+    lines = split_warnings({"query": query, "gallery": images(["1", f"{name} 5"])})
+    lines += split_warnings({"query": images([name]), "gallery": images([name, f" {name}"])})
+    scores = with_warnings(Scores({"x": 1.0}, "x", {"evaluator": "e"}), lines)
+    told = scores.card["warning"]
+    assert len(told.splitlines()) == len(lines) == 2
+    assert all(char.isprintable() for char in told.replace("\n", ""))
+    assert name.encode("unicode_escape").decode() in told
+
+
+@pytest.mark.parametrize("needing", [("query", "gallery"), ("gallery",), ()])
+def test_images_without_a_camera_are_told_where_a_match_needs_one(needing):
+    splits = {
+        "query": images(["1", "2", "3", "4"], [0, -1, 1, -1]),
+        "gallery": images(["1"] * 5, [-1, 1, -1, -1, -1], junk=[True] + [False] * 4),
+    }
+    wanted = {
+        "query": "2 of 4 (50 %) images of query ('1.jpg', '3.jpg')",
+        "gallery": "3 of 4 (75 %) images of gallery ('2.jpg', '3.jpg', '4.jpg')",
+    }
+    lines = camera_warnings(splits, needing)
+    assert len(lines) == bool(needing)
+    assert [part in "".join(lines) for part in wanted.values()] == [s in needing for s in wanted]
+    assert ["'no_camera'" in line and "not known to differ" in line for line in lines] == [True] * (
+        len(lines)
+    )
+
+
+def test_where_all_cameras_are_known_none_is_missed():
+    splits = {"query": images(["1"], [0]), "gallery": images(["1"], [1])}
+    assert camera_warnings(splits, ("query", "gallery")) == []
 
 
 def test_a_cards_own_warning_stays_first():

@@ -143,6 +143,7 @@ def test_statistics_count_identities_without_junk_and_distractors(tmp_path):
             "identities": 2,
             "unidentified": 0,
             "cameras": 2,
+            "without camera": 1,
             "junk": 1,
             "distractors": 1,
         },
@@ -151,12 +152,19 @@ def test_statistics_count_identities_without_junk_and_distractors(tmp_path):
             "identities": 1,
             "unidentified": 1,
             "cameras": 1,
+            "without camera": 0,
             "junk": 1,
             "distractors": 0,
         },
     }
     assert store.manifest["statistics"] == store.index.statistics()
     assert store.manifest["source"] == SOURCE
+
+
+def test_in_a_dataset_without_any_camera_none_is_missed(tmp_path):
+    store = packed(tmp_path, [record("a.jpg", camid=-1), record("b.jpg", camid=-1)])
+    (numbers,) = store.index.statistics().values()
+    assert (numbers["cameras"], numbers["without camera"]) == (0, 0)
 
 
 def test_an_existing_store_is_opened_and_not_packed_again(tmp_path):

@@ -105,6 +105,11 @@ def columns_of(rule: JunkRule) -> tuple[str, ...]:
     return tuple(c for c in rule.columns if c != CAMID) if isinstance(rule, ColumnRule) else ()
 
 
+def by_camera(rule: JunkRule) -> bool:
+    """Tell whether a rule removes images whose camera, or the query's, is unknown."""
+    return CAMID in rule.columns if isinstance(rule, ColumnRule) else rule == "cross_camera"
+
+
 def _listed(names: tuple[str, ...]) -> str:
     """Join names as in a sentence."""
     *others, last = names

@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING
 
 from reid_core import EvaluatorComponent, hookimpl
 from reid_core.contracts import Evaluator, NamedPart
-from reid_evaluate.protocols.rule_data import columns_of
+from reid_evaluate.protocols.rule_data import by_camera, columns_of
 from reid_plugins.evaluator._market_params import NAME, MarketParams
 
 if TYPE_CHECKING:
     from reid_evaluate.distances.comparison import Distance, Postprocess
+
+SPLITS = ("query", "gallery")
 
 
 def build(
@@ -45,9 +47,10 @@ def reid_evaluator() -> list[EvaluatorComponent]:
             params=MarketParams,
             summary="CMC, mAP and mINP of queries against a gallery (Market-1501 protocol)",
             reference="Zheng et al., ICCV 2015",
-            splits=("query", "gallery"),
+            splits=SPLITS,
             outputs=lambda params: (params.output,),
             columns=lambda params: columns_of(params.rule),
+            cameras=lambda params: SPLITS if by_camera(params.rule) else (),
             distance="cosine",
         )
     ]
