@@ -53,6 +53,20 @@ def name_list(names: Iterable[str], limit: int = 12) -> str:
     return f"{shown}, ... ({len(ordered)} in all)" if len(ordered) > limit else shown or "none"
 
 
+def counted(count: int, one: str, many: str | None = None) -> str:
+    """Return a number with what it counts.
+
+    Args:
+        count: 0 or larger.
+        one: The words for a single one, such as ``"image is"``.
+        many: Those for all other numbers; None: ``one`` with an ``s``.
+
+    >>> counted(1, "image"), counted(2, "image"), counted(0, "query", "queries")
+    ('1 image', '2 images', '0 queries')
+    """
+    return f"{count} {one if count == 1 else many or f'{one}s'}"
+
+
 def shortened(text: str) -> str:
     """Return the part of a user's text that a message repeats."""
     return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}..."

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from reid_core.errors import ReidError
+from reid_core.errors import ReidError, counted
 
 SHOWN = 5
 """Problems of one cause that are written out; the rest are counted."""
@@ -17,17 +17,21 @@ VALUES = re.compile(r"'[^']*'|\"[^\"]*\"|[0-9]+")
 """What differs between two problems of one cause."""
 
 
-def raise_problems(problems: Iterable[str], what: str, whose: str = "") -> None:
+def raise_problems(
+    problems: Iterable[str], what: str, whose: str = "", *, one: str | None = None
+) -> None:
     """Raise a ReidError that lists the problems by cause, if there are any.
 
     Args:
         problems: Lines ``"where: what is wrong"``.
         what: What they are, after their number, such as ``"images cannot be used"``.
         whose: Beginning of the message.
+        one: Likewise of a single one, such as ``"image cannot be used"``; None: as ``what``.
     """
     lines = list(problems)
     if lines:
-        raise ReidError(f"{whose}{len(lines)} {what}:", *(f"  {line}" for line in by_cause(lines)))
+        number = counted(len(lines), one or what, what)
+        raise ReidError(f"{whose}{number}:", *(f"  {line}" for line in by_cause(lines)))
 
 
 def by_cause(problems: Iterable[str]) -> list[str]:
@@ -46,5 +50,5 @@ def by_cause(problems: Iterable[str]) -> list[str]:
         found += lines[:SHOWN]
         found += [f"... and {len(lines) - SHOWN} more like this"] if len(lines) > SHOWN else []
     rest = list(causes.values())[CAUSES:]
-    more = f"... and {sum(map(len, rest))} more of {len(rest)} other causes"
+    more = f"... and {sum(map(len, rest))} more of {counted(len(rest), 'other cause')}"
     return [*found, more] if rest else found

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from reid_core.boundary import Origin
-from reid_core.errors import ReidError
+from reid_core.errors import ReidError, counted
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -91,7 +91,7 @@ class CheckedDistance:
             raise self._origin.fault(f"returned {_kind(found)}; expected Vectors", "from 'prepare'")
         if len(found) != len(vectors):
             raise self._origin.fault(
-                f"returned {len(found)} images of {len(vectors)}", "from 'prepare'"
+                f"returned {counted(len(found), 'image')} of {len(vectors)}", "from 'prepare'"
             )
         return found
 

@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from reid_core.console import warn
+from reid_core.errors import counted
 from reid_core.evaluation.build_evaluator import BuiltEvaluator, build_evaluator
 from reid_core.evaluation.source_warnings import source_warnings
 from reid_core.evaluation.split_warnings import such_as
@@ -89,11 +90,12 @@ def packed_warnings(label: str, store: Store) -> Iterator[str]:
     """Yield what was said when a dataset was packed: what was left out, and what is doubtful."""
     skipped: Mapping[str, Any] = store.manifest.get("skipped") or {}
     if count := skipped.get("count"):
+        files = counted(count, f"file of '{label}' was", f"files of '{label}' were")
         unreadable = skipped.get("unreadable")
+        images = counted(unreadable, "of them an image", "of them images") if unreadable else ""
         yield (
-            f"{count} files of '{label}' were left out when it was packed "
-            f"{such_as(skipped.get('names', []))}"
-            + (f", {unreadable} of them images that cannot be read" if unreadable else "")
+            f"{files} left out when it was packed {such_as(skipped.get('names', []))}"
+            + (f", {images} that cannot be read" if images else "")
         )
     for line in store.manifest.get("warnings") or []:
         yield f"'{label}': {line}"

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from reid_core.errors import counted
 from reid_core.evaluation.split_warnings import share, spelt_twice, such_as
 from reid_core.evaluation.trained_on import Part, TrainedOn, files_of, persons_of
 from reid_core.storage.same_pictures import same_as
@@ -28,8 +29,8 @@ def _within(part: Part) -> Iterator[str]:
     camids = np.unique(index.camid[at])
     if len(camids) == 1 and camids[0] >= 0:
         yield (
-            f"all {len(at)} training images of '{part.entry.label}' are of camera {camids[0]}: "
-            "nobody is seen under two cameras"
+            f"all {counted(len(at), 'training image')} of '{part.entry.label}' are of camera "
+            f"{camids[0]}: nobody is seen under two cameras"
         )
 
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 
 from reid_core.contracts import Features, Scores
+from reid_core.errors import counted
 from reid_core.printable import one_line
 
 SHOWN = 3
@@ -30,7 +31,7 @@ def split_warnings(splits: Mapping[str, Features]) -> list[str]:
     """
     if not splits.keys() >= {"query", "gallery"}:
         return []
-    query, gallery = (_counted(splits[name]) for name in ("query", "gallery"))
+    query, gallery = (_persons(splits[name]) for name in ("query", "gallery"))
     wanted = np.asarray(query.pids, dtype=np.str_)
     there = np.unique(np.asarray(gallery.pids, dtype=np.str_))
     unmatched = (wanted == "") | ~np.isin(wanted, there)
@@ -52,7 +53,7 @@ def camera_warnings(splits: Mapping[str, Features], needing: Iterable[str]) -> l
     """
     parts = []
     for name in needing:
-        persons = _counted(splits[name])
+        persons = _persons(splits[name])
         without = np.flatnonzero(np.asarray(persons.camids) < 0)
         if len(without):
             names = such_as(np.asarray(persons.names)[without])
@@ -119,7 +120,7 @@ def such_as(names: Sequence[str] | np.ndarray) -> str:
     return f"({shown}{', ...' if len(names) > SHOWN else ''})"
 
 
-def _counted(features: Features) -> Features:
+def _persons(features: Features) -> Features:
     """Return the images that are persons to be found: neither junk nor distractor."""
     return features.rows(
         np.flatnonzero(~(np.asarray(features.junk) | np.asarray(features.distractor)))
@@ -142,7 +143,7 @@ def _without_match(queries: Features, of: int, gallery: np.ndarray) -> str:
             f"case: '{first}' in query and '{spellings[bare(first)]}' in gallery; spell them alike"
         )
     if nameless := pids.count(""):
-        text += f"; {nameless} have no identity"
+        text += f"; {counted(nameless, 'has', 'have')} no identity"
     return text
 
 
@@ -152,6 +153,7 @@ def _one_camera(query: Features, gallery: Features) -> list[str]:
     if len(camids) != 1 or camids[0] < 0:
         return []
     return [
-        f"all {len(query)} queries and {len(gallery)} images of persons in the gallery are of "
-        f"camera {camids[0]}: nobody is looked for under another camera"
+        f"all of {counted(len(query), 'query', 'queries')} and {counted(len(gallery), 'image')} of "
+        f"persons in the gallery are of camera {camids[0]}: nobody is looked for under another "
+        "camera"
     ]

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from reid_core.data.column_codes import ColumnCodes
+from reid_core.errors import counted
 from reid_core.evaluation.build_evaluator import build_evaluator
 from reid_core.evaluation.targets import Targets
 from reid_core.features.extraction import ModelUnderTest
@@ -37,5 +38,5 @@ def unknown_side_lines(
         for column, numbers in ColumnCodes(model.side_values).of_store(label, store, at).items():
             yield (
                 f"target '{name}': the network looks at '{column}', which is unknown to it in "
-                f"{int((numbers < 0).sum())} of {len(at)} images"
+                f"{int((numbers < 0).sum())} of {counted(len(at), 'image')}"
             )

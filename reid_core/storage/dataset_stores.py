@@ -8,7 +8,7 @@ from pathlib import Path
 
 from reid_core.console import progress_bar, say
 from reid_core.contracts import ImageRecord, Listing
-from reid_core.errors import ReidError, name_list
+from reid_core.errors import ReidError, counted, name_list
 from reid_core.files import user_path
 from reid_core.params.field_facts import path_names
 from reid_core.params.schema import DatasetEntry
@@ -17,6 +17,7 @@ from reid_core.storage.fingerprints import fingerprint
 from reid_core.storage.listing_checks import check_form, published_differences
 from reid_core.storage.packing import pack
 from reid_core.storage.recorded_data import Recorded, RecordedData
+from reid_core.storage.statistics_lines import statistics_lines
 from reid_core.storage.store import Store
 
 SKIPPED = "entry.skip_unreadable"
@@ -221,9 +222,9 @@ class Stores:
                 follow_links=entry.follow_links,
             )
         self.packed[entry.label] = store
-        say(f"packed {entry.label}: {len(store)} images into {target}")
-        for split, numbers in store.index.statistics().items():
-            say("  " + split + ": " + ", ".join(f"{n} {what}" for what, n in numbers.items() if n))
+        say(f"packed {entry.label}: {counted(len(store), 'image')} into {target}")
+        for line in statistics_lines(store.index):
+            say(f"  {line}")
         for difference in published_differences(listing):
             say(f"  differs from the published dataset: {difference}")
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from reid_core.console import say, warn
 from reid_core.contracts import Listing
+from reid_core.errors import counted
 from reid_core.problems import by_cause
 
 SHOWN_NAMES = 10
@@ -73,7 +74,8 @@ class LeftOut:
         for text in self.warnings:
             warn(f"{dataset}: {text}")
         if self.images:
-            warn(f"{dataset}: {len(self.images)} images cannot be read and are left out:")
+            one, many = "image cannot be read and is", "images cannot be read and are"
+            warn(f"{dataset}: {counted(len(self.images), one, many)} left out:")
             for line in by_cause(self.unreadable):
                 say(f"  {line}")
         for cause in dict.fromkeys(self.others.values()):
@@ -82,10 +84,12 @@ class LeftOut:
             shown = ", ".join(f"'{name}'" for name in names[:SHOWN_NAMES])
             warn(f"{dataset}: left out, {cause}: {len(names)}, {shown}{more}")
         if self.of_systems:
-            warn(
-                f"{dataset}: {len(self.of_systems)} hidden files or files of operating systems are "
-                f"left out, such as '{self.of_systems[0]}'"
+            number = counted(
+                len(self.of_systems),
+                "hidden file or file of an operating system is left out:",
+                "hidden files or files of operating systems are left out, such as",
             )
+            warn(f"{dataset}: {number} '{self.of_systems[0]}'")
 
 
 def _cause(name: str, root: Path | None) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from reid_core.boundary import Origin
 from reid_core.contracts import SPLITS, ImageRecord, Listing
-from reid_core.errors import ReidError, shortened
+from reid_core.errors import ReidError, counted, shortened
 from reid_core.problems import raise_problems
 from reid_core.storage.extras import KINDS
 from reid_core.storage.links import LinkRule
@@ -17,6 +17,9 @@ from reid_core.storage.store import FACTS
 
 NOT_UTF8 = "is no UTF-8 text, which weights and scores are to hold; rename the file or folder"
 """What is wrong with a name of another encoding, after what it is."""
+
+ONE_PROBLEM = "image cannot be used"
+"""What a single problem of a listing is."""
 
 LONGEST_VALUE = 200
 """Characters of a text in a column."""
@@ -55,7 +58,7 @@ def check_form(listing: Listing, origin: Origin) -> None:
                 "(identities, images)"
             )
     problems = [f"{r.name}: {text}" for r in listing.records for text in _form_problems(r)]
-    raise_problems(problems, "images cannot be used", f"{origin}: ")
+    raise_problems(problems, "images cannot be used", f"{origin}: ", one=ONE_PROBLEM)
 
 
 def check_listing(
@@ -87,7 +90,7 @@ def check_listing(
         seen.add((record.split, record.name))
         found += _file_problems(record, listing, rule)
         problems += [f"{record.name}: {text}" for text in found]
-    raise_problems(problems, "images cannot be used", whose)
+    raise_problems(problems, "images cannot be used", whose, one=ONE_PROBLEM)
 
 
 def published_differences(listing: Listing) -> list[str]:
@@ -98,7 +101,8 @@ def published_differences(listing: Listing) -> list[str]:
         real = {r.pid for r in records if not (r.junk or r.distractor or r.pid is None)}
         if (len(real), len(records)) != tuple(expected):
             differences.append(
-                f"{split}: {len(real)} identities in {len(records)} images; "
+                f"{split}: {counted(len(real), 'identity', 'identities')} in "
+                f"{counted(len(records), 'image')}; "
                 f"published are {expected[0]} in {expected[1]}"
             )
     return differences

@@ -124,7 +124,11 @@ def verify(store: Store, report: Report | None = None) -> None:
         if report:
             report(position + 1, len(store))
     add_index(digest, store.index)
-    raise_problems(problems, f"images of {store.path} are damaged; pack the dataset again")
+    raise_problems(
+        problems,
+        f"images of {store.path} are damaged; pack the dataset again",
+        one=f"image of {store.path} is damaged; pack the dataset again",
+    )
     if digest.hexdigest() != store.manifest["content_hash"]:
         raise ReidError(f"{store.path}: the content differs from what was packed; pack it again")
 
@@ -146,6 +150,7 @@ def _write(
             written.problems,
             "images cannot be read; nothing was packed",
             f"{origin}: " if origin else "",
+            one="image cannot be read; nothing was packed",
         )
     left_out = LeftOut.of(listing, written.kept, written.problems)
     listing = replace(listing, records=[listing.records[position] for position in written.kept])

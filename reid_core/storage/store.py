@@ -20,7 +20,7 @@ from PIL import Image
 
 from reid_core.array_file import arrays_of
 from reid_core.checksums import bytes_checksum, short_digest
-from reid_core.errors import ReidError, name_list
+from reid_core.errors import ReidError, counted, name_list
 from reid_core.files import DAMAGED
 from reid_core.storage.decoding import decode
 from reid_core.storage.extras import decode_extra
@@ -258,7 +258,8 @@ def _read_index(path: Path, manifest: dict[str, Any]) -> tuple[Index, np.ndarray
         ) from None
     if len(index) != manifest["images"]:
         raise ReidError(
-            f"{path}: index.npz has {len(index)} images, manifest.json {manifest['images']}; "
+            f"{path}: index.npz has {counted(len(index), 'image')}, manifest.json "
+            f"{manifest['images']}; "
             "pack the dataset again"
         )
     return index, pages

@@ -199,7 +199,7 @@ def test_what_was_said_when_a_store_was_packed_stands_on_the_card(train, tmp_pat
     _, told, (card,) = train(dataset)
     assert told == [
         "2 files of 'manifest' were left out when it was packed ('a.gif', 'b.gif'), 1 of them "
-        "images that cannot be read",
+        "an image that cannot be read",
         "'manifest': junk folders",
     ]
     assert card["warning"].splitlines() == told
@@ -267,9 +267,9 @@ def test_what_is_said_while_packing_is_said_once(train, tmp_path):
     (tmp_path / "train/1_0.png").write_bytes(b"no image")
     directory, told, (card,) = train({**dataset, "skip_unreadable": True})
     assert [line for line in told if "left out" in line] == [
-        "manifest: 1 images cannot be read and are left out:"
+        "manifest: 1 image cannot be read and is left out:"
     ]
-    assert "1 files of 'manifest' were left out when it was packed" in card["warning"]
+    assert "1 file of 'manifest' was left out when it was packed" in card["warning"]
     directory.path.rename(directory.path.with_name("before"))
     _, (line,), _ = train({**dataset, "skip_unreadable": True})
     assert line == card["warning"]

@@ -93,7 +93,7 @@ def test_a_refusal_of_images_is_no_fault_of_the_plugin():
     ("change", "text"),
     [
         ({"prepare": lambda self, v: None}, "returned None; expected Vectors from 'prepare'"),
-        ({"prepare": lambda self, v: v.rows(0, 1)}, "returned 1 images of 5 from 'prepare'"),
+        ({"prepare": lambda self, v: v.rows(0, 1)}, "returned 1 image of 5 from 'prepare'"),
         ({"fill": lambda self, q, g, out: None}, "are NaN, or left them unwritten"),
         ({"fill": lambda self, q, g, out: out.add_(1)}, "are NaN, or left them unwritten"),
         ({"fill": lambda self, q, g, out: out[:, 1:].zero_()}, "or left them unwritten"),

@@ -131,7 +131,7 @@ def test_a_wrong_bit_in_a_picture_is_found_when_it_is_read(store):
     assert store.read(1)
     with pytest.raises(ReidError, match=r"record 2 \('train/2\.png'\) is damaged: its checksum"):
         store.image(2)
-    with pytest.raises(ReidError, match=r"1 images of .* are damaged(.|\n)*record 2 \('train/2"):
+    with pytest.raises(ReidError, match=r"1 image of .* is damaged(.|\n)*record 2 \('train/2"):
         verify(store)
 
 

@@ -164,7 +164,7 @@ def test_market_names_an_empty_split(market):
     (market / MARKET_FILES[5]).unlink()
 
     assert message(market1501, root=market) == (
-        "dataset market1501: 1 problems of its folders:\n"
+        "dataset market1501: 1 problem of its folders:\n"
         f"  {market / 'query'}: there is no image in this folder"
     )
 
@@ -350,7 +350,7 @@ def test_a_split_without_identities_is_an_error(folders):
     (folders / "val").mkdir()
 
     assert message(image_folder, root=folders) == (
-        "dataset image_folder: 1 problems of its folders:\n"
+        "dataset image_folder: 1 problem of its folders:\n"
         f"  {folders / 'val'}: holds no identity's folder"
     )
 
@@ -359,9 +359,9 @@ def test_identities_without_images_are_named(folders):
     touch(folders, "query/dora/readme.txt")
 
     assert message(image_folder, root=folders) == (
-        "dataset image_folder: 1 problems of its folders:\n"
+        "dataset image_folder: 1 problem of its folders:\n"
         f"  {folders / 'query/dora'}: no image in this folder of an identity "
-        "(it holds 1 other files)"
+        "(it holds 1 other file)"
     )
 
 
@@ -369,7 +369,7 @@ def test_images_outside_the_identities_are_named(folders):
     touch(folders, "query/stray.jpg")
 
     assert message(image_folder, root=folders) == (
-        "dataset image_folder: 1 problems of its folders:\n"
+        "dataset image_folder: 1 problem of its folders:\n"
         f"  {folders / 'query/stray.jpg'}: an image outside any identity's folder; move it into one"
     )
 
@@ -380,7 +380,7 @@ def test_all_problems_of_the_folders_are_told_at_once(folders):
 
     assert lines[:3] == [
         "dataset image_folder: 10 problems of its folders:",
-        f"  {folders / 'val/eve'}: no image in this folder of an identity (it holds 1 folders)",
+        f"  {folders / 'val/eve'}: no image in this folder of an identity (it holds 1 folder)",
         f"  {folders / 'query/stray.jpg'}: an image outside any identity's folder; move it into "
         "one",
     ]
@@ -394,7 +394,7 @@ def test_names_without_a_camera_are_named(folders):
     touch(folders, "query/carl/none.png")
 
     assert message(image_folder, root=folders, camera_pattern=r"_c(\d)").startswith(
-        "dataset image_folder: 1 problems of its folders:\n"
+        "dataset image_folder: 1 problem of its folders:\n"
         r"  query/carl/none.png: camera_pattern '_c(\d)' finds no camera number in it"
     )
     assert "/1_c1.jpg: camera_pattern " in message(

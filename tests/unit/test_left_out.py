@@ -129,7 +129,7 @@ def test_ten_names_are_written_out_and_the_rest_counted(tmp_path, capsys):
     }
     said = capsys.readouterr().out
     assert "'09.txt' and 3 more" in said
-    assert "1 hidden files or files of operating systems are left out, such as 'Thumbs.db'" in said
+    assert "1 hidden file or file of an operating system is left out: 'Thumbs.db'" in said
 
 
 def test_a_complete_dataset_says_nothing(tmp_path, capsys):
@@ -171,9 +171,9 @@ def test_folders_that_are_no_persons_in_market_are_warned_of(copied, catalog, tm
     params = {"root": str(copied)}
     store, said = opened(catalog, tmp_path / "runs", "image_folder", capsys, params=params)
     expected = [
-        "'-1' is taken for a person, with 1 images; in Market-1501 it stands for junk: name it in "
+        "'-1' is taken for a person, with 1 image; in Market-1501 it stands for junk: name it in "
         "'junk', or set 'junk' to [] if it is a person",
-        "'0000' is taken for a person, with 1 images; in Market-1501 it stands for distractors: "
+        "'0000' is taken for a person, with 1 image; in Market-1501 it stands for distractors: "
         "name it in 'distractors', or set that to [] if it is a person",
     ]
     assert store.manifest["warnings"] == expected
@@ -269,7 +269,7 @@ def test_rows_whose_files_are_not_there_are_left_out_if_they_may_be(catalog, tmp
     assert store.manifest["skipped"]["names"] == ["b.jpg", "c.jpg"]
     assert said[0] == "warning: manifest: left out, files that are not there: 2, 'b.jpg', 'c.jpg'"
     file.write_text("path,pid,split\na.jpg,x,tain\nb.jpg,x,train\n")
-    with pytest.raises(ReidError, match="1 problems of its rows"):
+    with pytest.raises(ReidError, match="1 problem of its rows"):
         opened(catalog, tmp_path / "runs", "manifest", params=params, skip_unreadable=True)
 
 

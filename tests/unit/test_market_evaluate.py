@@ -395,7 +395,7 @@ def test_card_warns_of_copies_under_another_name(distance):
     assert scores.per_query["copies"].tolist() == [True, False]
     assert scores.card["identical_matches"] == 1
     assert scores.card["warning"].startswith(
-        "1 queries have their own vector as nearest match: if it is a copy"
+        "1 query has its own vector as nearest match: if it is a copy"
     )
     assert "a copy under another name is not" in scores.card["junk_rule"]
 

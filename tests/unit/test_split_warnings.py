@@ -64,7 +64,7 @@ def test_junk_and_distractors_are_nobody_to_find():
 
 def test_queries_without_identity_are_told_as_such():
     (line,) = split_warnings({"query": images(["1", ""]), "gallery": images(["1", ""])})
-    assert line.endswith("; 1 have no identity")
+    assert line.endswith("; 1 has no identity")
 
 
 def test_one_person_under_two_spellings_in_the_gallery_is_told():

@@ -474,7 +474,7 @@ def test_a_record_that_is_not_there_is_an_error(tmp_path):
 
 def test_verify_finds_an_image_that_cannot_be_decoded(tmp_path):
     store = overwrite(packed(tmp_path), 2, encoded()[:50])
-    with pytest.raises(ReidError, match=r"1 images of .* are damaged; pack(.|\n)*train/2\.png"):
+    with pytest.raises(ReidError, match=r"1 image of .* is damaged; pack(.|\n)*train/2\.png"):
         verify(store)
     with pytest.raises(ReidError, match=r"image '2\.png' cannot be decoded: .*reid pack --verify"):
         store.image(2)

@@ -177,9 +177,7 @@ def test_extras_that_cannot_be_read_are_refused_by_the_image(tmp_path, kinds, da
     records = [record(0), record(1, extras={name: lambda: data})]
     with pytest.raises(ReidError) as error:
         packed(tmp_path / "store", records, kinds)
-    assert str(error.value).startswith(
-        "1 images cannot be read; nothing was packed:\n  1.png: its "
-    )
+    assert str(error.value).startswith("1 image cannot be read; nothing was packed:\n  1.png: its ")
     assert f"'{name}' {problem}" in str(error.value)
     assert not (tmp_path / "store").exists()
 

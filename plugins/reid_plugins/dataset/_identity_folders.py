@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from reid_core.contracts import UNKNOWN_CAMERA
+from reid_core.errors import counted
 from reid_plugins.toolkit.image_folders import Folder, folder_of
 
 CAMERA = re.compile("[0-9]{1,18}")
@@ -61,12 +62,12 @@ def read_identities(root: Path, folder: str) -> Identities:
 
 def _emptiness(folder: Folder) -> str:
     """Return the problem of an identity's folder without an image."""
-    holds = ", ".join(f"{n} {what}" for n, what in _counts(folder) if n) or "nothing"
+    holds = ", ".join(counted(n, what) for n, what in _counts(folder) if n) or "nothing"
     return f"{folder.path}: no image in this folder of an identity (it holds {holds})"
 
 
 def _counts(folder: Folder) -> list[tuple[int, str]]:
-    return [(len(folder.folders), "folders"), (len(folder.others), "other files")]
+    return [(len(folder.folders), "folder"), (len(folder.others), "other file")]
 
 
 def split_off(train: Images, share: float, seed: int) -> tuple[Images, Images]:

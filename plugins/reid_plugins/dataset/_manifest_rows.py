@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from reid_core import ReidError
 from reid_core.contracts import SPLITS, UNKNOWN_CAMERA
-from reid_core.errors import did_you_mean, shortened
+from reid_core.errors import counted, did_you_mean, shortened
 from reid_plugins.dataset._csv_text import read_csv
 
 REQUIRED = ("path", "pid", "split")
@@ -84,7 +84,7 @@ def read_rows(file: Path, wanted: list[str]) -> Iterator[tuple[int, Row | str]]:
     _check_header(file, header, wanted)
     for line, values in rows:
         if len(values) != len(header):
-            yield line, f"expected {len(header)} values, got {len(values)}"
+            yield line, f"expected {counted(len(header), 'value')}, got {len(values)}"
         else:
             yield line, dict(zip(header, values, strict=True))
 
@@ -100,7 +100,8 @@ def _check_header(file: Path, header: list[str], wanted: list[str]) -> None:
         for name in unknown[:SHOWN_COLUMNS]
     ]
     if len(unknown) > SHOWN_COLUMNS:
-        problems.append(f"and {len(unknown) - SHOWN_COLUMNS} more unknown columns")
+        more = len(unknown) - SHOWN_COLUMNS
+        problems.append(f"and {counted(more, 'more unknown column')}")
     problems += [f"column '{name}' appears twice" for name in known if header.count(name) > 1]
     if problems:
         raise ReidError(

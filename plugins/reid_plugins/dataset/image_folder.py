@@ -114,7 +114,8 @@ def build(params: ImageFolderParams) -> Listing:
     ]
     cameras, problems = read_cameras(names, params.camera_pattern)
     problems = [line for identities in found.values() for line in identities.problems] + problems
-    raise_problems(problems, "problems of its folders", "dataset image_folder: ")
+    whose = "dataset image_folder: "
+    raise_problems(problems, "problems of its folders", whose, one="problem of its folders")
     if params.val_share:
         _move_to_val(root, params, splits, folders)
     records = [

@@ -123,7 +123,9 @@ def build(params: ManifestParams, *, skip_unreadable: bool = False) -> Listing:
         raise ReidError(f"dataset manifest: root '{params.root}' is not a folder")
     found = _checked_rows(file, root, params)
     problems = found.problems + ([] if skip_unreadable else found.absences)
-    raise_problems(problems, "problems of its rows", "dataset manifest: ")
+    raise_problems(
+        problems, "problems of its rows", "dataset manifest: ", one="problem of its rows"
+    )
     if not found.rows:
         raise ReidError(f"dataset manifest: '{file}' names no image")
     numbers = number_columns(found.rows, params)

@@ -136,7 +136,8 @@ def build(params: Market1501Params) -> Listing:
         )
     splits = [read_split(root, split, folder) for split, folder in wanted.items()]
     problems = [line for split in splits for line in split.problems]
-    raise_problems(problems, "problems of its folders", "dataset market1501: ")
+    whose = "dataset market1501: "
+    raise_problems(problems, "problems of its folders", whose, one="problem of its folders")
     return Listing(
         [record for split in splits for record in split.records],
         root,

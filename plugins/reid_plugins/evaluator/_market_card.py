@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from reid_core.contracts import Features
+from reid_core.errors import counted
 from reid_evaluate.distances.common_mean import NARROW
 from reid_evaluate.protocols.rule_data import (
     CAMID,
@@ -36,7 +37,7 @@ DENOMINATOR_TEXT = {
     "all": "all: count as 0 in every mean",
 }
 COPIES_TEXT = (
-    "queries have their own vector as nearest match: if it is a copy of the query under another "
+    "own vector as nearest match: if it is a copy of the query under another "
     "name, the scores are too good; if not, the model maps different images to one point"
 )
 NARROW_TEXT = (
@@ -86,7 +87,8 @@ def card_of(protocol: Mapping[str, Any]) -> dict[str, Any]:
 def _warning(protocol: Mapping[str, Any]) -> dict[str, str]:
     """Say what may have made the scores wrong, if anything."""
     copies, spread = protocol["identical_matches"], protocol.get("direction_spread")
-    texts = [f"{copies} {COPIES_TEXT}"] if copies else []
+    queries = counted(copies, "query has its", "queries have their")
+    texts = [f"{queries} {COPIES_TEXT}"] if copies else []
     if spread is not None:
         texts.append(NARROW_TEXT.format(spread=spread, narrow=NARROW))
     return {"warning": ". ".join(texts)} if texts else {}

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Literal
 
 from reid_core.contracts import ImageRecord
+from reid_core.errors import counted
 
 Mark = Literal["junk", "distractor"]
 
@@ -41,8 +42,8 @@ def taken_for_persons(records: Iterable[ImageRecord], advice: Mapping[Mark, str]
     # A lone 0 is the first person of many a list.
     marks = {pid: mark for pid in MARKED if pid in counts and (mark := stands_for(pid)) in advice}
     return [
-        f"'{pid}' is taken for a person, with {counts[pid]} images; in Market-1501 it stands for "
-        f"{'junk' if mark == 'junk' else 'distractors'}: {advice[mark]}"
+        f"'{pid}' is taken for a person, with {counted(counts[pid], 'image')}; in Market-1501 it "
+        f"stands for {'junk' if mark == 'junk' else 'distractors'}: {advice[mark]}"
         for pid, mark in marks.items()
         if mark
     ]
