@@ -165,11 +165,14 @@ class Workplace:
         for name in ("weights/last.safetensors", "weights/best.safetensors"):
             if (self.run / name).read_bytes() != (reference.run / name).read_bytes():
                 yield f"{name} differs"
-        if self.metrics() != reference.metrics():
-            yield "metrics.jsonl differs"
-        ours, theirs = ({p.name for p in w.run.iterdir()} for w in (self, reference))
-        if ours != theirs:
-            yield f"other files in the run directory: {sorted(ours ^ theirs)}"
+        lines = itertools.zip_longest(self.metrics(), reference.metrics(), fillvalue={})
+        for number, (ours, theirs) in enumerate(lines, 1):
+            if ours != theirs:
+                keys = sorted(k for k in ours | theirs if ours.get(k) != theirs.get(k))
+                yield f"metrics.jsonl differs: line {number}: {', '.join(keys)}"
+        mine, others = ({p.name for p in w.run.iterdir()} for w in (self, reference))
+        if mine != others:
+            yield f"other files in the run directory: {sorted(mine ^ others)}"
         for leftover in [*self.run.rglob(".*.tmp"), *self.folder.glob("runs/stores/.*.packing-*")]:
             yield f"left behind: {leftover}"
 
