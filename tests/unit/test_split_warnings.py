@@ -94,14 +94,13 @@ def test_different_numbers_stay_different(one, other):
 
 @pytest.mark.parametrize("name", ["a\nwarning: b.jpg", "\x1b[31mred.jpg", "a\u2028b", "a\x85b\rc"])
 def test_a_name_stays_on_its_line_of_the_card(name):
-    query = replace(images(["1", "5"]), names=np.array(["0.jpg", name]))
-    lines = split_warnings({"query": query, "gallery": images(["1", f"{name} 5"])})
-    lines += split_warnings({"query": images([name]), "gallery": images([name, f" {name}"])})
+    query = replace(images(["1", f"{name}B"]), names=np.array(["0.jpg", name]))
+    lines = split_warnings({"query": query, "gallery": images(["1", f"{name}b"])})
     scores = with_warnings(Scores({"x": 1.0}, "x", {"evaluator": "e"}), lines)
     told = scores.card["warning"]
-    assert len(told.splitlines()) == len(lines) == 2
+    assert len(told.splitlines()) == len(lines) == 1
     assert all(char.isprintable() for char in told.replace("\n", ""))
-    assert name.encode("unicode_escape").decode() in told
+    assert told.count(name.encode("unicode_escape").decode()) == 3
 
 
 @pytest.mark.parametrize("needing", [("query", "gallery"), ("gallery",), ()])
