@@ -15,7 +15,7 @@ from reid_core.storage.extras import KINDS
 from reid_core.storage.links import LinkRule
 from reid_core.storage.store import FACTS
 
-NOT_UTF8 = "is no UTF-8 text, which weights and scores are to hold; rename the file or folder"
+NOT_UTF8 = "is no UTF-8 text, which weights are to hold; rename the folder, or spell it otherwise in the list"
 """What is wrong with a name of another encoding, after what it is."""
 
 ONE_PROBLEM = "image cannot be used"
@@ -152,8 +152,6 @@ def _form_problems(record: ImageRecord) -> Iterator[str]:
 def _fact_problems(record: ImageRecord) -> Iterator[str]:
     if record.split not in SPLITS:
         yield f"unknown split '{record.split}' (known: {', '.join(SPLITS)})"
-    if not _is_utf8(record.name):
-        yield f"the name {NOT_UTF8}"
     if record.pid == "":
         yield "pid is empty; write None for an image whose identity is not known"
     elif record.pid is not None and not isinstance(record.pid, str):

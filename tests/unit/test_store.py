@@ -237,7 +237,7 @@ def test_missing_and_damaged_images_are_all_listed_and_nothing_is_packed(tmp_pat
 def test_an_image_that_claims_an_absurd_size_is_refused_by_name(tmp_path):
     data = bytearray(encoded("BMP"))
     data[18:26] = (60000).to_bytes(4, "little") * 2
-    with pytest.raises(ReidError, match=r"bomb\.bmp: truncated or not an image"):
+    with pytest.raises(ReidError, match=r"bomb\.bmp: .*make it smaller"):
         packed(tmp_path, [record("bomb.bmp", bytes(data))])
 
 
