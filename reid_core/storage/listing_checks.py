@@ -15,7 +15,7 @@ from reid_core.storage.extras import KINDS
 from reid_core.storage.links import LinkRule
 from reid_core.storage.store import FACTS
 
-NOT_UTF8 = "is no UTF-8 text, which weights are to hold; rename the folder, or spell it otherwise in the list"
+NOT_UTF8 = "is no UTF-8 text, and weights are to hold it; rename the folder, or correct the list"
 """What is wrong with a name of another encoding, after what it is."""
 
 ONE_PROBLEM = "image cannot be used"

@@ -1,4 +1,4 @@
-"""Identities and values that are no UTF-8 text: told before the images are read, not after the training."""
+"""Identities and values that are no UTF-8 text: told before the training, not after it."""
 
 import os
 
