@@ -62,9 +62,11 @@ def main() -> None:
     """Try what the arguments say."""
     kind, seed, start, stop = sys.argv[1:5]
     resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
-    answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what else is printed is no answer
-    with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
+    with (
+        os.fdopen(os.dup(1), "w") as answers,
+        tempfile.TemporaryDirectory(prefix="fuzz-") as folder,
+    ):
+        os.dup2(2, 1)  # what else is printed is no answer
         os.chdir(folder)
         warnings.simplefilter("error")
         limits = int(seed), int(start), int(stop)
