@@ -86,8 +86,8 @@ class FilesTarget:
             target.file.write_bytes(target.data)
 
 
-class StoreTarget:
-    """A store, one of whose files is damaged, or has another size."""
+class PackedTarget:
+    """A store, of which every input is a damaged copy."""
 
     count: int | None = None
 
@@ -96,6 +96,10 @@ class StoreTarget:
         run = small_run(folder)
         (self.store,) = (run.path.parent / "stores").glob("*-*[!k]")
         self.expected = _whole_store(self.store)
+
+
+class StoreTarget(PackedTarget):
+    """A store, one of whose files is damaged, or has another size."""
 
     def attempt(self, number: int, rng: random.Random) -> str:
         """Copy the store, damage a file of it, and read everything."""
@@ -116,16 +120,8 @@ class StoreTarget:
         return "same" if data == changed or same(found, self.expected) else "changed"
 
 
-class RecordTarget:
+class RecordTarget(PackedTarget):
     """A store whose records were replaced, as a program that knows LMDB but not us would do."""
-
-    count: int | None = None
-
-    def __init__(self, folder: Path) -> None:
-        """Pack a store."""
-        run = small_run(folder)
-        (self.store,) = (run.path.parent / "stores").glob("*-*[!k]")
-        self.expected = _whole_store(self.store)
 
     def attempt(self, number: int, rng: random.Random) -> str:
         """Copy the store, change a record, and read everything."""
