@@ -16,7 +16,7 @@ def train(step, rates=None, **losses):
     epoch = step / 32
     line = {"kind": "train", "step": step, "epoch": epoch, "losses": losses}
     line |= {"total": sum(losses.values()), "monitors": {"accuracy": 0.5}}
-    return line | ({} if rates is None else {"rates": rates})
+    return line | {"rates": rates or {}}
 
 
 def evaluation(epoch, target="synthetic", name="market_evaluate", primary="mAP", **metrics):
@@ -26,7 +26,7 @@ def evaluation(epoch, target="synthetic", name="market_evaluate", primary="mAP",
 
 
 def baseline(name, target="synthetic", **metrics):
-    line = {"kind": "baseline", "name": name, "evaluation": "market_evaluate"}
+    line = {"kind": "baseline", "step": 0, "name": name, "evaluation": "market_evaluate"}
     return line | {"target": target, "metrics": metrics or {"mAP": 0.2, "rank1": 0.3}}
 
 
@@ -183,7 +183,7 @@ def test_several_evaluations_are_told_apart(panels):
         [train(i, {"new": 10.0**-i}, a=float("inf") if i else 1.0) for i in range(3)],
         [train(i, **{f"loss_{'x' * 60}_{k}": -k * 1e6 for k in range(30)}) for i in range(3)],
         [train(i, {"$new_": 1.0}, _a=math.sin(i)) for i in range(400)],
-        [{"kind": "of a later version"}],
+        [{"kind": "of a later version", "step": 1}],
         [evaluation(1, primary="error", error=37.5)],
     ],
 )
@@ -204,7 +204,8 @@ def test_half_a_line_at_the_end_is_left_out(draw, tmp_path):
 @pytest.mark.parametrize("bad", ["{", "[]", ""])
 def test_bad_line_in_the_middle_is_an_error(tmp_path, bad):
     file = tmp_path / "metrics.jsonl"
-    file.write_text(f"{{}}\n{bad}\n{{}}\n")
+    line = json.dumps(train(1, a=1.0))
+    file.write_text(f"{line}\n{bad}\n{line}\n")
     with pytest.raises(ReidError, match="line 2"):
         draw_curves(file, tmp_path / "curves.png")
     assert not (tmp_path / "curves.png").exists()

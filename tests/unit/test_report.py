@@ -693,9 +693,9 @@ def test_a_damaged_image_is_said(real_run, catalog, monkeypatch):
 
 def lines_of(steps=6):
     for step in range(1, steps + 1):
-        line = {"kind": "train", "epoch": step / 2, "total": 3.0 / step}
+        line = {"kind": "train", "step": step, "epoch": step / 2, "total": 3.0 / step}
         yield line | {"losses": {"softmax": 2.0 / step, "triplet": 1.0 / step}, "rates": {"a": 0.1}}
-    place = {"evaluation": "market_evaluate", "target": "people", "primary": "mAP"}
+    place = {"evaluation": "market_evaluate", "target": "people", "primary": "mAP", "step": 6}
     yield {"kind": "baseline", "name": "<histogram>", **place, "metrics": {"mAP": 0.125}}
     yield {"kind": "evaluation", "epoch": 3, **place, "metrics": {"mAP": 0.6125, "rank1": 0.75}}
 
@@ -736,7 +736,7 @@ def test_the_course_of_the_training_is_drawn(save):
 
 
 def test_one_epoch_is_one_point_in_every_chart(save):
-    place = {"evaluation": "market_evaluate", "target": "people", "primary": "mAP"}
+    place = {"evaluation": "market_evaluate", "target": "people", "primary": "mAP", "step": 6}
     scored = {"kind": "evaluation", "epoch": 1, **place, "metrics": {"mAP": 0.5}}
     page = report(write_lines(save(), [next(lines_of(1)), scored]))
     for heading, count in (("Loss", 3), ("Learning rate", 1), ("Score", 1)):

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 
-from reid_core.errors import ReidError
 from reid_plugins.command._report.axis import Axis
 from reid_plugins.command._report.charts import Chart
 from reid_plugins.command._report.curves import figure
@@ -33,11 +32,8 @@ def training_charts(metrics_file: Path) -> dict[str, Markup]:
     """
     if not metrics_file.is_file():
         return {}
-    try:
-        panels = read_panels(metrics_file)
-        return {heading: _chart(heading, lines) for heading, lines in panels.items() if lines}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ReidError(f"{metrics_file}: is damaged: {type(error).__name__}: {error}") from error
+    panels = read_panels(metrics_file)
+    return {heading: _chart(heading, lines) for heading, lines in panels.items() if lines}
 
 
 def _chart(heading: str, lines: list[Line]) -> Markup:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from reid_core.errors import ReidError
 from reid_core.files import atomic_path
+from reid_core.metrics_file import read_metrics
 from reid_plugins.toolkit.pictures.panels import GREY, INK, PALETTE, Line, render_panels
 
 _LEAST = 3
@@ -29,7 +28,7 @@ def draw_curves(metrics_file: Path, picture: Path) -> None:
         picture: The file to write, 1400 pixels wide.
 
     Raises:
-        ReidError: A line before the last one is not a JSON object.
+        ReidError: There is no such file, or a line of it is damaged.
     """
     panels = read_panels(metrics_file)
     with atomic_path(picture) as unfinished:
@@ -38,24 +37,9 @@ def draw_curves(metrics_file: Path, picture: Path) -> None:
 
 def read_panels(metrics_file: Path) -> dict[str, list[Line]]:
     """Return losses, learning rates and scores over the epochs; see ``draw_curves``."""
-    lines = _read_lines(metrics_file)
+    lines = read_metrics(metrics_file)
     training = [line for line in lines if line.get("kind") == "train"]
     return {"loss": _losses(training), "learning rate": _rates(training), "score": _scores(lines)}
-
-
-def _read_lines(metrics_file: Path) -> list[dict[str, Any]]:
-    lines = []
-    texts = metrics_file.read_text(encoding="utf-8").splitlines()
-    for number, text in enumerate(texts, start=1):
-        try:
-            line = json.loads(text)
-        except ValueError:
-            line = None
-        if isinstance(line, dict):
-            lines.append(line)
-        elif number < len(texts):  # a run that was killed leaves half a line at the end
-            raise ReidError(f"{metrics_file}: line {number} is not a JSON object")
-    return lines
 
 
 def _collect(rows: Iterable[tuple[float, Mapping[str, float]]]) -> list[Line]:
